@@ -1,0 +1,26 @@
+"""ganloom: train GANs on your own images."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "GanloomError": "ganloom.core.errors",
+    "load": "ganloom.synthesis.model",
+    "resume": "ganloom.planning",
+    "train": "ganloom.planning",
+}
+
+__all__ = ["GanloomError", "__version__", "load", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are found when first asked for, so that `import ganloom` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganloom' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,168 @@
+"""The verbs. Torch and everything heavy is imported inside a verb, so that `--help` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ganloom.core.errors import ConfigError, GanloomError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="ganloom",
+    help="Train GANs on your own images: from a folder to trained pictures in one command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
+
+
+@app.command()
+def train(
+    data: Annotated[str | None, typer.Argument(help="A folder of images, a .npy or .npz file, or 'digits'.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="A name from 'ganloom recipes', or a YAML file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-OF-DATA]")] = None,
+    device: DeviceOption = "auto",
+    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
+    length: Annotated[str | None, typer.Option(help="'30 epochs', '200 kimg', '5000 steps', '10 minutes' ...")] = None,
+    epochs: Annotated[float | None, typer.Option(help="The same as --length 'N epochs'.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images an update.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Images a forward pass; gradients accumulate.")] = None,
+    lr_g: Annotated[float | None, typer.Option(help="Learning rate of the generator.")] = None,
+    lr_d: Annotated[float | None, typer.Option(help="Learning rate of the discriminator.")] = None,
+    beta1: Annotated[float | None, typer.Option(help="Adam's beta1, of both.")] = None,
+    beta2: Annotated[float | None, typer.Option(help="Adam's beta2, of both.")] = None,
+    latent: Annotated[int | None, typer.Option(help="Size of z.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Size of the images in pixels.")] = None,
+    compile: Annotated[bool | None, typer.Option("--compile", help="Compile both networks.")] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
+    ] = None,
+    processes: ProcessesOption = 1,
+) -> None:
+    """Train on a folder of images, an array file, or the built-in dataset."""
+    if length is not None and epochs is not None:
+        raise ConfigError("--length and --epochs say the same thing: give one of them.")
+    flags = {
+        "seed": seed,
+        "train.length": length if epochs is None else f"{epochs:g} epochs",
+        "train.batch": batch,
+        "train.micro_batch": micro_batch,
+        "optimizer.g.lr": lr_g,
+        "optimizer.d.lr": lr_d,
+        "optimizer.g.beta1": beta1,
+        "optimizer.d.beta1": beta1,
+        "optimizer.g.beta2": beta2,
+        "optimizer.d.beta2": beta2,
+        "net.latent": latent,
+        "data.size": size,
+        "train.compile": compile,
+    }
+    from ganloom.config import parse_override
+
+    settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    settings |= dict(parse_override(text) for text in set or [])
+    if processes > 1:
+        _launch(processes)
+
+    from ganloom import planning
+
+    planning.train(data, recipe=recipe, out=out, device=device, settings=settings)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    length: Annotated[str | None, typer.Option(help="The new whole length, such as '60 epochs'.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the images lie now, if they were moved.")] = None,
+    device: DeviceOption = "auto",
+    processes: ProcessesOption = 1,
+) -> None:
+    """Go on with a run exactly where it was."""
+    if processes > 1:
+        _launch(processes)
+
+    from ganloom import planning
+
+    planning.resume(run, length=length, data=data, device=device)
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Argument(help="A run folder or a model.safetensors.")],
+    n: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 16,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same pictures.")] = 0,
+    out: Annotated[Path, typer.Option(help="The grid to write.")] = Path("grid.png"),
+    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="All of this class.")] = None,
+    separate: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG each into DIR, no grid.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open what was made.")] = False,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make pictures with a trained model."""
+    from ganloom.synthesis import pictures
+
+    made = pictures.write(
+        model, n=n, seed=seed, out=out, class_name=class_name, separate=separate, device=device
+    )  # fmt: skip
+    typer.echo(f"{n} pictures in {made}")
+    if show:
+        typer.launch(str(made))
+
+
+@app.command()
+def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe.")] = None) -> None:
+    """List the recipes, or print one."""
+    from ganloom.config import recipe_names, recipe_text
+
+    if name is not None:
+        typer.echo(recipe_text(name), nl=False)
+        return
+    for each in recipe_names():
+        typer.echo(f"{each:<12} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, which extras are missing, and what will be used."""
+    from ganloom import doctor
+
+    typer.echo(doctor.report())
+
+
+def _launch(processes: int) -> None:
+    """Start this same command in several processes, and end as they end."""
+    if "WORLD_SIZE" in os.environ:
+        raise ConfigError("--processes and torchrun do the same thing: use one of them.")
+    from ganloom.core.distributed import launch
+
+    raise SystemExit(launch(processes, without_processes(sys.argv[1:])))
+
+
+def without_processes(arguments: list[str]) -> list[str]:
+    """The command line without `--processes N`, for each of the processes."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and not argument.startswith("--processes"):
+            kept.append(argument)
+        skip = argument == "--processes"
+    return kept
+
+
+def main() -> None:
+    """What `ganloom` runs: errors a person can mend end in one message and exit code 2, without a traceback."""
+    # Threads that wait by spinning starve each other on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except GanloomError as error:
+        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,1 @@
+"""Errors, lengths, keyed randomness, names, shapes, pictures, files and processes: what every room needs."""

@@ -1,0 +1,42 @@
+"""Where the mathematics runs."""
+
+import os
+
+import torch
+
+from ganloom.core.errors import DeviceError
+from ganloom.core.names import nearest
+
+__all__ = ["KINDS", "choose_device", "device_name"]
+
+KINDS = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(kind: str = "auto") -> torch.device:
+    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises `DeviceError` for one that is not there.
+
+    Under `torchrun` each process takes the GPU of its local rank.
+    """
+    name, _, index = kind.partition(":")
+    if name not in KINDS or (index and not (name == "cuda" and index.isdigit())):
+        raise DeviceError(f"unknown device '{kind}'. {nearest(kind, KINDS)}")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceError("this PyTorch sees no CUDA GPU: use --device cpu, or install a CUDA build of PyTorch.")
+        number = int(index or os.environ.get("LOCAL_RANK", "0"))
+        if number >= torch.cuda.device_count():
+            raise DeviceError(f"there is no GPU number {number}: this machine has {torch.cuda.device_count()}.")
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("this machine has no Apple GPU that PyTorch can use: use --device cpu.")
+    return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu (2 threads)` or `cuda:0 (NVIDIA H200)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)

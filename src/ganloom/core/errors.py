@@ -1,0 +1,31 @@
+"""One exception tree. What a person can mend is a `GanloomError`, and its message names the remedy."""
+
+__all__ = ["ConfigError", "DataError", "DeviceError", "GanloomError", "ModelError", "RunError", "StorageError"]
+
+
+class GanloomError(Exception):
+    """Base of every error a user can mend; the command line prints it without a traceback and exits with 2."""
+
+
+class ConfigError(GanloomError):
+    """A key, value, recipe or name in the configuration that cannot be used."""
+
+
+class DataError(GanloomError):
+    """Images that are missing, unreadable or not of the promised form."""
+
+
+class DeviceError(GanloomError):
+    """A device that this machine, or this PyTorch, does not have."""
+
+
+class ModelError(GanloomError):
+    """A model file that is not one, or cannot do what was asked of it."""
+
+
+class RunError(GanloomError):
+    """A run folder that exists, is missing, or cannot be continued."""
+
+
+class StorageError(GanloomError):
+    """A disk that is full or may not be written; what was saved before is still valid."""

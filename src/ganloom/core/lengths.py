@@ -1,0 +1,66 @@
+"""Lengths as a person writes them: `30 epochs`, `200 kimg`, `5000 images`, `5000 steps`, `10 minutes`."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+__all__ = ["Interval", "Length"]
+
+UNITS = ("epochs", "kimg", "images", "steps", "minutes")
+
+
+@dataclass(frozen=True)
+class Length:
+    """A duration of training. The one clock is the image count; every unit but minutes converts to it."""
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: "str | Length") -> "Length":
+        """Read `30 epochs`; the singular (`1 epoch`) is fine too. Raises ValueError with the remedy."""
+        if isinstance(text, Length):
+            return text
+        match = re.fullmatch(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", str(text))
+        unit = match.group(2).lower() if match else ""
+        unit = unit if unit in UNITS else unit + "s"
+        if match is None or unit not in UNITS:
+            raise ValueError(f"'{text}' is not a length; write a number and a unit, such as '30 epochs', "
+                             f"'200 kimg', '5000 images', '5000 steps' or '10 minutes'")  # fmt: skip
+        amount = float(match.group(1).replace("_", "").replace(",", ""))
+        if not math.isfinite(amount):
+            raise ValueError(f"'{text}' is not a finite length")
+        return cls(amount, unit)
+
+    def __str__(self) -> str:
+        return f"{self.amount:.15g} {self.unit}"
+
+    @property
+    def is_time(self) -> bool:
+        return self.unit == "minutes"
+
+    def images(self, *, epoch: int, step: int) -> int:
+        """This length in images, where an epoch and a step have that many. Minutes have no image count."""
+        assert not self.is_time, "minutes only stop a run; they never convert to images"
+        scale = {"epochs": epoch, "kimg": 1000, "images": 1, "steps": step}[self.unit]
+        return round(self.amount * scale)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+
+def _not_time(length: Length) -> Length:
+    if length.is_time:
+        raise ValueError("minutes may only end a run (train.length): write epochs, kimg, images or steps")
+    return length
+
+
+Interval = Annotated[Length, AfterValidator(_not_time)]
+"""A length that is not minutes: nothing inside a training is steered by a clock."""

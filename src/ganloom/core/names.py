@@ -1,0 +1,50 @@
+"""Names people type: unknown ones are refused with the nearest known one."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, create_model
+
+from ganloom.core.errors import ConfigError
+
+__all__ = ["check_name", "keyword_options", "nearest"]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence for an error message: `Did you mean 'hinge'?`, or else what is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if not close:  # 'train.btach' is nearest to 'batch' once its path is taken off
+        tails = {entry.rpartition(".")[2]: entry for entry in known}
+        close = [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], tails, n=1)]
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known: {', '.join(known)}." if known else "There are none."
+
+
+def check_name(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise `ConfigError` unless `name` is one of `known`."""
+    known = list(known)
+    if name not in known:
+        raise ConfigError(f"unknown {kind} '{name}'. {nearest(name, known)}")
+
+
+def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check `given` against the keyword-only arguments of `function`, and fill in its defaults.
+
+    The signature is the schema: a new option is one new keyword. Raises `ConfigError` naming `kind`.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    for name in given:
+        if name not in fields:
+            raise ConfigError(f"unknown option '{name}' of {kind}. {nearest(name, fields)}")
+    schema = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
+    try:
+        return schema(**given).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"option '{where}' of {kind}: {first['msg']} (got {first['input']!r}).") from None

@@ -1,0 +1,59 @@
+"""Pictures at the edge: from [-1, 1] to uint8, grids, PNG files."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganloom.core.files import write_atomically
+
+__all__ = ["grid", "save_png", "to_float", "to_uint8"]
+
+GAP = 2  # pixels between the pictures of a grid
+
+
+def to_uint8(
+    images: Tensor,  # float [N, C, H, W] in [-1, 1]
+) -> Tensor:  # uint8 [N, C, H, W]
+    """Round and clamp, as metrics expect; truncation would darken every picture by half a level."""
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_float(
+    images: Tensor,  # uint8 [N, C, H, W]
+) -> Tensor:  # float [N, C, H, W] in [-1, 1]
+    return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+
+
+def grid(
+    images: Tensor,  # uint8 [N, C, H, W]
+    columns: int | None = None,
+) -> Tensor:  # uint8 [C, rows*(H+2)+2, columns*(W+2)+2]
+    """Lay pictures out in rows on a white sheet (transparent for RGBA); by default as square as the count allows."""
+    images = images.cpu()
+    count, channels, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = torch.full((channels, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP), 255, dtype=torch.uint8)
+    if channels == 4:
+        sheet[3] = 0
+    for index, image in enumerate(images):
+        top = GAP + index // columns * (height + GAP)
+        left = GAP + index % columns * (width + GAP)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet
+
+
+def save_png(
+    path: Path,
+    image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
+) -> None:
+    """Write a PNG; the file is there whole or not at all."""
+    array = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
+    buffer = io.BytesIO()
+    Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,37 @@
+"""Named tensors as safetensors bytes: no pickle, and the same tensors give the same bytes."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ganloom.core.errors import ModelError
+
+__all__ = ["pack", "read_metadata", "unpack"]
+
+
+def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Encode as safetensors with its header sorted: the library orders metadata at random, and equal should be equal."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(contiguous, metadata=dict(metadata or {}))
+    (size,) = struct.unpack("<Q", data[:8])
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + size :]
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    return safetensors.torch.load(data)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text in the header of a safetensors file. Raises `ModelError` if the file is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is not a readable safetensors file ({error}).") from None

@@ -1,0 +1,1 @@
+"""From images anywhere to a stream: sources, preparation, the packed dataset, the order of training."""

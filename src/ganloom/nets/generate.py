@@ -1,0 +1,36 @@
+"""From a generator to uint8 pictures, batch by batch."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ganloom.core import rng
+from ganloom.core.pictures import to_uint8
+
+__all__ = ["generate"]
+
+
+@torch.no_grad()
+def generate(
+    G: nn.Module,
+    latent: int,  # size of z
+    count: int,
+    seed: int,
+    y: Tensor | None,  # int64 [count] or float [count, K]; None without labels
+    batch: int = 64,
+) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W] on the CPU, `count` images in all
+    """Pictures `0` to `count` of a seed. G is used in evaluation mode and left in the mode it was in."""
+    device = next(G.parameters()).device
+    dtype = next(G.parameters()).dtype
+    training = G.training
+    G.eval()
+    try:
+        for start in range(0, count, batch):
+            stop = min(start + batch, count)
+            z = rng.latents(seed, start, stop - start, latent).to(device, dtype)
+            labels = None if y is None else y[start:stop].to(device)
+            rng.seed(seed, start, "generate")  # for networks that draw noise of their own
+            yield to_uint8(G(z, labels)).cpu()
+    finally:
+        G.train(training)

@@ -1,0 +1,66 @@
+"""The MLP GAN: fully connected layers on flattened images, made for 28x28 grey."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganloom.core.shapes import ImageShape
+from ganloom.nets.contract import Judgement
+from ganloom.nets.layers.labels import LabelEmbedding
+
+__all__ = ["Discriminator", "Generator"]
+
+
+class Generator(nn.Module):
+    """latent-w-2w-4w-pixels (100-128-256-512-784 at 28x28): ReLU, BatchNorm after the second and third, tanh."""
+
+    def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: int = 128) -> None:
+        super().__init__()
+        self.shape = (shape.channels, shape.height, shape.width)
+        self.embed = LabelEmbedding(classes, latent, std=1.0) if classes else None
+        self.layers = nn.Sequential(
+            nn.Linear(2 * latent if classes else latent, width),
+            nn.ReLU(inplace=True),
+            nn.Linear(width, 2 * width),
+            nn.BatchNorm1d(2 * width),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * width, 4 * width),
+            nn.BatchNorm1d(4 * width),
+            nn.ReLU(inplace=True),
+            nn.Linear(4 * width, math.prod(self.shape)),
+        )
+
+    def forward(
+        self,
+        z: Tensor,  # [N, latent]
+        y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
+    ) -> Tensor:  # [N, C, H, W]
+        if self.embed is not None:
+            z = torch.cat([z, self.embed(y)], dim=1)
+        return torch.tanh(self.layers(z)).unflatten(1, self.shape)
+
+
+class Discriminator(nn.Module):
+    """pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU. Labels enter by projection (Miyato & Koyama 2018)."""
+
+    def __init__(self, shape: ImageShape, classes: int, *, width: int = 128) -> None:
+        super().__init__()
+        pixels = shape.channels * shape.height * shape.width
+        self.first = nn.Linear(pixels, 4 * width)
+        self.second = nn.Linear(4 * width, 2 * width)
+        self.head = nn.Linear(2 * width, 1)
+        self.embed = LabelEmbedding(classes, 2 * width, std=0.02) if classes else None
+
+    def forward(
+        self,
+        x: Tensor,  # [N, C, H, W]
+        y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
+    ) -> Judgement:
+        h = F.leaky_relu(self.first(x.flatten(1)), 0.2)
+        h = F.leaky_relu(self.second(h), 0.2)
+        logits = self.head(h).flatten()
+        if self.embed is not None:
+            logits = logits + (self.embed(y) * h).sum(1)
+        return Judgement(logits, h)

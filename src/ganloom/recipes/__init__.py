@@ -1,0 +1,1 @@
+"""Recipes: one complete configuration a file, with a comment that says when to use it."""

@@ -1,0 +1,116 @@
+"""The run folder: its paths, and how to make, open and read it.
+
+    config.yaml          the resolved configuration: enough, with the same images, to repeat the run
+    run.json             facts of the start: dataset and its content hash, versions, planned images
+    log.jsonl            one line a logged step
+    tensorboard/         the same as TensorBoard events, with the grids
+    samples/             reals.png, and grids of the same latents as training goes on
+    checkpoints/         NIMG.safetensors, and NIMG.json that vouches for it
+    model.safetensors    the averaged generator, self-describing
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ganloom.config import Config
+from ganloom.core.errors import RunError
+from ganloom.core.files import storage_errors, write_atomically
+
+__all__ = ["Facts", "Run", "create_run", "open_run", "refuse_existing"]
+
+
+class Facts(BaseModel):
+    """run.json: what was true when the run began."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    created: str
+    dataset: str
+    content_hash: str
+    images: int  # in the training split
+    shape: tuple[int, int, int]
+    class_names: list[str]
+    recipe: str
+    ganloom: str
+    torch: str
+    device: str
+    threads: int
+    images_per_minute: float | None  # measured once, for a length in minutes: its schedules are planned with it
+
+
+class Run:
+    """A run folder that exists."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log = path / "log.jsonl"
+        self.events = path / "tensorboard"
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model.safetensors"
+
+    @property
+    def config(self) -> Config:
+        return Config.load(self.path / "config.yaml")
+
+    @property
+    def facts(self) -> Facts:
+        try:
+            return Facts.model_validate_json((self.path / "run.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RunError(f"{self.path}/run.json is damaged: {str(error).splitlines()[0]}.") from None
+
+    def sample(self, nimg: int) -> Path:
+        """Where the grid made after `nimg` images lies."""
+        return self.samples / f"{nimg:012d}.png"
+
+    def newest_sample(self) -> Path | None:
+        grids = sorted(self.samples.glob("[0-9]*.png"))
+        return grids[-1] if grids else None
+
+    def save_config(self, config: Config) -> None:
+        write_atomically(self.path / "config.yaml", config.yaml().encode())
+
+    def save_facts(self, facts: Facts) -> None:
+        write_atomically(self.path / "run.json", facts.model_dump_json(indent=2).encode())
+
+    def clean(self) -> None:
+        """Remove what a killed process left half written."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def create_run(path: Path, config: Config, facts: Facts) -> Run:
+    """Make the folder, whole or not at all. Raises `RunError` if something is there already."""
+    refuse_existing(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storage_errors(path):
+        try:
+            for folder in ("samples", "checkpoints"):
+                (beside / folder).mkdir(parents=True)
+            write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
+            write_atomically(beside / "config.yaml", config.yaml().encode())
+            if path.exists():
+                path.rmdir()  # empty: refuse_existing has looked
+            beside.rename(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return Run(path)
+
+
+def refuse_existing(path: Path) -> None:
+    if (path / "config.yaml").exists():
+        raise RunError(f"there is a run at {path}: go on with 'ganloom resume {path}', or choose another --out.")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path} exists and is not empty: choose another --out.")
+
+
+def open_run(path: Path) -> Run:
+    """Raises `RunError` for a folder that is not a run."""
+    if not (path / "config.yaml").is_file():
+        raise RunError(f"there is no run at {path}: a run folder has a config.yaml. Start one with 'ganloom train'.")
+    return Run(path)
+

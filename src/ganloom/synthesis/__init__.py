@@ -1,0 +1,1 @@
+"""Using what was trained: load a model, make pictures."""

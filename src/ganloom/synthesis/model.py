@@ -1,0 +1,71 @@
+"""A trained generator, ready to make pictures."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganloom.core.device import choose_device
+from ganloom.core.errors import ModelError
+from ganloom.core.names import nearest
+from ganloom.core.shapes import ImageShape
+from ganloom.nets import modelfile
+from ganloom.nets.generate import generate
+
+__all__ = ["Model", "load"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator and what its file says of it."""
+
+    G: nn.Module
+    header: modelfile.Header
+
+    @property
+    def shape(self) -> ImageShape:
+        return self.header.image_shape
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """Classes that can be asked for; empty for a model trained without labels."""
+        return self.header.class_names if self.header.labels else ()
+
+    def sample(
+        self, n: int = 1, *, seed: int = 0, class_name: str | None = None, batch: int = 64
+    ) -> Tensor:  # uint8 [N, C, H, W]
+        """Pictures 0 to n of a seed. Of every class in turn, or all of `class_name`.
+
+        Picture i of a seed shows the same whatever `n` and `batch` are. Raises `ModelError` for a class it does not know.
+        """
+        return torch.cat(list(self.samples(n, seed=seed, class_name=class_name, batch=batch)))
+
+    def samples(
+        self, n: int, *, seed: int = 0, class_name: str | None = None, batch: int = 64
+    ) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W]
+        """The same batch by batch, for more pictures than fit into memory."""
+        if n < 1:
+            raise ModelError(f"cannot make {n} pictures: ask for at least one.")
+        return generate(self.G, self.header.latent, n, seed, self._labels(n, class_name), batch)
+
+    def _labels(self, n: int, class_name: str | None) -> Tensor | None:  # int64 [n]
+        if class_name is None:
+            return torch.arange(n) % len(self.class_names) if self.class_names else None
+        if not self.class_names:
+            raise ModelError("this model was trained without labels: train with --set data.labels=true to choose classes.")
+        if class_name not in self.class_names:
+            raise ModelError(f"unknown class '{class_name}'. {nearest(class_name, self.class_names)}")
+        return torch.full((n,), list(self.class_names).index(class_name))
+
+
+def load(path: str | Path, *, device: str = "auto") -> Model:
+    """The model of a run folder or of a model.safetensors. Raises `ModelError` for anything else."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        if (path / "config.yaml").exists() and not (path / "model.safetensors").exists():
+            raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
+        path = path / "model.safetensors"
+    G, header = modelfile.read(path)
+    return Model(G.to(choose_device(device)), header)

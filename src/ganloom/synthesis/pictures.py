@@ -1,0 +1,40 @@
+"""Pictures into files: a grid, or one PNG each."""
+
+from pathlib import Path
+
+import torch
+
+from ganloom.core.errors import ModelError
+from ganloom.core.files import storage_errors
+from ganloom.core.pictures import grid, save_png
+from ganloom.synthesis.model import load
+
+__all__ = ["write"]
+
+MOST_IN_GRID = 10_000
+MOST_COLUMNS = 16
+
+
+def write(
+    model: Path, *, n: int, seed: int, out: Path, class_name: str | None, separate: Path | None, device: str
+) -> Path:
+    """Make `n` pictures; returns the grid, or the folder of `separate` PNGs, numbered from 0."""
+    loaded = load(model, device=device)
+    batches = loaded.samples(n, seed=seed, class_name=class_name)
+    if separate is not None:
+        with storage_errors(separate):
+            separate.mkdir(parents=True, exist_ok=True)
+        number = 0
+        for batch in batches:
+            for picture in batch:
+                save_png(separate / f"{number:06d}.png", picture)
+                number += 1
+        return separate
+    if n > MOST_IN_GRID:
+        raise ModelError(f"{n} pictures are too many for one grid: use --separate DIR.")
+    classes = len(loaded.class_names)
+    columns = classes if class_name is None and 1 < classes <= min(n, MOST_COLUMNS) else None
+    with storage_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    save_png(out, grid(torch.cat(list(batches)), columns))
+    return out

@@ -1,0 +1,56 @@
+"""Trackers: one file each, all with `scalars`, `images` and `close`. One that fails never stops a training."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ganloom.core.errors import StorageError
+
+__all__ = ["Tracker", "Trackers"]
+
+
+class Tracker(Protocol):
+    """Hears of a training."""
+
+    def scalars(self, nimg: int, values: Mapping[str, float]) -> None: ...
+
+    def images(
+        self,
+        nimg: int,
+        name: str,
+        picture: Tensor,  # uint8 [C, H, W]
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Trackers:
+    """Several trackers as one. One that fails is told of once, and left out from then on.
+
+    A full disk alone is passed on: the training's own files share it.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._active = list(trackers)
+
+    def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
+        self._tell("scalars", nimg, values)
+
+    def images(self, nimg: int, name: str, picture: Tensor) -> None:
+        self._tell("images", nimg, name, picture)
+
+    def close(self) -> None:
+        self._tell("close")
+
+    def _tell(self, method: str, *arguments: object) -> None:
+        for tracker in list(self._active):
+            try:
+                getattr(tracker, method)(*arguments)
+            except StorageError:
+                raise
+            except Exception as error:
+                self._active.remove(tracker)
+                name = type(tracker).__name__
+                print(f"warning: {name} failed ({error}); training goes on without it.", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""The adversarial step, and what happens when around it."""

@@ -1,0 +1,107 @@
+"""Checkpoints: NIMG.safetensors with every tensor of the training, and NIMG.json that vouches for it.
+
+The JSON is written last: a checkpoint without one, or whose bytes do not have the hash it names, does not count.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from ganloom.core import tensors
+from ganloom.core.errors import RunError
+from ganloom.core.files import sha256, write_atomically
+from ganloom.training.step import AdversarialStep
+
+__all__ = ["Voucher", "load_newest", "save"]
+
+FORMAT = 1
+
+
+class Voucher(BaseModel):
+    """NIMG.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: int = FORMAT
+    nimg: int
+    seconds: float  # spent training so far
+    sha256: str
+    torch: str
+
+
+def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> None:
+    """Write a checkpoint, whole or not at all, then remove all but the newest `keep`."""
+    data = tensors.pack(dict(_state(step)))
+    name = f"{step.nimg:012d}"
+    write_atomically(folder / f"{name}.safetensors", data)
+    voucher = Voucher(nimg=step.nimg, seconds=seconds, sha256=sha256(data), torch=torch.__version__)
+    write_atomically(folder / f"{name}.json", voucher.model_dump_json().encode())
+    for old in sorted(folder.glob("*.json"))[:-keep]:
+        old.unlink()  # first: without its voucher the rest does not count
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, list[str]]:
+    """Put the newest whole checkpoint into `step`; also says which ones were passed over, and why.
+
+    None without any checkpoint: the training then begins at its beginning. Raises `RunError` if all are damaged.
+    """
+    passed_over: list[str] = []
+    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+        try:
+            voucher = Voucher.model_validate_json(path.with_suffix(".json").read_bytes())
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue  # killed before it was vouched for
+        except (OSError, ValidationError) as error:
+            passed_over.append(f"{path}: {str(error).splitlines()[0]}")
+            continue
+        if sha256(data) != voucher.sha256:
+            passed_over.append(f"{path}: its content is not what was saved")
+            continue
+        _restore(step, tensors.unpack(data))
+        step.nimg = voucher.nimg
+        return voucher, passed_over
+    if passed_over:
+        damage = "; ".join(passed_over)
+        raise RunError(f"every checkpoint is damaged ({damage}). Delete {folder}/* to begin from the start.")
+    return None, []
+
+
+def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
+    return {
+        "G": step.g.net,
+        "D": step.d.net,
+        "ema": step.ema.G,
+        "schedule_g": step.g.schedule,
+        "schedule_d": step.d.schedule,
+    }
+
+
+def _state(step: AdversarialStep) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the training; optimizer state by the name of its parameter."""
+    for place, module in _modules(step).items():
+        for name, tensor in module.state_dict().items():
+            yield f"{place}/{name}", tensor
+    for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
+        for name, weight in learner.net.named_parameters():
+            for slot, value in learner.optimizer.state[weight].items():
+                yield f"{place}/{name}/{slot}", value
+
+
+def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
+    for place, module in _modules(step).items():
+        prefix = f"{place}/"
+        module.load_state_dict({key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)})
+    for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
+        for name, weight in learner.net.named_parameters():
+            prefix = f"{place}/{name}/"
+            slots = {key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)}
+            # Moments must lie in memory as their weights do: fused kernels walk them together.
+            learner.optimizer.state[weight] = {
+                slot: torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value.clone()
+                for slot, value in slots.items()
+            }
+

@@ -1,0 +1,62 @@
+"""The moving average of G: what is sampled, scored and saved."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganloom.core import rng
+
+__all__ = ["Ema"]
+
+BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics
+
+
+class Ema:
+    """An average of G's weights whose half-life is counted in images (Karras et al. 2020, StyleGAN2-ADA).
+
+    Early on the half-life is at most `ramp_up` times the images seen, so that the first weights are soon forgotten.
+    """
+
+    def __init__(self, G: nn.Module, half_life: int, ramp_up: float) -> None:
+        self.G = copy.deepcopy(G).requires_grad_(False).eval()
+        self.half_life = half_life
+        self.ramp_up = ramp_up
+        self._averages = list(self.G.parameters())
+        self._weights = list(G.parameters())
+        self._buffers = list(zip(self.G.buffers(), G.buffers(), strict=True))
+
+    @torch.no_grad()
+    def update(self, nimg: int, images: int) -> None:
+        """Take in G's weights after an update that came `images` images after the one before."""
+        half_life = min(self.half_life, self.ramp_up * nimg) if self.ramp_up else self.half_life
+        keep = 0.5 ** (images / half_life) if half_life else 0.0
+        torch._foreach_lerp_(self._averages, self._weights, 1 - keep)
+
+    @torch.no_grad()
+    def refresh(self, seed: int, latent: int, batch: int, labels: Callable[[int, int], Tensor | None]) -> None:
+        """Copy G's buffers, then re-estimate BatchNorm's statistics for the averaged weights.
+
+        Latents are keyed and labels are the first of the training images, so the result is a function of the weights.
+        """
+        for average, current in self._buffers:
+            average.copy_(current)
+        norms = [module for module in self.G.modules() if isinstance(module, _BatchNorm)]
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average over the batches
+            norm.train()
+        weight = self._averages[0]
+        for index in range(BATCHES):
+            rng.seed(seed, index, "ema")
+            z = torch.randn(batch, latent).to(weight.device, weight.dtype)
+            y = labels(index * batch, batch)
+            self.G(z, None if y is None else y.to(weight.device))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()

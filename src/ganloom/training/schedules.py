@@ -1,0 +1,111 @@
+"""Learning-rate schedules: the share of the full rate as a function of the image count.
+
+Plateau alone looks at results; what it has seen is kept in buffers, and so in checkpoints.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ganloom import config
+from ganloom.core.lengths import Length
+
+__all__ = ["Schedule", "make_schedule"]
+
+Images = Callable[[Length], int]  # a length as a number of images
+
+
+class Schedule(nn.Module):
+    """Constant after the warm-up; the base of the others."""
+
+    def __init__(self, warmup: int) -> None:
+        super().__init__()
+        self.warmup = warmup
+
+    def rate(self, nimg: int) -> float:
+        """The share of the full rate at `nimg` images."""
+        return (min(1.0, nimg / self.warmup) if self.warmup else 1.0) * self.after_warmup(nimg)
+
+    def after_warmup(self, nimg: int) -> float:
+        return 1.0
+
+    def observe(self, loss: Tensor, before: int, after: int) -> None:
+        """Hear of an update's mean loss, on the images from `before` to `after`."""
+
+
+class Linear(Schedule):
+    """From 1 to `final` in a straight line over the run."""
+
+    def __init__(self, warmup: int, final: float, total: int) -> None:
+        super().__init__(warmup)
+        self.final, self.total = final, total
+
+    def after_warmup(self, nimg: int) -> float:
+        return 1 - (1 - self.final) * min(1.0, nimg / self.total)
+
+
+class Cosine(Schedule):
+    """From 1 to `final` along half a cosine over the run (Loshchilov & Hutter 2017, eq. 5)."""
+
+    def __init__(self, warmup: int, final: float, total: int) -> None:
+        super().__init__(warmup)
+        self.final, self.total = final, total
+
+    def after_warmup(self, nimg: int) -> float:
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, nimg / self.total)))
+
+
+class Plateau(Schedule):
+    """The rate times `factor` whenever the mean loss of an interval has not improved `patience` times in a row."""
+
+    total: Tensor  # sum of losses in this interval, on the training device
+    memory: Tensor  # [updates in this interval, best mean, intervals without improvement, share], on the CPU
+
+    def __init__(
+        self, warmup: int, factor: float, patience: int, interval: int, threshold: float, device: torch.device
+    ) -> None:
+        super().__init__(warmup)
+        self.factor, self.patience, self.interval, self.threshold = factor, patience, interval, threshold
+        self.register_buffer("total", torch.zeros((), device=device))
+        self.register_buffer("memory", torch.tensor([0.0, math.inf, 0.0, 1.0], dtype=torch.float64))
+
+    def after_warmup(self, nimg: int) -> float:
+        return float(self.memory[3])
+
+    def observe(self, loss: Tensor, before: int, after: int) -> None:
+        self.total += loss
+        self.memory[0] += 1
+        if after // self.interval == before // self.interval:
+            return
+        count, best, waited, share = self.memory.tolist()
+        mean = float(self.total) / count
+        if mean < best - self.threshold * abs(best) or math.isinf(best):
+            best, waited = mean, 0.0
+        else:
+            waited += 1
+        if waited > self.patience:
+            share, waited = share * self.factor, 0.0
+        self.memory.copy_(torch.tensor([0.0, best, waited, share]))
+        self.total.zero_()
+
+
+def make_schedule(
+    settings: config.Constant | config.Linear | config.Cosine | config.Plateau,
+    images: Images,
+    total: int,
+    device: torch.device,
+) -> Schedule:
+    """The schedule of an optimizer's settings, for a run of `total` images."""
+    warmup = images(settings.warmup)
+    match settings:
+        case config.Linear():
+            return Linear(warmup, settings.final, total)
+        case config.Cosine():
+            return Cosine(warmup, settings.final, total)
+        case config.Plateau():
+            interval = max(1, images(settings.interval))
+            return Plateau(warmup, settings.factor, settings.patience, interval, settings.threshold, device)
+        case config.Constant():
+            return Schedule(warmup)

@@ -1,0 +1,268 @@
+"""Starting a run and going on with one: everything a training needs, put together."""
+
+import contextlib
+import datetime
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import torch
+from rich.console import Console as Terminal
+
+from ganloom import __version__, nets
+from ganloom.config import Config, Optimizer
+from ganloom.core import rng
+from ganloom.core.device import device_name
+from ganloom.core.distributed import World, connect
+from ganloom.core.errors import ConfigError, GanloomError, RunError
+from ganloom.core.lengths import Length
+from ganloom.data.packed import PackedDataset
+from ganloom.data.stream import Stream
+from ganloom.nets import modelfile
+from ganloom.runs import Facts, Run, create_run, refuse_existing
+from ganloom.tracking import Tracker, Trackers
+from ganloom.tracking.console import Console
+from ganloom.tracking.jsonl import Jsonl
+from ganloom.training import checkpoint
+from ganloom.training.ema import Ema
+from ganloom.training.learner import Learner
+from ganloom.training.loop import Plan, loop, save_reals
+from ganloom.training.step import AdversarialStep
+
+__all__ = ["assemble", "begin", "go_on", "resolve"]
+
+TIMED_SECONDS = 2.0  # spent on measuring the speed, for a length in minutes only
+
+
+def begin(
+    config: Config, dataset: PackedDataset, out: Path, recipe: str, device: torch.device, terminal: Terminal
+) -> Run:
+    """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
+    with connected(device) as world:
+        if world.is_first:
+            refuse_existing(out)
+        config = resolve(config, dataset, world.size)
+        assemble(config, dataset, device, world, total=1)  # refuses what cannot be, before there is a folder
+        speed = images_per_minute(config, dataset, device, world) if config.train.length.is_time else None
+        facts = Facts(
+            id=uuid.uuid4().hex[:12],
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            dataset=dataset.description.name,
+            content_hash=dataset.description.content_hash,
+            images=dataset.count(),
+            shape=dataset.description.shape,
+            class_names=dataset.class_names,
+            recipe=recipe,
+            ganloom=__version__,
+            torch=torch.__version__,
+            device=device_name(device),
+            threads=torch.get_num_threads(),
+            images_per_minute=speed,
+        )
+        announce(terminal, config, dataset, recipe, device, facts, out)
+        run = create_run(out, config, facts) if world.is_first else Run(out)
+        world.barrier()
+        train(run, config, dataset, facts, device, world, terminal)
+    return run
+
+
+def go_on(run: Run, dataset: PackedDataset, length: Length | None, device: torch.device, terminal: Terminal) -> Run:
+    """Continue a run where its newest whole checkpoint was made, or from the start if there is none."""
+    config, facts = run.config, run.facts
+    if dataset.description.content_hash != facts.content_hash:
+        raise RunError(
+            f"the images of {config.data.source} are not those that {run.path} began with: put them back, "
+            f"say where they are with --data, or start a new run."
+        )
+    if length is not None:
+        config = config.with_overrides({"train.length": str(length)})
+    with connected(device) as world:
+        if config.train.length.is_time and facts.images_per_minute is None:
+            speed = images_per_minute(config, dataset, device, world)
+            facts = facts.model_copy(update={"images_per_minute": speed})
+        if world.is_first:
+            run.clean()
+            run.save_config(config)
+            run.save_facts(facts)
+        announce(terminal, config, dataset, facts.recipe, device, facts, run.path)
+        train(run, config, dataset, facts, device, world, terminal)
+    return run
+
+
+@contextlib.contextmanager
+def connected(device: torch.device):  # type: ignore[no-untyped-def]
+    torch.set_flush_denormal(True)
+    world = connect(device)
+    try:
+        yield world
+    finally:
+        world.close()
+
+
+def resolve(config: Config, dataset: PackedDataset, processes: int) -> Config:
+    """Fill in what was left open, so that the saved configuration repeats the run on any number of processes."""
+    train = config.train
+    batch_g = train.batch_g or train.batch
+
+    def share(batch: int) -> int:
+        if batch % processes:
+            raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set --micro-batch.")
+        return batch // processes
+
+    micro = train.micro_batch or share(train.batch)
+    micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
+    return config.with_overrides(
+        {
+            "train.micro_batch": micro,
+            "train.batch_g": batch_g,
+            "train.micro_batch_g": micro_g,
+            "data.size": [dataset.shape.height, dataset.shape.width],
+            "data.channels": dataset.shape.channels,
+        }
+    )
+
+
+def assemble(
+    config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int
+) -> AdversarialStep:
+    """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
+    if config.data.labels and not dataset.class_names:
+        raise ConfigError("data.labels is on, but these images have no classes: sort them into a folder a class.")
+    classes = len(dataset.class_names) if config.data.labels else 0
+    net = config.net
+    rng.seed(config.seed, "G")
+    G = nets.build_generator(net.name, dataset.shape, net.latent, classes, net.g)
+    rng.seed(config.seed, "D")
+    D = nets.build_discriminator(net.name, dataset.shape, classes, net.d)
+    for network in (G, D):
+        # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
+        layout = torch.preserve_format if device.type == "mps" else torch.channels_last
+        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        world.broadcast([*network.parameters(), *network.buffers()])
+
+    def images(length: Length) -> int:
+        return length.images(epoch=dataset.count(), step=config.train.batch * config.train.d_updates)
+
+    def learner(network: torch.nn.Module, settings: Optimizer, batch: int, micro_batch: int) -> Learner:
+        return Learner(
+            network, settings, batch=batch, micro_batch=micro_batch, images=images, total=total, device=device
+        )
+
+    train = config.train
+    assert train.micro_batch and train.batch_g and train.micro_batch_g, "the configuration is not resolved"
+    g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
+    d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
+    ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
+    stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
+    return AdversarialStep(config, g, d, ema, stream, world, device)
+
+
+def images_per_minute(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> float:
+    """The speed of this training on this machine, measured on a throw-away copy; the same answer in every process."""
+    step = assemble(config, dataset, device, world, total=1)
+    step.advance(measure=False)  # the first step pays for everything that is set up once
+    began, first = time.monotonic(), step.nimg
+    while not world.any(time.monotonic() - began > TIMED_SECONDS, device):
+        step.advance(measure=False)
+    speed = torch.tensor((step.nimg - first) / (time.monotonic() - began) * 60, device=device)
+    world.broadcast([speed])
+    return round(float(speed), 1)
+
+
+def make_plan(config: Config, facts: Facts) -> Plan:
+    train = config.train
+
+    def images(length: Length) -> int:
+        return length.images(epoch=facts.images, step=train.batch * train.d_updates)
+
+    every = {"log": images(config.log.every), "sample": images(config.sample.every)}
+    every["checkpoint"] = images(config.checkpoint.every)
+    if not train.length.is_time:
+        return Plan(total=max(1, images(train.length)), seconds=None, **every)
+    assert facts.images_per_minute is not None
+    total = max(1, round(train.length.amount * facts.images_per_minute))
+    return Plan(total=total, seconds=train.length.amount * 60, **every)
+
+
+def train(
+    run: Run, config: Config, dataset: PackedDataset, facts: Facts, device: torch.device, world: World, terminal: Terminal
+) -> None:
+    """Train from the newest checkpoint on, and say how it ended. Raises `Stopped` after a signal."""
+    plan = make_plan(config, facts)
+    step = assemble(config, dataset, device, world, plan.total)
+    voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
+    for damage in passed_over:
+        terminal.print(f"warning: damaged checkpoint passed over: {damage}", soft_wrap=True)
+    if step.nimg:
+        terminal.print(f"going on from {step.nimg:,} images")
+    header = modelfile.Header(
+        net=config.net.name,
+        latent=config.net.latent,
+        options=config.net.g,
+        shape=facts.shape,
+        labels=config.data.labels,
+        class_names=facts.class_names,
+        training={"dataset": facts.dataset, "content_hash": facts.content_hash, "recipe": facts.recipe, "ganloom": facts.ganloom},
+    )  # fmt: skip
+    trackers = Trackers(make_trackers(run, config, facts, plan, step.nimg, terminal) if world.is_first else [])
+    try:
+        if world.is_first and not (run.samples / "reals.png").exists():
+            save_reals(step, run, config)
+        stopped = loop(step, run, config, plan, header, trackers, voucher.seconds if voucher else 0.0)
+    finally:
+        trackers.close()
+    terminal.print(f"pictures  {run.newest_sample()}", soft_wrap=True)
+    terminal.print(f"model     {run.model}", soft_wrap=True)
+    if stopped:
+        terminal.print(f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}", soft_wrap=True)
+        raise SystemExit(128 + stopped)
+
+
+def make_trackers(
+    run: Run, config: Config, facts: Facts, plan: Plan, nimg: int, terminal: Terminal
+) -> list[Tracker]:
+    trackers: list[Tracker] = [Jsonl(run.log, nimg)]
+    if config.trackers.tensorboard:
+        from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
+
+        trackers.append(TensorBoard(run.events, nimg))
+    if config.trackers.wandb.mode != "off":
+        from ganloom.tracking.wandb import WeightsAndBiases
+
+        settings = config.trackers.wandb
+        values = config.model_dump(mode="json")
+        try:
+            tracker = WeightsAndBiases(
+                run.path, mode=settings.mode, project=settings.project, id=facts.id, name=run.path.name, config=values
+            )  # fmt: skip
+            trackers.append(tracker)
+            terminal.print(f"wandb     {tracker.url or 'offline'}")
+        except GanloomError:
+            raise
+        except Exception as error:  # no network, no login: the training matters more
+            print(f"warning: Weights & Biases could not start ({error}); training goes on without it.", file=sys.stderr)
+    trackers.append(Console(terminal, plan.total, plan.seconds, run.sample))
+    return trackers
+
+
+def announce(
+    terminal: Terminal, config: Config, dataset: PackedDataset, recipe: str, device: torch.device, facts: Facts, out: Path
+) -> None:
+    """What was chosen, before anything else."""
+    plan = make_plan(config, facts)
+    classes = f" in {len(dataset.class_names)} classes" if dataset.class_names else ""
+    used = "with labels" if config.data.labels else "labels not used" if dataset.class_names else "no labels"
+    skipped = f", {dataset.description.skipped} files skipped" if dataset.description.skipped else ""
+    length = f"{config.train.length}, {'about ' if plan.seconds else ''}{plan.total:,} images"
+    lines = {
+        "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used}){skipped}",
+        "shape": str(dataset.shape),
+        "recipe": f"{recipe} ({config.net.name}, {config.loss.name}, batch {config.train.batch})",
+        "length": length,
+        "device": device_name(device),
+        "run": str(out),
+    }
+    for name, text in lines.items():
+        terminal.print(f"{name:<9} {text}", highlight=False, soft_wrap=True, markup=False)

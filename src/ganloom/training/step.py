@@ -1,0 +1,161 @@
+"""The adversarial step: two functions that read like the paper."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganloom import objectives
+from ganloom.config import Config
+from ganloom.core import rng
+from ganloom.core.distributed import World
+from ganloom.core.pictures import to_float
+from ganloom.data.stream import Stream
+from ganloom.objectives import Judged
+from ganloom.training.ema import Ema
+from ganloom.training.learner import Learner
+
+__all__ = ["AdversarialStep", "Stats"]
+
+Stats = dict[str, Tensor]  # scalars, averaged over the micro-batches of an update
+
+
+class MicroBatch(NamedTuple):
+    """What one forward pass sees."""
+
+    first: int  # its first sample in the stream
+    size: int
+    z: Tensor  # [size, latent]
+    y: Tensor | None  # int64 [size] or float [size, K]
+
+
+class AdversarialStep:
+    """G and D, all that teaches them, and the image count `nimg`. Every process holds the same.
+
+    The micro-batch is the unit of the mathematics: batch statistics see one micro-batch, its randomness is keyed by its
+    place in the update, gradients are averaged over an update's micro-batches, and processes only share them out.
+    """
+
+    def __init__(
+        self, config: Config, g: Learner, d: Learner, ema: Ema, stream: Stream, world: World, device: torch.device
+    ) -> None:
+        self.config, self.stream, self.world, self.device = config, stream, world, device
+        self.g, self.d, self.ema = g, d, ema
+        self.loss = objectives.loss(config.loss.name, config.loss.options)
+        self.penalties = {name: objectives.penalty(name) for name in config.penalties}
+        self.bf16 = uses_bf16(config.train.precision, device)
+        self.G: nn.Module = torch.compile(g.net) if config.train.compile else g.net  # type: ignore[assignment]
+        self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
+        self.nimg = 0
+        self.images_per_step = d.batch * config.train.d_updates
+
+    def advance(self, *, measure: bool) -> Stats:
+        """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
+        for _ in range(self.config.train.d_updates):
+            stats = self.discriminator_step()
+        stats |= self.generator_step()
+        if measure:
+            stats |= self.measure_generator()
+        return stats
+
+    def discriminator_step(self) -> Stats:
+        """Teach D to tell real images from generated ones."""
+        due = self.due_penalties()
+        stats = self.zeros("loss_d", "d_real", *(f"penalty_{name}" for name in due))
+        for micro in self.micro_batches(self.d, "d"):
+            with torch.no_grad(), self.autocast():
+                fake = self.G(micro.z, micro.y)
+            real, made = self.judge(self.reals(micro), micro.y, due), self.judge(fake, micro.y, due)
+            loss = self.loss.d(real.logits, made.logits).mean()
+            stats["loss_d"] += loss.detach()
+            stats["d_real"] += real.logits.detach().sigmoid().mean()
+            for name, weight in due.items():
+                penalty = self.penalties[name](real, made, self.d.net).mean()
+                stats[f"penalty_{name}"] += penalty.detach()
+                loss = loss + weight * penalty
+            self.backward(loss, self.d)
+        before, self.nimg = self.nimg, self.nimg + self.d.batch
+        self.update(self.d, stats, "loss_d", before)
+        return stats
+
+    def generator_step(self) -> Stats:
+        """Teach G to make images that D takes for real."""
+        stats = self.zeros("loss_g", "d_fake_before")
+        self.d.net.requires_grad_(False)  # D is only asked: no gradients for its weights
+        for micro in self.micro_batches(self.g, "g"):
+            with self.autocast():
+                fake = self.G(micro.z, micro.y)
+            made = self.judge(fake, micro.y)
+            loss = self.loss.g(made.logits).mean()
+            stats["loss_g"] += loss.detach()
+            stats["d_fake_before"] += made.logits.detach().sigmoid().mean()
+            self.backward(loss, self.g)
+        self.d.net.requires_grad_(True)
+        self.update(self.g, stats, "loss_g", self.nimg - self.images_per_step)
+        self.ema.update(self.nimg, self.images_per_step)
+        return stats
+
+    @torch.no_grad()
+    def measure_generator(self) -> Stats:
+        """D of what G makes, after its update, of the same latents."""
+        stats = self.zeros("d_fake_after")
+        for micro in self.micro_batches(self.g, "g"):
+            with self.autocast():
+                fake = self.G(micro.z, micro.y)
+            stats["d_fake_after"] += self.judge(fake, micro.y).logits.sigmoid().mean()
+        self.world.sum_in_place(list(stats.values()))
+        return {"d_fake_after": stats["d_fake_after"] / self.g.micro_batches}
+
+    # What the two steps are made of.
+
+    def micro_batches(self, learner: Learner, purpose: str) -> Iterator[MicroBatch]:
+        """This process's micro-batches of one update, each with its randomness keyed."""
+        for index in self.world.share(learner.micro_batches):
+            first, size = self.nimg + index * learner.micro_batch, learner.micro_batch
+            y = self.stream.labels(first, size)
+            rng.seed(self.config.seed, self.nimg, index, purpose)
+            z = torch.randn(size, self.config.net.latent).to(self.device)
+            yield MicroBatch(first, size, z, None if y is None else y.to(self.device))
+
+    def reals(self, micro: MicroBatch) -> Tensor:  # [size, C, H, W]
+        return to_float(self.stream.images(micro.first, micro.size).to(self.device))
+
+    def judge(self, images: Tensor, y: Tensor | None, due: dict[str, float] | None = None) -> Judged:
+        """What D says. For due penalties: with gradients to the images, in full precision, on D as it is written.
+
+        A compiled D cannot be differentiated twice.
+        """
+        if due:
+            images = images.to(torch.get_default_dtype()).detach().requires_grad_()
+            return Judged(images, y, self.d.net(images, y).logits)
+        with self.autocast():
+            logits = self.D(images, y).logits
+        return Judged(images, y, logits.to(torch.get_default_dtype()))
+
+    def due_penalties(self) -> dict[str, float]:
+        """Weights of the penalties of this D update. One that is due every k updates counts k times."""
+        update = self.nimg // self.d.batch
+        settings = self.config.penalties
+        return {name: p.weight * p.interval for name, p in settings.items() if update % p.interval == 0}
+
+    def backward(self, loss: Tensor, learner: Learner) -> None:
+        (loss / learner.micro_batches).backward()  # type: ignore[no-untyped-call]
+
+    def update(self, learner: Learner, stats: Stats, loss: str, before: int) -> None:
+        for total in stats.values():
+            total /= learner.micro_batches
+        learner.update(self.world, stats, loss, before, self.nimg)
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def zeros(self, *names: str) -> Stats:
+        return {name: torch.zeros((), device=self.device) for name in names}
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """`auto` means bf16 on GPUs that compute in it; on most CPUs it is several times slower than float32."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"
