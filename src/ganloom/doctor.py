@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -39,8 +40,6 @@ def report() -> str:
     return "\n".join(f"{name:<9} {text}" for name, text in lines)
 
 
-def _free(folder: os.PathLike[str]) -> str:
-    path = os.path.abspath(folder)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return f"{shutil.disk_usage(path).free / 2**30:.0f} GiB"
+def _free(folder: Path) -> str:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return f"{shutil.disk_usage(there).free / 2**30:.0f} GiB"

@@ -1,12 +1,12 @@
 """The run folder: its paths, and how to make, open and read it.
 
-    config.yaml          the resolved configuration: enough, with the same images, to repeat the run
-    run.json             facts of the start: dataset and its content hash, versions, planned images
-    log.jsonl            one line a logged step
-    tensorboard/         the same as TensorBoard events, with the grids
-    samples/             reals.png, and grids of the same latents as training goes on
-    checkpoints/         NIMG.safetensors, and NIMG.json that vouches for it
-    model.safetensors    the averaged generator, self-describing
+config.yaml          the resolved configuration: enough, with the same images, to repeat the run
+run.json             facts of the start: dataset and its content hash, versions, planned images
+log.jsonl            one line a logged step
+tensorboard/         the same as TensorBoard events, with the grids
+samples/             reals.png, and grids of the same latents as training goes on
+checkpoints/         NIMG.safetensors, and NIMG.json that vouches for it
+model.safetensors    the averaged generator, self-describing
 """
 
 import os
@@ -113,4 +113,3 @@ def open_run(path: Path) -> Run:
     if not (path / "config.yaml").is_file():
         raise RunError(f"there is no run at {path}: a run folder has a config.yaml. Start one with 'ganloom train'.")
     return Run(path)
-

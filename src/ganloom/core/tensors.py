@@ -15,9 +15,9 @@ __all__ = ["pack", "read_metadata", "unpack"]
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Encode as safetensors with its header sorted: the library orders metadata at random, and equal should be equal."""
+    """Encode as safetensors with its header sorted: the library orders metadata at random, equal should be equal."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(contiguous, metadata=dict(metadata or {}))
+    data: bytes = safetensors.torch.save(contiguous, metadata=dict(metadata or {}))
     (size,) = struct.unpack("<Q", data[:8])
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -25,7 +25,8 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
 
 
 def unpack(data: bytes) -> dict[str, Tensor]:
-    return safetensors.torch.load(data)
+    tensors: dict[str, Tensor] = safetensors.torch.load(data)
+    return tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -66,7 +66,9 @@ class PackedDataset:
         try:
             return [np.load(shard_path(self.path, index), mmap_mode="r") for index in range(count)]
         except (OSError, ValueError) as error:
-            raise DataError(f"the packed dataset {self.path} is damaged ({error}): delete it, it is made anew.") from None
+            raise DataError(
+                f"the packed dataset {self.path} is damaged ({error}): delete it, it is made anew."
+            ) from None
 
     @cached_property
     def _labels(self) -> NDArray[np.generic]:
@@ -101,7 +103,9 @@ def open_packed(path: Path) -> PackedDataset:
         return PackedDataset(path, Description.model_validate(values))
     except (OSError, ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path} is not a packed dataset of this ganloom ({reason}): delete it, it is made anew.") from None
+        raise DataError(
+            f"{path} is not a packed dataset of this ganloom ({reason}): delete it, it is made anew."
+        ) from None
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -40,7 +40,9 @@ class Preprocessing:
 
     def __str__(self) -> str:
         size = f"{self.size[0]}x{self.size[1]}" if self.size else "own size"
-        return f"upright, white under alpha, centre crop and Lanczos to {size}, channels {self.channels or 'as found'}; v1"
+        return (
+            f"upright, white under alpha, centre crop and Lanczos to {size}, channels {self.channels or 'as found'}; v1"
+        )
 
 
 def cache_folder() -> Path:

@@ -5,6 +5,7 @@ pixel more at the right and the bottom, G crops what is one pixel too many.
 """
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -74,9 +75,7 @@ class Discriminator(nn.Module):
         super().__init__()
         sizes, widths = stages(shape, width)
         self.first = _Down(shape.channels, widths[0], norm=False)
-        self.downs = nn.Sequential(
-            *(_Down(before, after, norm=True) for before, after in zip(widths, widths[1:], strict=False))
-        )
+        self.downs = nn.Sequential(*(_Down(before, after, norm=True) for before, after in pairwise(widths)))
         self.pool: nn.Module = nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity()
         self.head = nn.Conv2d(widths[-1], 1, 1 if head == "pool" else sizes[-1], bias=False)
         self.embed = LabelEmbedding(classes, widths[-1], std=0.02) if classes else None

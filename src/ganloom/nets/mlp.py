@@ -39,7 +39,7 @@ class Generator(nn.Module):
     ) -> Tensor:  # [N, C, H, W]
         if self.embed is not None:
             z = torch.cat([z, self.embed(y)], dim=1)
-        return torch.tanh(self.layers(z)).unflatten(1, self.shape)
+        return torch.tanh(self.layers(z)).view(-1, *self.shape)
 
 
 class Discriminator(nn.Module):

@@ -38,7 +38,7 @@ class Model:
     ) -> Tensor:  # uint8 [N, C, H, W]
         """Pictures 0 to n of a seed. Of every class in turn, or all of `class_name`.
 
-        Picture i of a seed shows the same whatever `n` and `batch` are. Raises `ModelError` for a class it does not know.
+        Picture i of a seed is the same whatever `n` and `batch` are. Raises `ModelError` for an unknown class.
         """
         return torch.cat(list(self.samples(n, seed=seed, class_name=class_name, batch=batch)))
 
@@ -54,7 +54,9 @@ class Model:
         if class_name is None:
             return torch.arange(n) % len(self.class_names) if self.class_names else None
         if not self.class_names:
-            raise ModelError("this model was trained without labels: train with --set data.labels=true to choose classes.")
+            raise ModelError(
+                "this model was trained without labels: train with --set data.labels=true to choose classes."
+            )
         if class_name not in self.class_names:
             raise ModelError(f"unknown class '{class_name}'. {nearest(class_name, self.class_names)}")
         return torch.full((n,), list(self.class_names).index(class_name))

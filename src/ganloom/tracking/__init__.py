@@ -1,7 +1,6 @@
 """Trackers: one file each, all with `scalars`, `images` and `close`. One that fails never stops a training."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -32,8 +31,9 @@ class Trackers:
     A full disk alone is passed on: the training's own files share it.
     """
 
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
+    def __init__(self, trackers: Sequence[Tracker], warn: Callable[[str], None]) -> None:
         self._active = list(trackers)
+        self._warn = warn
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         self._tell("scalars", nimg, values)
@@ -53,4 +53,4 @@ class Trackers:
             except Exception as error:
                 self._active.remove(tracker)
                 name = type(tracker).__name__
-                print(f"warning: {name} failed ({error}); training goes on without it.", file=sys.stderr)
+                self._warn(f"{name} failed ({error}); training goes on without it.")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn
-
 from torch import Tensor
 
 __all__ = ["Console"]

@@ -50,5 +50,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def _line(row: Mapping[str, Any]) -> str:
     # JSON has no NaN; null says as much and every reader takes it.
-    finite = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+    }
     return json.dumps(finite) + "\n"

@@ -15,7 +15,14 @@ class WeightsAndBiases:
     """One W&B run for one ganloom run: its id is ours, so a resumed training goes on in the same place."""
 
     def __init__(
-        self, folder: Path, *, mode: Literal["online", "offline"], project: str, id: str, name: str, config: dict[str, Any]
+        self,
+        folder: Path,
+        *,
+        mode: Literal["online", "offline"],
+        project: str,
+        id: str,
+        name: str,
+        config: dict[str, Any],
     ) -> None:
         try:
             import wandb

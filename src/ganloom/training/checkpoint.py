@@ -104,4 +104,3 @@ def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
                 slot: torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value.clone()
                 for slot, value in slots.items()
             }
-

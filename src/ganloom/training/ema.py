@@ -24,8 +24,8 @@ class Ema:
         self.G = copy.deepcopy(G).requires_grad_(False).eval()
         self.half_life = half_life
         self.ramp_up = ramp_up
-        self._averages = list(self.G.parameters())
-        self._weights = list(G.parameters())
+        self._averages: list[Tensor] = list(self.G.parameters())
+        self._weights: list[Tensor] = list(G.parameters())
         self._buffers = list(zip(self.G.buffers(), G.buffers(), strict=True))
 
     @torch.no_grad()

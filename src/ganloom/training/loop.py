@@ -34,7 +34,13 @@ class Plan:
 
 
 def loop(
-    step: AdversarialStep, run: Run, config: Config, plan: Plan, header: modelfile.Header, trackers: Trackers, spent: float
+    step: AdversarialStep,
+    run: Run,
+    config: Config,
+    plan: Plan,
+    header: modelfile.Header,
+    trackers: Trackers,
+    spent: float,
 ) -> signal.Signals | None:
     """Train until the plan's end, or until told to stop; returns the signal that stopped it, if one did.
 
@@ -100,9 +106,7 @@ def save(step: AdversarialStep, run: Run, config: Config, header: modelfile.Head
     modelfile.write(run.model, step.ema.G, header.model_copy(update={"training": training}))
 
 
-def save_samples(
-    step: AdversarialStep, run: Run, config: Config, header: modelfile.Header, trackers: Trackers
-) -> None:
+def save_samples(step: AdversarialStep, run: Run, config: Config, header: modelfile.Header, trackers: Trackers) -> None:
     """The same latents every time."""
     refresh(step, config)
     count = config.sample.count
@@ -132,4 +136,3 @@ def sample_labels(step: AdversarialStep, header: modelfile.Header, count: int) -
 
 def grid_columns(header: modelfile.Header) -> int | None:
     return len(header.class_names) if header.labels and 1 < len(header.class_names) <= MOST_COLUMNS else None
-

@@ -2,8 +2,6 @@
 
 import contextlib
 import datetime
-import os
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -124,9 +122,7 @@ def resolve(config: Config, dataset: PackedDataset, processes: int) -> Config:
     )
 
 
-def assemble(
-    config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int
-) -> AdversarialStep:
+def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
     if config.data.labels and not dataset.class_names:
         raise ConfigError("data.labels is on, but these images have no classes: sort them into a folder a class.")
@@ -187,7 +183,13 @@ def make_plan(config: Config, facts: Facts) -> Plan:
 
 
 def train(
-    run: Run, config: Config, dataset: PackedDataset, facts: Facts, device: torch.device, world: World, terminal: Terminal
+    run: Run,
+    config: Config,
+    dataset: PackedDataset,
+    facts: Facts,
+    device: torch.device,
+    world: World,
+    terminal: Terminal,
 ) -> None:
     """Train from the newest checkpoint on, and say how it ended. Raises `Stopped` after a signal."""
     plan = make_plan(config, facts)
@@ -204,9 +206,18 @@ def train(
         shape=facts.shape,
         labels=config.data.labels,
         class_names=facts.class_names,
-        training={"dataset": facts.dataset, "content_hash": facts.content_hash, "recipe": facts.recipe, "ganloom": facts.ganloom},
-    )  # fmt: skip
-    trackers = Trackers(make_trackers(run, config, facts, plan, step.nimg, terminal) if world.is_first else [])
+        training={
+            "dataset": facts.dataset,
+            "content_hash": facts.content_hash,
+            "recipe": facts.recipe,
+            "ganloom": facts.ganloom,
+        },
+    )
+
+    def warn(message: str) -> None:
+        terminal.print(f"warning: {message}", soft_wrap=True, markup=False)
+
+    trackers = Trackers(make_trackers(run, config, facts, plan, step.nimg, terminal) if world.is_first else [], warn)
     try:
         if world.is_first and not (run.samples / "reals.png").exists():
             save_reals(step, run, config)
@@ -220,35 +231,43 @@ def train(
         raise SystemExit(128 + stopped)
 
 
-def make_trackers(
-    run: Run, config: Config, facts: Facts, plan: Plan, nimg: int, terminal: Terminal
-) -> list[Tracker]:
+def make_trackers(run: Run, config: Config, facts: Facts, plan: Plan, nimg: int, terminal: Terminal) -> list[Tracker]:
     trackers: list[Tracker] = [Jsonl(run.log, nimg)]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
 
         trackers.append(TensorBoard(run.events, nimg))
-    if config.trackers.wandb.mode != "off":
+    if (settings := config.trackers.wandb).mode != "off":
         from ganloom.tracking.wandb import WeightsAndBiases
 
-        settings = config.trackers.wandb
-        values = config.model_dump(mode="json")
         try:
             tracker = WeightsAndBiases(
-                run.path, mode=settings.mode, project=settings.project, id=facts.id, name=run.path.name, config=values
-            )  # fmt: skip
-            trackers.append(tracker)
-            terminal.print(f"wandb     {tracker.url or 'offline'}")
+                run.path,
+                mode=settings.mode,
+                project=settings.project,
+                id=facts.id,
+                name=run.path.name,
+                config=config.model_dump(mode="json"),
+            )
         except GanloomError:
             raise
         except Exception as error:  # no network, no login: the training matters more
-            print(f"warning: Weights & Biases could not start ({error}); training goes on without it.", file=sys.stderr)
+            terminal.print(f"warning: W&B could not start ({error}); training goes on without it.", markup=False)
+        else:
+            trackers.append(tracker)
+            terminal.print(f"wandb     {tracker.url or 'offline'}")
     trackers.append(Console(terminal, plan.total, plan.seconds, run.sample))
     return trackers
 
 
 def announce(
-    terminal: Terminal, config: Config, dataset: PackedDataset, recipe: str, device: torch.device, facts: Facts, out: Path
+    terminal: Terminal,
+    config: Config,
+    dataset: PackedDataset,
+    recipe: str,
+    device: torch.device,
+    facts: Facts,
+    out: Path,
 ) -> None:
     """What was chosen, before anything else."""
     plan = make_plan(config, facts)

@@ -110,7 +110,7 @@ class AdversarialStep:
     # What the two steps are made of.
 
     def micro_batches(self, learner: Learner, purpose: str) -> Iterator[MicroBatch]:
-        """This process's micro-batches of one update, each with its randomness keyed."""
+        """Micro-batches of one update that are this process's, each with its randomness keyed."""
         for index in self.world.share(learner.micro_batches):
             first, size = self.nimg + index * learner.micro_batch, learner.micro_batch
             y = self.stream.labels(first, size)

@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Self
 
 __all__ = ["StopSignals"]
 
@@ -14,7 +15,7 @@ class StopSignals:
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> "StopSignals":
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python does not allow handlers
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._hear)

@@ -107,7 +107,9 @@ def _check_labels(path: Path, key: str, labels: NDArray[np.generic], count: int)
     if labels.ndim == 1 and not whole:
         raise DataError(f"{where} are {labels.dtype}, not whole numbers.")
     if labels.ndim not in (1, 2) or not (whole or np.issubdtype(labels.dtype, np.floating)):
-        raise DataError(f"{where} have shape {labels.shape} and type {labels.dtype}: give [N] classes or [N, K] shares.")
+        raise DataError(
+            f"{where} have shape {labels.shape} and type {labels.dtype}: give [N] classes or [N, K] shares."
+        )
     if labels.ndim == 1 and int(labels.min(initial=0)) < 0:
         raise DataError(f"{where} go below 0: number the classes from 0.")
     return labels
