@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding
+from ganloom.nets.layers.labels import LabelEmbedding, latent_share
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -29,8 +29,8 @@ class Generator(nn.Module):
         super().__init__()
         sizes, widths = stages(shape, width)
         self.sizes = sizes[-2::-1]  # (height, width) after each up-sampling, small to large
-        self.embed = LabelEmbedding(classes, latent, std=1.0) if classes else None
-        inputs = 2 * latent if classes else latent
+        self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
+        inputs = latent + latent_share(latent) if classes else latent
         self.first = _Up(nn.ConvTranspose2d(inputs, widths[-1], sizes[-1], bias=False))
         self.ups = nn.ModuleList(
             _Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
@@ -88,7 +88,7 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         h = self.downs(self.first(x))
         logits = self.head(self.pool(h)).flatten()
-        features = h.mean(dim=(2, 3))
+        features = h.sum(dim=(2, 3))  # a mean would leave the projection too weak to teach classes
         if self.embed is not None:
             logits = logits + (self.embed(y) * features).sum(1)
         return Judgement(logits, features)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding
+from ganloom.nets.layers.labels import LabelEmbedding, latent_share
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -19,9 +19,9 @@ class Generator(nn.Module):
     def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: int = 128) -> None:
         super().__init__()
         self.shape = (shape.channels, shape.height, shape.width)
-        self.embed = LabelEmbedding(classes, latent, std=1.0) if classes else None
+        self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
         self.layers = nn.Sequential(
-            nn.Linear(2 * latent if classes else latent, width),
+            nn.Linear(latent + latent_share(latent) if classes else latent, width),
             nn.ReLU(inplace=True),
             nn.Linear(width, 2 * width),
             nn.BatchNorm1d(2 * width),

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LabelEmbedding"]
+__all__ = ["LabelEmbedding", "latent_share"]
 
 
 class LabelEmbedding(nn.Module):
@@ -21,3 +21,12 @@ class LabelEmbedding(nn.Module):
         if not y.is_floating_point():
             return F.embedding(y, self.weight)
         return y.to(self.weight.dtype) @ self.weight
+
+
+def latent_share(latent: int) -> int:
+    """How many inputs of G labels take, beside `latent` of z.
+
+    As many as z has, and G learns one picture a class and stops looking at z (digits, 40 kimg: the standard deviation
+    of a pixel over z was .06 where this gives .12).
+    """
+    return max(1, latent // 4)
