@@ -1,0 +1,62 @@
+"""What the tests share: a cache of their own, the built-in dataset, and a training small enough for a test."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganloom.config import Config, recipe_values
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+
+TINY = {
+    "net.g": {"width": 8},
+    "net.d": {"width": 8},
+    "train.length": "960 images",
+    "train.batch": 32,
+    "ema.half_life": "200 images",
+    "log.every": "100 images",
+    "sample.every": "200 images",
+    "checkpoint.every": "150 images",
+    "sample.count": 20,
+    "trackers.tensorboard": False,
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Packed datasets of the tests; the user's cache is never touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("GANLOOM_CACHE")
+    os.environ["GANLOOM_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["GANLOOM_CACHE"]
+    else:
+        os.environ["GANLOOM_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def digits(own_cache: Path) -> PackedDataset:
+    return prepare(find("digits"), Preprocessing((32, 32), None))
+
+
+def tiny_config(**settings: Any) -> Config:
+    """The digits recipe made small; keywords are dotted keys with __ for the dot."""
+    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    return Config.build(recipe_values("digits"), {**TINY, **dotted})
+
+
+def tiny_flags(**settings: Any) -> list[str]:
+    """The same as command-line flags."""
+    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    flags = {
+        "net.g.width": 8,
+        "net.d.width": 8,
+        **{key: TINY[key] for key in TINY if not key.startswith("net.")},
+        **dotted,
+    }
+    return [part for key, value in flags.items() for part in ("--set", f"{key}={value}")]

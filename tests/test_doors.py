@@ -1,0 +1,130 @@
+"""The doors of the house: who may import whom."""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ganloom
+
+ROOT = Path(ganloom.__file__).parent
+# A room may import rooms of lower levels, and itself. Two rooms of one level do not know each other.
+LEVELS = [
+    {"core"},
+    {"config", "recipes"},
+    {"data", "nets", "objectives", "augment"},
+    {"metrics", "tracking", "runs"},
+    {"training", "synthesis", "export"},
+    {"evaluation", "planning", "report", "tuning", "studio", "doctor"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+MODULES = sorted(
+    ".".join(("ganloom", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+    for path in ROOT.rglob("*.py")
+)
+# Outside the extras, everything imports with these alone.
+MINIMAL = {"torch", "numpy", "PIL", "pydantic", "pydantic_core", "yaml", "typer", "rich", "safetensors", "filelock"}
+LAZY = {"sklearn", "wandb", "tensorboard"}  # imported inside the one function that needs them
+
+
+def path_of(module: str) -> Path:
+    base = ROOT.joinpath(*module.split(".")[1:])
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every module that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path_of(module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else str(node.module)
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""  # the package itself: its version and its lazy names
+
+
+def broken_doors(module: str, imported: list[str]) -> list[str]:
+    mine = room_of(module)
+    broken = []
+    for other in imported:
+        theirs = room_of(other)
+        if not other.startswith("ganloom") or theirs in ("", mine):
+            continue
+        if LEVEL_OF[theirs] >= LEVEL_OF[mine]:
+            broken.append(f"{module} imports {other}")
+    return broken
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "ganloom"])
+def test_every_import_goes_through_a_door(module: str) -> None:
+    assert broken_doors(module, list(imports(module))) == []
+
+
+def test_a_forbidden_import_is_seen() -> None:
+    assert broken_doors("ganloom.nets.dcgan", ["ganloom.data.stream"])
+    assert broken_doors("ganloom.core.rng", ["ganloom.config"])
+    assert not broken_doors("ganloom.training.loop", ["ganloom.data.stream", "torch", "ganloom.training.step"])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_need_only_the_minimal_install(module: str) -> None:
+    tree = ast.parse(path_of(module).read_text())
+    at_top = {
+        name.split(".")[0]
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [str(node.module)])
+    }
+    assert at_top <= MINIMAL | {"ganloom"} | set(sys.stdlib_module_names)
+
+
+def test_every_module_imports_without_extras() -> None:
+    """In one new process where the extras do not exist."""
+    modules = [module for module in MODULES if module != "ganloom.__main__"]
+    script = (
+        "import sys, importlib\n"
+        "sys.modules['wandb'] = None\n"  # makes `import wandb` fail as if it were not installed
+        f"for module in {modules!r}: importlib.import_module(module)\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "ganloom.__main__"])
+def test_public_names_exist(module: str) -> None:
+    imported = importlib.import_module(module)
+    for name in getattr(imported, "__all__", []):
+        assert hasattr(imported, name), f"{module}.__all__ names {name}"
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {info.name for info in pkgutil.iter_modules([str(ROOT)])}
+    assert rooms <= set(LEVEL_OF)
+
+
+def test_help_does_not_import_torch() -> None:
+    script = (
+        "import sys\n"
+        "from ganloom.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_no_file_has_outgrown_one_sitting() -> None:
+    long = {path.name: count for path in ROOT.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
+    assert long == {}

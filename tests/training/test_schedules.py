@@ -1,0 +1,89 @@
+import math
+
+import pytest
+import torch
+
+from ganloom import config
+from ganloom.core.lengths import Length
+from ganloom.training.schedules import Plateau, Schedule, make_schedule
+
+TOTAL = 10_000
+
+
+def make(**settings: object) -> Schedule:
+    optimizer = config.Optimizer.model_validate({"schedule": settings})
+    return make_schedule(optimizer.schedule, images, TOTAL, torch.device("cpu"))
+
+
+def images(length: Length) -> int:
+    return length.images(epoch=1000, step=100)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "constant"}, {0: 1.0, 5000: 1.0, TOTAL: 1.0}),
+        ({"name": "linear"}, {0: 1.0, 5000: 0.5, TOTAL: 0.0, 2 * TOTAL: 0.0}),
+        ({"name": "linear", "final": 0.2}, {0: 1.0, 5000: 0.6, TOTAL: 0.2}),
+        ({"name": "cosine"}, {0: 1.0, 2500: 0.5 + 0.5 * math.sqrt(0.5), 5000: 0.5, TOTAL: 0.0, 2 * TOTAL: 0.0}),
+        ({"name": "cosine", "final": 0.25}, {0: 1.0, 5000: 0.625, TOTAL: 0.25}),
+        ({"name": "constant", "warmup": "2 kimg"}, {0: 0.0, 500: 0.25, 2000: 1.0, 3000: 1.0}),
+        ({"name": "linear", "warmup": "10 steps"}, {500: 0.5 * 0.95, 5000: 0.5}),
+    ],
+)
+def test_the_rate_is_a_function_of_the_image_count(settings: dict[str, object], expected: dict[int, float]) -> None:
+    schedule = make(**settings)
+    for nimg, rate in expected.items():
+        assert schedule.rate(nimg) == pytest.approx(rate, abs=1e-12), nimg
+
+
+def tell(schedule: Schedule, losses: list[float], start: int = 0) -> list[float]:
+    """An interval (here 100 images, one update) a loss; the rate after each."""
+    rates = []
+    for index, loss in enumerate(losses, start):
+        schedule.observe(torch.tensor(loss), 100 * index, 100 * (index + 1))
+        rates.append(schedule.rate(100 * (index + 1)))
+    return rates
+
+
+def test_plateau_lowers_the_rate_when_patience_ends() -> None:
+    schedule = make(name="plateau", factor=0.5, patience=2, interval="100 images")
+    assert tell(schedule, [1.0, 0.9, 0.9, 0.9, 0.9]) == [1, 1, 1, 1, 0.5]
+
+
+def test_plateau_waits_anew_after_an_improvement() -> None:
+    schedule = make(name="plateau", factor=0.1, patience=1, interval="100 images")
+    assert tell(schedule, [1.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]) == pytest.approx([1, 1, 1, 1, 1, 1, 0.1])
+
+
+def test_plateau_agrees_with_torch() -> None:
+    """torch.optim's ReduceLROnPlateau as the oracle."""
+    torch.manual_seed(0)
+    losses = (torch.rand(60) * 0.2 + torch.linspace(1, 0.5, 60)).tolist()
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3, threshold=1e-4)
+    expected = []
+    for loss in losses:
+        oracle.step(loss)
+        expected.append(optimizer.param_groups[0]["lr"])
+    ours = make(name="plateau", factor=0.5, patience=3, interval="100 images")
+    assert tell(ours, losses) == expected
+    assert expected[-1] < 1
+
+
+def test_plateau_judges_the_mean_of_an_interval() -> None:
+    schedule = make(name="plateau", factor=0.5, patience=0, interval="200 images")
+    # Means of two: 1.0, then 1.0 again (its second loss alone would be an improvement).
+    assert tell(schedule, [0.5, 1.5, 1.6, 0.4]) == [1, 1, 1, 0.5]
+
+
+def test_plateau_goes_on_from_its_buffers() -> None:
+    losses = [1.0, 1.1, 1.2, 1.0, 1.3, 1.4, 0.9, 1.0]
+    whole = make(name="plateau", factor=0.5, patience=1, interval="100 images")
+    expected = tell(whole, losses)
+    first, second = (make(name="plateau", factor=0.5, patience=1, interval="100 images") for _ in range(2))
+    assert isinstance(first, Plateau)
+    begun = tell(first, losses[:3])
+    second.load_state_dict(first.state_dict())
+    assert begun + tell(second, losses[3:], start=3) == expected
