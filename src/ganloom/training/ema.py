@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganloom.core import rng
 
-__all__ = ["Ema"]
+__all__ = ["Ema", "stop_tracking"]
 
 BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics
 
@@ -22,6 +22,9 @@ class Ema:
 
     def __init__(self, G: nn.Module, half_life: int, ramp_up: float) -> None:
         self.G = copy.deepcopy(G).requires_grad_(False).eval()
+        self._norms = batch_norms(self.G)
+        for norm in self._norms:
+            norm.track_running_stats = True
         self.half_life = half_life
         self.ramp_up = ramp_up
         self._averages: list[Tensor] = list(self.G.parameters())
@@ -43,11 +46,10 @@ class Ema:
         """
         for average, current in self._buffers:
             average.copy_(current)
-        norms = [module for module in self.G.modules() if isinstance(module, _BatchNorm)]
-        if not norms:
+        if not self._norms:
             return
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
+        momenta = [norm.momentum for norm in self._norms]
+        for norm in self._norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain average over the batches
             norm.train()
@@ -57,6 +59,19 @@ class Ema:
             z = torch.randn(batch, latent).to(weight.device, weight.dtype)
             y = labels(index * batch, batch)
             self.G(z, None if y is None else y.to(weight.device))
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
+
+
+def stop_tracking(network: nn.Module) -> None:
+    """Leave BatchNorm's running statistics as they are while the network learns: in training nothing reads them.
+
+    They would differ between processes, and with every forward pass that is only a measurement.
+    """
+    for norm in batch_norms(network):
+        norm.track_running_stats = False
+
+
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]

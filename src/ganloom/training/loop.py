@@ -100,8 +100,8 @@ def row(step: AdversarialStep, stats: Stats, seconds: float, images_per_second: 
 
 def save(step: AdversarialStep, run: Run, config: Config, header: modelfile.Header, seconds: float) -> None:
     """The checkpoint, then the model it makes."""
+    refresh(step, config)  # first: what a checkpoint holds must not depend on when pictures were last made
     checkpoint.save(run.checkpoints, step, seconds=seconds, keep=config.checkpoint.keep)
-    refresh(step, config)
     training = {**header.training, "nimg": step.nimg}
     modelfile.write(run.model, step.ema.G, header.model_copy(update={"training": training}))
 

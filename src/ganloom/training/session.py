@@ -24,7 +24,7 @@ from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
-from ganloom.training.ema import Ema
+from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.learner import Learner
 from ganloom.training.loop import Plan, loop, save_reals
 from ganloom.training.step import AdversarialStep
@@ -136,6 +136,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
         # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
         layout = torch.preserve_format if device.type == "mps" else torch.channels_last
         network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        stop_tracking(network)
         world.broadcast([*network.parameters(), *network.buffers()])
 
     def images(length: Length) -> int:

@@ -1,0 +1,248 @@
+"""A run is never lost: kill it anywhere, resume, and the end is the same to the bit."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ganloom
+from comparison import assert_same_run, log_of, state_of
+from conftest import tiny_config, tiny_flags
+from ganloom.config import Config
+from ganloom.core.errors import RunError, StorageError
+from ganloom.runs import Run, create_run, open_run
+
+# Everything that keeps state: lazy penalty, momenta, plateau, warm-up, several D updates, accumulation, labels, mirror.
+SETTINGS = {
+    "train.d_updates": 2,
+    "train.batch": 16,
+    "train.micro_batch": 8,
+    "train.batch_g": 24,
+    "penalties.r1.interval": 3,
+    "optimizer.d.schedule": {"name": "plateau", "interval": "96 images", "patience": 0},
+    "optimizer.g.schedule": {"name": "cosine", "warmup": "100 images"},
+    "data.mirror": True,
+}
+
+
+def config(**settings: object) -> Config:
+    return tiny_config(**{**SETTINGS, **settings})
+
+
+def train(out: Path, settings: dict[str, object]) -> None:
+    ganloom.train(out=out, device="cpu", settings=settings)
+
+
+def start_or_resume(out: Path, settings: dict[str, object]) -> None:
+    """What a person would do, again and again, in a process of its own."""
+    if out.exists():
+        ganloom.resume(out, device="cpu")
+    else:
+        train(out, settings)
+
+
+def as_settings(wanted: Config) -> dict[str, object]:
+    values = wanted.model_dump(mode="json")
+    return {key: values[key] for key in values}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reference") / "run"
+    train(out, as_settings(config()))
+    return out
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_change_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    """Kill -9: while starting, between checkpoints, while one is written, before the first, after the last."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ganloom.planning", "ganloom.synthesis.model", "sklearn.datasets"])
+    moments = random.Random(0)
+    settings = as_settings(config())
+    began = time.monotonic()
+    whole = context.Process(target=start_or_resume, args=(tmp_path / "timed", settings))
+    whole.start()
+    whole.join()
+    duration = time.monotonic() - began
+    kills, finished, run = 0, 0, tmp_path / "killed-0"
+    while kills < 20 or finished == 0:
+        process = context.Process(target=start_or_resume, args=(run, settings))
+        process.start()
+        process.join(moments.uniform(0, 0.6 * duration) if kills < 20 else None)
+        if process.is_alive():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+            continue
+        assert process.exitcode == 0
+        assert_same_run(uninterrupted, run)
+        finished += 1
+        shutil.rmtree(run)
+        run = tmp_path / f"killed-{finished}"
+    assert kills >= 20
+
+
+def test_a_kill_before_the_first_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(run, as_settings(config()))
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "model.safetensors").unlink()
+    ganloom.resume(run, device="cpu")
+    assert_same_run(uninterrupted, run)
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "truncated", "empty", "voucher torn", "voucher gone"])
+def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, tmp_path: Path, damage: str) -> None:
+    """The newest is damaged, the one before it is used, and the run ends as if nothing had been."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    data = bytearray(newest.read_bytes())
+    if damage == "flipped bit":
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data)
+    elif damage == "truncated":
+        newest.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        newest.write_bytes(b"")
+    elif damage == "voucher torn":
+        newest.with_suffix(".json").write_text('{"nimg": 9')
+    else:
+        newest.with_suffix(".json").unlink()
+    ganloom.resume(run, device="cpu")
+    assert_same_run(uninterrupted, run)
+
+
+def test_only_damaged_checkpoints_are_an_error_with_the_remedy(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    for path in (run / "checkpoints").glob("*.safetensors"):
+        path.write_bytes(b"torn")
+    with pytest.raises(RunError, match="begin from the start"):
+        ganloom.resume(run, device="cpu")
+
+
+def test_the_last_k_checkpoints_are_kept(uninterrupted: Path) -> None:
+    names = sorted(path.name for path in (uninterrupted / "checkpoints").iterdir())
+    assert len(names) == 4  # two, each with its voucher
+    assert len(list((uninterrupted / "checkpoints").glob("*.json"))) == 2
+
+
+def test_a_longer_length_is_as_if_it_had_been_asked_for_at_once(uninterrupted: Path, tmp_path: Path) -> None:
+    """With schedules that do not look at the length; the shorter run ends on a logged step."""
+    plain = {"optimizer.g.schedule": {"name": "constant"}}
+    short, long = tmp_path / "short", tmp_path / "long"
+    train(short, as_settings(config(**plain, train__length="480 images")))
+    ganloom.resume(short, length="960 images", device="cpu")
+    train(long, as_settings(config(**plain)))
+    ours, theirs = state_of(short), state_of(long)
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    assert log_of(short)[-1] == log_of(long)[-1]
+    assert str(open_run(short).config.train.length) == "960 images"
+
+
+def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    ganloom.resume(run, device="cpu")
+    assert_same_run(uninterrupted, run)
+
+
+def test_other_images_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    opened = open_run(run)
+    opened.save_facts(opened.facts.model_copy(update={"content_hash": "0" * 64}))
+    with pytest.raises(RunError, match="not those that"):
+        ganloom.resume(run, device="cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_finish_the_step_save_and_say_how_to_go_on(tmp_path: Path, uninterrupted: Path, number: int) -> None:
+    flags = [*tiny_flags(), "--set", "train.length=100 kimg", "--device", "cpu", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ganloom", "train", *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    log = tmp_path / "run" / "log.jsonl"
+    while process.poll() is None and not (log.exists() and log.stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, output
+    assert "ganloom resume" in output and "Traceback" not in output
+    checkpoints = list((tmp_path / "run" / "checkpoints").glob("*.json"))
+    assert checkpoints and (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_full_disk_leaves_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may not grow beyond a limit, as on a disk with so much left: first enough for all but checkpoints."""
+    run = tmp_path / "run"
+    script = (
+        "import resource, sys, ganloom\n"
+        "from ganloom.core.errors import StorageError\n"
+        "from conftest import tiny_config\n"
+        "settings = tiny_config(train__length='320 images').model_dump(mode='json')\n"
+        f"ganloom.train(out={str(run)!r}, device='cpu', settings=settings)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        f"try: ganloom.resume({str(run)!r}, length='960 images', device='cpu')\n"
+        "except StorageError as error: print(error)\n"
+        "else: sys.exit('no error')\n"
+    )
+    tests = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": tests}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no room left" in done.stdout and "free some space" in done.stdout
+    assert not list(run.rglob(".*.tmp"))
+    ganloom.resume(run, device="cpu")  # goes on to the longer length from what was saved
+    train(tmp_path / "whole", as_settings(tiny_config()))
+    ours, theirs = state_of(run), state_of(tmp_path / "whole")
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_a_run_that_exists_is_refused(uninterrupted: Path) -> None:
+    with pytest.raises(RunError, match="ganloom resume"):
+        train(uninterrupted, as_settings(config()))
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        train(tmp_path, as_settings(config()))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run at"):
+        open_run(tmp_path)
+
+
+def test_a_run_folder_is_made_whole_or_not_at_all(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    facts = open_run(uninterrupted).facts
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(StorageError):
+        create_run(tmp_path / "run", config(), facts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_saved_configuration_repeats_the_run(uninterrupted: Path, tmp_path: Path) -> None:
+    ganloom.train(recipe=str(uninterrupted / "config.yaml"), out=tmp_path / "again", device="cpu")
+    ours, theirs = state_of(tmp_path / "again"), state_of(uninterrupted)
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+    assert Run(tmp_path / "again").config == Run(uninterrupted).config
