@@ -4,13 +4,16 @@ The micro-batch is the unit of the mathematics; ranks only share micro-batches o
 because a penalty with a backward pass of its own never finishes their reduction.
 """
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -78,40 +81,56 @@ def connect(device: torch.device) -> World:
 def launch(processes: int, arguments: Sequence[str]) -> int:
     """Run `python -m ganloom ARGUMENTS` in that many processes on this machine; returns the first failure's exit code.
 
-    When one fails, the others are ended: they would wait for it for ever.
+    SIGTERM is passed on, Ctrl-C reaches the processes by itself. When one fails, the others are ended: they would wait
+    for it for ever.
     """
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
     shared = {
-        **os.environ,
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(processes),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
+        **os.environ,
     }
     command = [sys.executable, "-m", "ganloom", *arguments]
     workers = [
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(processes)
     ]
-    try:
-        return _wait(workers)
-    finally:
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
         for worker in workers:
             worker.terminate()
 
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        code = _first_failure(workers)
+        # After a signal all of them save and end; after a fault the rest wait for a process that is no more.
+        _end(workers, patience=60.0 if code > 128 else 0.0)
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
-def _wait(workers: Sequence["subprocess.Popen[bytes]"]) -> int:
+
+def _first_failure(workers: Sequence["subprocess.Popen[bytes]"]) -> int:
+    """Wait until one has failed, or all have ended well: 0."""
     while True:
-        try:
+        with contextlib.suppress(KeyboardInterrupt):  # the workers heard Ctrl-C too, and are saving
             codes = [worker.poll() for worker in workers]
-            for code in codes:
-                if code:
-                    return code
+            failed = [code if code > 0 else 128 - code for code in codes if code]  # -9 is killed by signal 9
+            if failed:
+                return failed[0]
             if all(code == 0 for code in codes):
                 return 0
             time.sleep(0.1)
-        except KeyboardInterrupt:
-            continue  # the workers heard Ctrl-C too, and are saving
+
+
+def _end(workers: Sequence["subprocess.Popen[bytes]"], patience: float) -> None:
+    for worker in workers:
+        try:
+            worker.wait(patience)
+        except subprocess.TimeoutExpired:
+            worker.kill()  # it may be deep in a collective operation, where it hears nothing milder
+            worker.wait()
 
 
 def _free_port() -> int:

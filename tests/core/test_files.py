@@ -1,0 +1,77 @@
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganloom.core.errors import StorageError
+from ganloom.core.files import sha256, storage_errors, write_atomically
+
+
+def fail_with(monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, call, fail)
+
+
+def test_what_was_written_can_be_read_and_nothing_else_lies_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data in (b"first", b"", b"second \x00\xff"):
+        write_atomically(path, data)
+        assert path.read_bytes() == data
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_data_is_on_the_disk_before_the_old_file_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (calls.append(name), real(*given)))
+    write_atomically(tmp_path / "file", b"data")
+    assert calls == ["fsync", "replace"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    fail_with(monkeypatch, call, OSError(number, "full"))
+    with pytest.raises(StorageError, match=r"no room left to write .*file\..*free some space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_an_interruption_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    fail_with(monkeypatch, call, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_closed_disk_is_said_with_the_remedy(number: int) -> None:
+    with pytest.raises(StorageError, match=r"may not write out/file: closed\. Choose another folder"):  # noqa: SIM117
+        with storage_errors(Path("out/file")):
+            raise OSError(number, "closed")
+
+
+def test_other_faults_of_the_system_are_not_taken_for_a_full_disk() -> None:
+    with pytest.raises(OSError, match="broken"):  # noqa: SIM117
+        with storage_errors(Path("file")):
+            raise OSError(errno.EIO, "broken")
+
+
+def test_sha256_is_the_standard_one() -> None:
+    assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,55 @@
+import pytest
+
+from ganloom.core.errors import ConfigError
+from ganloom.core.names import check_name, keyword_options, nearest
+
+
+def build(shape: tuple[int, int], *, width: int = 64, rate: float = 0.5, deep: bool = False) -> None:
+    """Stands for a network: its keyword-only arguments are its options."""
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("hinges", "Did you mean 'hinge'?"),
+        ("train.btach", "Did you mean 'train.batch'?"),
+        ("tarin.btach", "Did you mean 'train.batch'?"),
+        ("net.batch", "Did you mean 'train.batch'?"),
+        ("zzz", "Known: bce, hinge, train.batch."),
+    ],
+)
+def test_the_nearest_known_name_is_offered(name: str, sentence: str) -> None:
+    assert nearest(name, ["hinge", "bce", "train.batch"]) == sentence
+
+
+def test_where_nothing_is_known_it_says_so() -> None:
+    assert nearest("x", []) == "There are none."
+
+
+def test_a_known_name_passes_and_an_unknown_one_is_refused_with_the_remedy() -> None:
+    check_name("loss", "bce", ["bce", "hinge"])
+    with pytest.raises(ConfigError, match=r"unknown loss 'hinges'\. Did you mean 'hinge'\?"):
+        check_name("loss", "hinges", iter(["bce", "hinge"]))
+
+
+def test_options_not_given_keep_their_defaults() -> None:
+    assert keyword_options("net", build, {}) == {"width": 64, "rate": 0.5, "deep": False}
+    assert keyword_options("net", build, {"width": 8}) == {"width": 8, "rate": 0.5, "deep": False}
+
+
+def test_a_number_that_yaml_took_for_text_becomes_one() -> None:
+    assert keyword_options("net", build, {"rate": "1e-4"})["rate"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"widht": 8}, r"unknown option 'widht' of net 'x'\. Did you mean 'width'\?"),
+        ({"shape": (1, 1)}, r"unknown option 'shape' of net 'x'\. Known: deep, rate, width\."),
+        ({"width": "wide"}, r"option 'width' of net 'x': .*valid integer.*got 'wide'"),
+        ({"width": 1.5}, r"option 'width' of net 'x': .*integer.*got 1\.5"),
+    ],
+)
+def test_unknown_and_wrong_options_are_named(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        keyword_options("net 'x'", build, given)

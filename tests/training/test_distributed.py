@@ -1,0 +1,125 @@
+"""One process or many: the same training."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from comparison import log_of
+from conftest import tiny_flags
+from ganloom.core import distributed
+
+TESTS = Path(__file__).parent.parent
+TOLERANCE = 1e-9
+
+
+def train_in(processes: int, out: Path) -> list[dict[str, torch.Tensor]]:
+    shared = {
+        **os.environ, "PYTHONPATH": str(TESTS), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(distributed._free_port()),
+    }  # fmt: skip
+    workers = [
+        subprocess.Popen(
+            [sys.executable, str(TESTS / "training" / "worker.py"), str(out)], env={**shared, "RANK": str(rank)}
+        )
+        for rank in range(processes)
+    ]
+    assert [worker.wait(120) for worker in workers] == [0] * processes
+    return [load_file(f"{out}.{rank}.safetensors") for rank in range(processes)]
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().nan_to_num().max()) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network_as_one(tmp_path: Path) -> None:
+    """BatchNorm, a lazy penalty, accumulation, uneven shares, clipping and a plateau, in float64."""
+    (alone,) = train_in(1, tmp_path / "one")
+    first, second = train_in(2, tmp_path / "two")
+    assert alone["G/last.weight"].dtype == torch.float64
+    assert largest_difference(first, second) == 0, "the processes have drifted apart"
+    assert largest_difference(alone, first) < TOLERANCE
+
+
+@pytest.mark.slow
+def test_more_processes_than_micro_batches(tmp_path: Path) -> None:
+    (alone,) = train_in(1, tmp_path / "one")
+    assert largest_difference(alone, train_in(5, tmp_path / "five")[4]) < TOLERANCE
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ganloom", *arguments]
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
+    flags = tiny_flags(**{"train.length": "320 images", "train.micro_batch": 16})
+    logs = {}
+    for processes in ("1", "2"):
+        out = tmp_path / processes
+        done = subprocess.run(
+            command("train", *flags, "--processes", processes, "--device", "cpu", "--out", str(out)),
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("recipe") == 1, "every process spoke"
+        logs[processes] = log_of(out)
+    for alone, together in zip(logs["1"], logs["2"], strict=True):
+        assert alone == pytest.approx(together, rel=1e-2, abs=1e-3)
+    resumed = subprocess.run(
+        command("resume", str(tmp_path / "1"), "--length", "640 images", "--processes=2", "--device", "cpu"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert log_of(tmp_path / "1")[-1]["nimg"] == 640
+
+
+def test_an_error_in_several_processes_is_said_once_with_exit_code_2(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("train", str(tmp_path / "nothing.npz"), "--processes", "2"), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_ends_all_processes_with_a_saved_run(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
+    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while process.poll() is None and not ((out / "log.jsonl").exists() and (out / "log.jsonl").stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "ganloom resume" in output and "Traceback" not in output
+    assert list((out / "checkpoints").glob("*.json"))
+
+
+def test_a_dead_process_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import os, sys, time\n"
+        "if os.environ['RANK'] == '1': sys.exit(7)\n"
+        "time.sleep(600)\n"
+    )  # fmt: skip
+    ordinary = subprocess.Popen
+
+    def popen(arguments: list[str], **options: object) -> "subprocess.Popen[bytes]":
+        return ordinary([sys.executable, "-c", script], **options)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    assert distributed.launch(2, []) == 7
+
+
+def test_shares_are_every_micro_batch_once() -> None:
+    for size in (1, 2, 3, 7):
+        shares = [list(distributed.World(rank, size).share(5)) for rank in range(size)]
+        assert sorted(index for share in shares for index in share) == [0, 1, 2, 3, 4]
