@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, before torch is imported
+
 from ganloom.config import Config, recipe_values
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
@@ -59,4 +61,4 @@ def tiny_flags(**settings: Any) -> list[str]:
         **{key: TINY[key] for key in TINY if not key.startswith("net.")},
         **dotted,
     }
-    return [part for key, value in flags.items() for part in ("--set", f"{key}={value}")]
+    return [part for key, value in flags.items() if value is not None for part in ("--set", f"{key}={value}")]

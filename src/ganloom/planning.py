@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def train(
         spec = os.fspath(data) if data is not None else ""
         settings["data.source"] = spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
     config = Config.build(recipe_values(recipe), settings)
-    check_names(config)
+    check(config)
     source = source or find(config.data.source)
     dataset = packed(source, config, terminal)
     target = Path(out) if out is not None else Path("runs") / source.name
@@ -80,6 +81,7 @@ def resume(
         raise ConfigError(f"--length: {error}.") from None
     terminal = make_terminal()
     config = opened.config
+    check(config)
     dataset = packed(find(config.data.source), config, terminal)
     return session.go_on(opened, dataset, wanted, chosen_device, terminal)
 
@@ -94,8 +96,12 @@ def propose(source: Source | None) -> tuple[str, tuple[int, int] | None]:
     return recipe, sizes.common if keep else None
 
 
-def check_names(config: Config) -> None:
-    """Refuse unknown names before images are prepared, which may take long."""
+def check(config: Config) -> None:
+    """Refuse unknown names and missing extras before images are prepared, which may take long."""
+    if config.trackers.wandb.mode != "off" and find_spec("wandb") is None:
+        raise ConfigError(
+            "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
+        )
     check_name("network", config.net.name, nets.names())
     check_name("loss", config.loss.name, losses.__all__)
     objectives.loss(config.loss.name, config.loss.options)
@@ -106,7 +112,7 @@ def check_names(config: Config) -> None:
 def packed(source: Source, config: Config, terminal: Terminal) -> PackedDataset:
     """The prepared images, with a progress bar while they are prepared."""
     columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=terminal, transient=True) as bar:
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task(source.name, total=None, visible=False)
         return prepare(
             source,

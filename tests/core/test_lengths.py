@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,6 +72,7 @@ def test_a_length_parses_to_itself() -> None:
 amounts = st.integers(0, 10**14) | st.decimals(0, 10**6, places=6, allow_nan=False)
 
 
+@settings(deadline=None)
 @given(amount=amounts, unit=st.sampled_from(UNITS))
 def test_text_and_length_are_inverse(amount: float, unit: str) -> None:
     length = Length.parse(f"{amount:f} {unit}")

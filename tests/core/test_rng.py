@@ -1,16 +1,17 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganloom.core import rng
 
 
 def test_a_key_is_equal_on_every_platform() -> None:
-    assert rng.key(0, 64, 1, "latents") == 3957949265376151421
-    assert rng.key(-1, "ü") == 4463093797206424544
+    assert rng.key(0, 64, 1, "latents") == 1548810477138164959
+    assert rng.key(-1, "ü") == 1024395702418141685
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers() | st.text(max_size=5), max_size=4))
 def test_a_key_has_63_bits(parts: list[int | str]) -> None:
     assert 0 <= rng.key(*parts) < 2**63
@@ -40,6 +41,7 @@ def test_what_is_drawn_depends_on_the_key_and_not_on_what_was_drawn_before() -> 
     assert not torch.equal(draws[0], torch.rand(4))
 
 
+@settings(deadline=None)
 @given(start=st.integers(0, 50), count=st.integers(0, 9), size=st.integers(1, 20))
 def test_a_latent_does_not_depend_on_the_start_or_the_count(start: int, count: int, size: int) -> None:
     rows = rng.latents(7, start, count, size)

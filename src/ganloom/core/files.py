@@ -16,7 +16,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full or closed disk into a `StorageError` with the remedy."""
+    """Turn what the operating system says of a full, closed or missing disk into a `StorageError` with the remedy."""
     try:
         yield
     except OSError as error:
@@ -24,9 +24,10 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise StorageError(
                 f"no room left to write {path}. What was saved before is whole: free some space, then go on."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise StorageError(f"may not write {path}: {error.strerror}. Choose another folder with --out.") from error
-        raise
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. Choose another folder: --out for a run, "
+            f"the environment variable GANLOOM_CACHE for prepared images."
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
@@ -25,7 +26,7 @@ WIDEST = 8  # widths double towards the 4x4 end, up to this many times `width`
 class Generator(nn.Module):
     """Transposed 4x4 convolutions, BatchNorm and ReLU; tanh at the end. No biases."""
 
-    def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: int = 64) -> None:
+    def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 64) -> None:
         super().__init__()
         sizes, widths = stages(shape, width)
         self.sizes = sizes[-2::-1]  # (height, width) after each up-sampling, small to large
@@ -70,7 +71,7 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, shape: ImageShape, classes: int, *, width: int = 64, head: Literal["conv", "pool"] = "conv"
+        self, shape: ImageShape, classes: int, *, width: PositiveInt = 64, head: Literal["conv", "pool"] = "conv"
     ) -> None:
         super().__init__()
         sizes, widths = stages(shape, width)

@@ -4,6 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
@@ -16,7 +17,7 @@ __all__ = ["Discriminator", "Generator"]
 class Generator(nn.Module):
     """latent-w-2w-4w-pixels (100-128-256-512-784 at 28x28): ReLU, BatchNorm after the second and third, tanh."""
 
-    def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: int = 128) -> None:
+    def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 128) -> None:
         super().__init__()
         self.shape = (shape.channels, shape.height, shape.width)
         self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
@@ -45,7 +46,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU. Labels enter by projection (Miyato & Koyama 2018)."""
 
-    def __init__(self, shape: ImageShape, classes: int, *, width: int = 128) -> None:
+    def __init__(self, shape: ImageShape, classes: int, *, width: PositiveInt = 128) -> None:
         super().__init__()
         pixels = shape.channels * shape.height * shape.width
         self.first = nn.Linear(pixels, 4 * width)

@@ -1,6 +1,9 @@
 """Losses, one function each: its name is its name in the config, its keyword arguments are its options there."""
 
+from typing import Annotated
+
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from ganloom.objectives.contract import Loss
@@ -8,7 +11,7 @@ from ganloom.objectives.contract import Loss
 __all__ = ["bce", "hinge"]
 
 
-def bce(*, label_smoothing: float = 0.0) -> Loss:
+def bce(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Loss:
     """Binary cross-entropy with the non-saturating G (Goodfellow et al. 2014, section 3).
 
     D: -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), G: -log sigmoid(D(G(z))). With `label_smoothing` s the target

@@ -25,11 +25,10 @@ class Console:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}\n{task.fields[losses]}\n{task.fields[newest]}"),
             console=terminal,
-            transient=False,
+            disable=not terminal.is_terminal,
         )
         self._task = self._progress.add_task("", total=1.0, done="", rate="", losses="starting", newest="")
-        if terminal.is_terminal:
-            self._progress.start()
+        self._progress.start()
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         share = values["seconds"] / self._seconds if self._seconds else nimg / self._total

@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ganloom.core.errors import ConfigError
-
 __all__ = ["WeightsAndBiases"]
 
 
@@ -24,12 +22,8 @@ class WeightsAndBiases:
         name: str,
         config: dict[str, Any],
     ) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise ConfigError(
-                "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
-            ) from None
+        import wandb  # an extra: planning has looked whether it is there
+
         self._wandb = wandb
         self._run = wandb.init(
             dir=str(folder),

@@ -14,7 +14,7 @@ from ganloom.config import Config, Optimizer
 from ganloom.core import rng
 from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect
-from ganloom.core.errors import ConfigError, GanloomError, RunError
+from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.lengths import Length
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
@@ -250,8 +250,6 @@ def make_trackers(run: Run, config: Config, facts: Facts, plan: Plan, nimg: int,
                 name=run.path.name,
                 config=config.model_dump(mode="json"),
             )
-        except GanloomError:
-            raise
         except Exception as error:  # no network, no login: the training matters more
             terminal.print(f"warning: W&B could not start ({error}); training goes on without it.", markup=False)
         else:

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.data.inspect import Sizes, look_at_sizes
+from ganloom.data.sources import find
+
+
+def sizes(folder: Path, *widths: int) -> Sizes:
+    for index, width in enumerate(widths):
+        Image.new("L", (width, 5)).save(folder / f"{index}.png")
+    return look_at_sizes(find(str(folder)))
+
+
+def test_sizes_are_height_by_width_and_uniform_when_all_agree(tmp_path: Path) -> None:
+    assert sizes(tmp_path, 7, 7, 7) == Sizes((5, 7), uniform=True)
+
+
+def test_the_common_size_is_that_of_most_images(tmp_path: Path) -> None:
+    assert sizes(tmp_path, 9, 7, 8, 7) == Sizes((5, 7), uniform=False)
+
+
+def test_files_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no image")
+    assert sizes(tmp_path, 7, 7) == Sizes((5, 7), uniform=True)
+
+
+def test_a_folder_of_unreadable_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no image")
+    with pytest.raises(DataError, match=r"none of the images of .* can be read"):
+        sizes(tmp_path)

@@ -1,0 +1,136 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ganloom.core.errors import DataError
+from ganloom.data import prepare as room
+from ganloom.data.packed import PackedDataset, open_packed
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+
+Pack = Callable[..., PackedDataset]
+COUNT = 11
+COLOUR = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 5, 3), dtype=np.uint8)
+GREY = COLOUR[..., :1]
+
+
+def every(dataset: PackedDataset, split: str = "train") -> Any:
+    return dataset.images(np.arange(dataset.count(split)), split)
+
+
+@pytest.mark.parametrize("images", [COLOUR, GREY], ids=["colour", "grey"])
+@pytest.mark.parametrize("rows", [1, 3, COUNT])
+def test_several_shards_hold_the_same_images_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Any, rows: int
+) -> None:
+    np.savez(tmp_path / "in.npz", x_train=images[:8], x_test=images[8:])
+    source = find(str(tmp_path / "in.npz"))
+    one = prepare(source, Preprocessing(None, None))
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr(room, "SHARD_BYTES", rows * COLOUR[0].nbytes + 1)  # a byte more is no row more
+    many = prepare(source, Preprocessing(None, None))
+
+    assert len(list(one.path.glob("images-*.npy"))) == 1
+    assert len(list(many.path.glob("images-*.npy"))) == -(-COUNT // rows)
+    assert np.array_equal(every(many), images[:8])
+    assert np.array_equal(every(many), every(one))
+    assert np.array_equal(every(many, "test"), images[8:])
+    assert many.description.content_hash == one.description.content_hash
+
+    mixed = np.array([7, 0, 3, 3, 6, 0])  # any order, over shards, some twice
+    assert np.array_equal(many.images(mixed), images[mixed])
+
+
+def test_a_split_is_counted_and_indexed_from_its_own_first_row(pack: Pack) -> None:
+    dataset = pack(x_train=COLOUR[:6], y_train=range(6), x_test=COLOUR[6:], y_test=range(6, COUNT))
+    assert [dataset.count(split) for split in ("train", "val", "test")] == [6, 0, 5]
+    assert np.array_equal(dataset.images(np.array([4, 0]), "test"), COLOUR[[10, 6]])
+    assert dataset.labels(np.array([4, 0]), "test").tolist() == [10, 6]
+    assert dataset.labels(np.array([4, 0])).tolist() == [4, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "dtype"), [(np.arange(COUNT) % 3, np.int64), (np.eye(COUNT)[:, :4], np.float32)], ids=["class", "shares"]
+)
+def test_labels_are_classes_or_shares_of_them(pack: Pack, labels: Any, dtype: Any) -> None:
+    found = pack(images=COLOUR, labels=labels).labels(np.arange(COUNT))
+    assert found.dtype == dtype
+    assert np.array_equal(found, labels)
+
+
+def test_a_dataset_without_labels_has_no_label_file_and_no_class_names(pack: Pack) -> None:
+    dataset = pack(images=COLOUR)
+    assert dataset.class_names == []
+    assert not (dataset.path / "labels.npy").exists()
+
+
+def test_an_opened_dataset_equals_the_prepared_one(pack: Pack) -> None:
+    dataset = pack(images=COLOUR)
+    opened = open_packed(dataset.path)
+    assert opened == dataset
+    assert np.array_equal(every(opened), COLOUR)
+
+
+def test_opening_reads_the_description_alone(pack: Pack) -> None:
+    dataset = pack(images=COLOUR)
+    for path in dataset.path.iterdir():
+        if path.name != "dataset.json":
+            path.unlink()
+    assert open_packed(dataset.path).count() == COUNT
+
+
+def test_files_are_named_in_the_order_of_their_rows(pack: Pack) -> None:
+    dataset = pack(x_test=COLOUR[:1], x_train=COLOUR[:2])
+    lines = (dataset.path / "files.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"file": "train/0", "split": "train"},
+        {"file": "train/1", "split": "train"},
+        {"file": "test/0", "split": "test"},
+    ]
+
+
+def without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
+    "empty": lambda values: "",
+    "cut short": lambda values: json.dumps(values)[:-20],
+    "not text": lambda values: b"\xff\xfe\x00",
+    "no mapping": lambda values: "[]",
+    "nothing in it": lambda values: "{}",
+    "a key missing": lambda values: json.dumps(without(values, "content_hash")),
+    "a key too many": lambda values: json.dumps({**values, "extra": 1}),
+    "a wrong type": lambda values: json.dumps({**values, "shape": "64x64"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_description_is_said_with_the_remedy(pack: Pack, damage: str) -> None:
+    path = pack(images=COLOUR).path / "dataset.json"
+    content = DAMAGE[damage](json.loads(path.read_text(encoding="utf-8")))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=r"is not a packed dataset of this ganloom .*: delete it, it is made anew"):
+        open_packed(path.parent)
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(DataError, match="is not a packed dataset"):
+            open_packed(folder)
+
+
+@pytest.mark.parametrize("keep", [None, 100, -1])
+def test_a_damaged_shard_is_said_with_the_remedy(pack: Pack, keep: int | None) -> None:
+    dataset = pack(images=COLOUR)
+    shard = dataset.path / "images-00000.npy"
+    data = shard.read_bytes()
+    shard.unlink()
+    if keep is not None:
+        shard.write_bytes(data[:keep])
+    with pytest.raises(DataError, match=r"the packed dataset .* is damaged .*: delete it, it is made anew"):
+        open_packed(dataset.path).images(np.array([0]))

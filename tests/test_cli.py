@@ -1,0 +1,208 @@
+"""The verbs, as a person types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+import ganloom
+from conftest import tiny_flags
+from ganloom.cli import app, without_processes
+from ganloom.config import Config, recipe_names
+from ganloom.core.errors import ConfigError, GanloomError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished training of a folder a class, through the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    for name in ("cat", "dog"):
+        (folder / "pets" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = np.random.default_rng(index).integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pets" / name / f"{index}.png")
+    flags = tiny_flags(**{"data.labels": True, "train.length": "64 images"})
+    invoke("train", folder / "pets", "--out", folder / "run", *flags)
+    return folder / "run"
+
+
+def invoke(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def ganloom_process(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "ganloom", *(str(argument) for argument in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_train_first_says_what_it_chose(tmp_path: Path) -> None:
+    done = ganloom_process(
+        "train", *tiny_flags(**{"train.length": "32 images"}), "--out", tmp_path / "run", "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == ["data", "shape", "recipe", "length", "device", "run"]
+    assert "1,797 training images in 10 classes (with labels)" in lines[0]
+    assert "32x32 grey" in lines[1] and "digits" in lines[2] and "32 images" in lines[3] and "cpu" in lines[4]
+    assert str(tmp_path / "run" / "samples") in done.stdout
+
+
+def test_a_run_folder_holds_what_it_promises(run: Path) -> None:
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "run.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
+    }  # fmt: skip
+    assert (run / "samples" / "reals.png").exists()
+    grid = Image.open(run / "samples" / "000000000064.png")
+    assert grid.size == (2 * 26 + 2, 10 * 22 + 2)  # one class a column, 20 pictures of 24x20
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["class_names"] == ["cat", "dog"] and facts["images"] == 40
+
+
+def test_short_flags_reach_the_configuration(tmp_path: Path) -> None:
+    flags = tiny_flags(**{"train.length": None, "train.batch": None})
+    invoke(
+        "train", "--out", tmp_path / "run", *flags, "--seed", 5, "--epochs", 0.05, "--batch", 16, "--micro-batch", 8,
+        "--lr-g", "1e-3", "--lr-d", "4e-3", "--beta1", 0.1, "--beta2", 0.9, "--latent", 7, "--size", "16x24",
+        "--set", "ema.half_life=30 kimg", "--device", "cpu",
+    )  # fmt: skip
+    config = Config.load(tmp_path / "run" / "config.yaml")
+    assert config.seed == 5 and str(config.train.length) == "0.05 epochs"
+    assert (config.train.batch, config.train.micro_batch) == (16, 8)
+    assert (config.optimizer.g.lr, config.optimizer.d.lr) == (1e-3, 4e-3)
+    assert {o.beta1 for o in (config.optimizer.g, config.optimizer.d)} == {0.1}
+    assert {o.beta2 for o in (config.optimizer.g, config.optimizer.d)} == {0.9}
+    assert config.net.latent == 7 and config.data.size == (16, 24) and str(config.ema.half_life) == "30 kimg"
+
+
+def test_sample_writes_a_grid_and_the_same_seed_is_the_same_grid(run: Path, tmp_path: Path) -> None:
+    for name, model in (("a", run), ("b", run / "model.safetensors")):
+        invoke("sample", model, "--n", 16, "--seed", 3, "--out", tmp_path / f"{name}.png")
+    invoke("sample", run, "--n", 16, "--seed", 4, "--out", tmp_path / "c.png")
+    a, b, c = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_sample_of_one_class_and_separate_files(run: Path, tmp_path: Path) -> None:
+    invoke("sample", run, "--n", 3, "--class", "dog", "--separate", tmp_path / "dogs")
+    files = sorted((tmp_path / "dogs").iterdir())
+    assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
+    expected = ganloom.load(run).sample(3, class_name="dog").permute(0, 2, 3, 1).numpy()
+    assert all((np.asarray(Image.open(file)) == picture).all() for file, picture in zip(files, expected, strict=True))
+
+
+def test_recipes_lists_and_prints() -> None:
+    listed = invoke("recipes")
+    assert {"digits", "dcgan-32", "dcgan-64", "mlp-28"} <= set(recipe_names())
+    assert all(name in listed for name in recipe_names())
+    assert "length:" in invoke("recipes", "dcgan-32")
+
+
+def test_doctor_names_the_machine_and_what_is_missing() -> None:
+    report = invoke("doctor")
+    for word in ("ganloom", "python", "torch", "cuda", "cache", "wandb", "will use"):
+        assert word in report
+
+
+def test_minutes_end_a_run(tmp_path: Path) -> None:
+    output = invoke(
+        "train", "--out", tmp_path / "run", *tiny_flags(**{"train.length": "0.02 minutes"}), "--device", "cpu"
+    )
+    assert "about" in output
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["images_per_minute"] > 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert rows and rows[-1]["seconds"] < 30
+    before = max(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.json"))
+    invoke("resume", tmp_path / "run", "--length", "0.04 minutes", "--device", "cpu")
+    assert max(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.json")) > before
+
+
+BAD: list[tuple[list[str], str]] = [
+    (["train", "no-such-folder"], "no folder or file"),
+    (["train", "no/such.npz"], "check the path"),
+    (["train", "--recipe", "dcgan32"], "Did you mean 'dcgan-32'"),
+    (["train", "--set", "train.btach=3"], "Did you mean 'train.batch'"),
+    (["train", "--set", "train.batch=many"], "train.batch"),
+    (["train", "--set", "batch"], "KEY=VALUE"),
+    (["train", "--set", "net=dcgam"], "Did you mean 'dcgan'"),
+    (["train", "--set", "loss=hinges"], "Did you mean 'hinge'"),
+    (["train", "--set", "loss.smoothing=1"], "label_smoothing"),
+    (["train", "--set", "penalties.r3.weight=1"], "unknown penalty 'r3'"),
+    (["train", "--set", "net.g.widht=3"], "Did you mean 'width'"),
+    (["train", "--set", "net.g.width=0"], "width"),
+    (["train", "--length", "30"], "30 epochs"),
+    (["train", "--length", "30 parsecs"], "30 epochs"),
+    (["train", "--set", "sample.every=3 minutes"], "minutes may only end a run"),
+    (["train", "--length", "3 epochs", "--epochs", "3"], "one of them"),
+    (["train", "--size", "big"], "HEIGHTxWIDTH"),
+    (["train", "--size", "4"], "8 to 512 pixels"),
+    (["train", "--batch", "10", "--micro-batch", "3"], "does not divide"),
+    (["train", "--batch", "0"], "train.batch"),
+    (["train", "--device", "gpu"], "unknown device"),
+    (["resume", "no-such-run"], "no run at"),
+    (["resume", "no-such-run", "--length", "soon"], "no run at"),
+    (["sample", "no-such-run"], "no model file"),
+    (["recipes", "dcgan"], "Did you mean"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_what_a_person_can_mend_is_said_with_the_remedy(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GanloomError, match=message):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert not (tmp_path / "runs").exists(), "a run folder was left behind"
+
+
+def test_errors_exit_with_2_and_without_a_traceback(tmp_path: Path) -> None:
+    for arguments in (["train", str(tmp_path)], ["sample", str(tmp_path)]):
+        done = ganloom_process(*arguments)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_model_files_that_are_none_are_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("hello")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    for name, message in (("text", "not a readable"), ("other", "not a ganloom model")):
+        with pytest.raises(GanloomError, match=message):
+            CliRunner().invoke(app, ["sample", str(tmp_path / f"{name}.safetensors")], catch_exceptions=False)
+    with pytest.raises(GanloomError, match="Did you mean 'cat'"):
+        CliRunner().invoke(app, ["sample", str(run), "--class", "cut"], catch_exceptions=False)
+
+
+def test_a_class_of_a_model_without_labels_is_refused(tmp_path: Path) -> None:
+    flags = tiny_flags(**{"data.labels": False, "train.length": "32 images"})
+    invoke("train", "--out", tmp_path / "run", *flags, "--device", "cpu")
+    with pytest.raises(GanloomError, match="without labels"):
+        CliRunner().invoke(app, ["sample", str(tmp_path / "run"), "--class", "7"], catch_exceptions=False)
+
+
+def test_unreadable_folder_and_full_cache_are_errors_with_the_remedy(tmp_path: Path) -> None:
+    done = ganloom_process("train", "--length", "32 images", GANLOOM_CACHE="/proc/nothing", HOME=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+
+
+def test_the_processes_flag_is_not_passed_on() -> None:
+    assert without_processes(["train", "x", "--processes", "2", "--seed", "1"]) == ["train", "x", "--seed", "1"]
+    assert without_processes(["train", "--processes=2", "x"]) == ["train", "x"]
+
+
+def test_processes_under_torchrun_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="torchrun"):
+        CliRunner().invoke(app, ["train", "--processes", "2"], catch_exceptions=False)

@@ -1,0 +1,307 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ganloom.config import (
+    Config,
+    Cosine,
+    Plateau,
+    known_keys,
+    merge,
+    nested,
+    parse_override,
+    recipe_names,
+    recipe_text,
+    recipe_values,
+)
+from ganloom.core.errors import ConfigError
+from ganloom.core.lengths import Length
+
+LEAST = {"data": {"source": "digits"}, "net": "mlp", "loss": "bce", "train": {"length": "1 epoch"}}
+
+
+def build(**overrides: Any) -> Config:
+    """The least configuration there is; `__` in a keyword stands for the dot."""
+    return Config.build(LEAST, {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+# Reading
+
+
+def test_the_least_configuration_fills_in_every_other_key() -> None:
+    config = build()
+    assert (config.net.name, config.loss.name, config.train.length) == ("mlp", "bce", Length(1, "epochs"))
+    assert set(config.model_dump()) == {key for key in known_keys(Config) if "." not in key}
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_builds_and_comes_back_equal_from_its_yaml(name: str, tmp_path: Path) -> None:
+    config = Config.build(recipe_values(name))
+    assert Config.build(yaml.safe_load(config.yaml())) == config
+    (tmp_path / "config.yaml").write_text(config.yaml(), encoding="utf-8")
+    assert Config.load(tmp_path / "config.yaml") == config
+    assert recipe_text(name).startswith("# ")  # a recipe says when to use it
+
+
+FULL = {
+    "data.source": "Bilder: grün, 1e3",
+    "data.size": "48x64",
+    "loss": {"name": "bce", "label_smoothing": 0.1},
+    "penalties": {"r1": {"weight": "1e-4", "interval": 4}},
+    "optimizer.g.clip": 1e-7,
+    "optimizer.d.schedule": {"name": "plateau", "interval": "0.25 epochs", "warmup": "1 kimg"},
+    "train.length": "1.5 minutes",
+    "trackers.wandb.mode": "offline",
+}
+
+
+def test_every_kind_of_value_comes_back_equal_from_yaml() -> None:
+    config = Config.build(LEAST, FULL)
+    assert Config.build(yaml.safe_load(config.yaml())) == config
+    assert config.data.size == (48, 64)
+    assert config.loss.options == {"label_smoothing": 0.1}
+    assert isinstance(config.optimizer.d.schedule, Plateau)
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number() -> None:
+    values = yaml.safe_load("{lr: 1e-4}")
+    assert values == {"lr": "1e-4"}  # what YAML 1.1 says of it
+    assert build(optimizer__g=values).optimizer.g.lr == 1e-4
+
+
+def test_a_configuration_is_frozen_at_every_depth() -> None:
+    config = Config.build(LEAST, FULL)
+    sections = (
+        config,
+        config.train,
+        config.optimizer.g,
+        config.optimizer.d.schedule,
+        config.loss,
+        config.penalties["r1"],
+    )
+    for section in sections:
+        for key in type(section).model_fields:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(section, key, getattr(section, key))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "r.yaml is not valid YAML"), ("- 1", "is not a configuration"), ("", "a mapping")]
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        Config.load(tmp_path / "r.yaml")
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("trian", "train"),
+        ("train.btach", "train.batch"),
+        ("optimizer.g.beta_1", "optimizer.g.beta1"),
+        ("optimizer.d.schedul", "optimizer.d.schedule"),
+        ("trackers.wandb.projekt", "trackers.wandb.project"),
+        ("net.latnet", "net.latent"),
+        ("data.mirorr", "data.mirror"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_one_at_every_depth(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.build(LEAST, {key: 1})
+    assert str(caught.value) == f"unknown key '{key}'. Did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine", "plateau"])
+def test_an_unknown_key_of_any_schedule_is_named_without_the_name_of_the_schedule(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(optimizer__g__schedule={"name": name, "warmpu": "1 kimg"})
+    assert str(caught.value) == (
+        "unknown key 'optimizer.g.schedule.warmpu'. Did you mean 'optimizer.g.schedule.warmup'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.batch", "many", r"^train\.batch: .*valid integer.*got 'many'"),
+        ("train.batch", 0, r"^train\.batch: .*greater than 0"),
+        ("train.batch", 1.5, r"^train\.batch: .*got 1\.5"),
+        ("train", 5, r"^train: .*got 5"),
+        ("train.length", "30 parsecs", r"^train\.length: '30 parsecs' is not a length; write a number and a unit"),
+        ("train.length", 30, r"^train\.length: '30' is not a length"),
+        ("data.size", "8 by 8", r"^data\.size: '8 by 8' is not a size; write '64' or 'HEIGHTxWIDTH'"),
+        ("data.size", 0, r"^data\.size"),
+        ("data.channels", 2, r"^data\.channels: .*1, 3 or 4.*got 2"),
+        ("net", 5, r"^net: .*got 5"),
+        ("seed", -1, r"^seed: .*greater than or equal to 0"),
+        ("penalties.r1.weight", -1, r"^penalties\.r1\.weight: .*got -1"),
+        ("penalties.r1.interval", 2, r"^'penalties\.r1\.weight' is missing\.$"),
+        ("optimizer.g.lr", 0, r"^optimizer\.g\.lr: .*greater than 0"),
+        ("optimizer.g.lr", float("nan"), r"^optimizer\.g\.lr: "),
+        ("optimizer.g.lr", float("inf"), r"^optimizer\.g\.lr: .*finite"),
+        ("optimizer.g.beta2", 1, r"^optimizer\.g\.beta2: .*less than 1"),
+        ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam' or 'adamw'.*got 'adan'"),
+        ("optimizer.g.schedule.name", "cosin", r"^optimizer\.g\.schedule: .*'cosin'.*'constant', 'linear', 'cosine'"),
+        ("optimizer.g.schedule", {"name": "cosine", "final": "x"}, r"^optimizer\.g\.schedule\.final: .*got 'x'"),
+        ("optimizer.g.schedule", {"name": "cosine", "final": 2}, r"^optimizer\.g\.schedule\.final: .*got 2"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(key: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        Config.build(LEAST, {key: value})
+    assert len(str(caught.value).splitlines()) == (2 if value == 0 and key == "data.size" else 1)
+
+
+@pytest.mark.parametrize("key", ["ema.half_life", "checkpoint.every", "sample.every", "log.every"])
+def test_no_interval_is_steered_by_a_clock(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key}: minutes may only end a run \(train\.length\)"):
+        Config.build(LEAST, {key: "10 minutes"})
+
+
+def test_every_fault_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.build({"train": {"batch": "many", "length": "1 epoch"}, "looss": "bce", "net": "mlp"})
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines] == ["'data'", "'loss'", "train.batch:", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("train", "fault"),
+    [
+        ({"batch": 64, "micro_batch": 5}, "micro_batch 5 does not divide the batch of 64"),
+        ({"batch": 64, "micro_batch": 128}, "micro_batch 128 does not divide the batch of 64"),
+        ({"batch": 64, "micro_batch_g": 5}, "micro_batch_g 5 does not divide the batch of 64"),
+        ({"batch": 64, "batch_g": 30, "micro_batch_g": 16}, "micro_batch_g 16 does not divide the batch of 30"),
+    ],
+)
+def test_a_micro_batch_must_divide_its_batch(train: dict[str, int], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        build(train={"length": "1 epoch", **train})
+
+
+@pytest.mark.parametrize(
+    "train", [{"micro_batch": 16}, {"micro_batch": 64}, {"batch_g": 30, "micro_batch_g": 15}, {"batch_g": 30}]
+)
+def test_a_micro_batch_that_divides_its_batch_is_fine(train: dict[str, int]) -> None:
+    assert build(train={"length": "1 epoch", "batch": 64, **train}).train.model_dump().items() >= train.items()
+
+
+# Laying one thing over another
+
+
+def test_overrides_beat_the_recipe_and_touch_nothing_else() -> None:
+    recipe = recipe_values("dcgan-32")
+    before = Config.build(recipe).model_dump()
+    after = Config.build(recipe, {"train.batch": 8, "net.g.width": 16}).model_dump()
+    assert (before["train"].pop("batch"), after["train"].pop("batch")) == (64, 8)
+    assert (before["net"]["g"].pop("width"), after["net"]["g"].pop("width")) == (64, 16)
+    assert after == before
+
+
+def test_overrides_lie_over_a_built_configuration_too() -> None:
+    config = Config.build(LEAST, FULL)
+    assert config.with_overrides({}) == config
+    longer = config.with_overrides({"train.length": "2 epochs"})
+    assert longer.train.length == Length(2, "epochs")
+    assert longer.with_overrides({"train.length": "1.5 minutes"}) == config
+
+
+@pytest.mark.parametrize("override", [{"net": "mlp"}, {"net.name": "mlp"}, {"net": {"name": "mlp"}}])
+def test_a_new_name_drops_the_options_of_the_old_one(override: dict[str, Any]) -> None:
+    recipe = merge(recipe_values("dcgan-32"), {"net": {"latent": 7}})
+    net = Config.build(recipe, override).net
+    assert net == build().net
+    assert (net.latent, net.g) == (100, {})
+
+
+def test_the_same_name_keeps_its_options() -> None:
+    recipe = recipe_values("dcgan-32")
+    assert Config.build(recipe, {"net.name": "dcgan"}) == Config.build(recipe)
+
+
+def test_a_new_name_takes_options_of_its_own() -> None:
+    config = Config.build(recipe_values("dcgan-32"), {"net": "mlp", "net.g.width": 5, "loss.label_smoothing": 0.1})
+    assert (config.net.g, config.net.d) == ({"width": 5}, {})
+    assert config.loss.options == {"label_smoothing": 0.1}  # an option may be laid over a bare name
+
+
+def test_a_new_schedule_drops_the_options_of_the_old_one() -> None:
+    config = build(optimizer__g__schedule={"name": "linear", "final": 0.5})
+    schedule = config.with_overrides({"optimizer.g.schedule.name": "cosine"}).optimizer.g.schedule
+    assert schedule == Cosine(name="cosine", final=0.0)
+
+
+def test_merging_leaves_what_it_was_given_alone() -> None:
+    below, above = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
+    assert merge(below, above) == {"a": {"b": 3, "c": 2}}
+    assert (below, above) == ({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+
+
+keys = st.sampled_from("abc")
+trees = st.recursive(st.integers(), lambda inner: st.dictionaries(keys, inner, min_size=1), max_leaves=8)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(keys, trees))
+def test_dotted_and_nested_say_the_same(tree: dict[str, Any]) -> None:
+    assert nested(dict(dotted(tree))) == tree
+
+
+def dotted(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        pairs += dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [(prefix + key, value)]
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("train.batch=32", "train.batch", 32),
+        ("train.length=30 epochs", "train.length", "30 epochs"),
+        ("data.labels=true", "data.labels", True),
+        ("data.size=null", "data.size", None),
+        ("data.source=a=b", "data.source", "a=b"),
+        (" net.g = {width: 8}", "net.g", {"width": 8}),
+        ("data.source=[a", "data.source", "[a"),
+    ],
+)
+def test_an_override_is_a_key_and_a_value_in_yaml(text: str, key: str, value: Any) -> None:
+    assert parse_override(text) == (key, value)
+
+
+@pytest.mark.parametrize("text", ["train.batch", "", "=3", " =3"])
+def test_an_override_without_a_key_or_value_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is not KEY=VALUE; write, for example, --set train\.batch=32"):
+        parse_override(text)
+
+
+# Recipes
+
+
+def test_a_recipe_says_only_how_it_differs_from_its_base(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: dcgan-64\ntrain: {batch: 16}\n", encoding="utf-8")
+    mine, base = Config.build(recipe_values(str(path))), Config.build(recipe_values("dcgan-64"))
+    assert mine == base.with_overrides({"train.batch": 16})
+    assert mine != base
+
+
+def test_an_unknown_or_unreadable_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown recipe 'dcgan32'\. Did you mean 'dcgan-32'\?"):
+        recipe_text("dcgan32")
+    with pytest.raises(ConfigError, match=r"cannot read the recipe .*missing\.yaml"):
+        recipe_text(str(tmp_path / "missing.yaml"))
+    (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"cannot read the recipe .*latin\.yaml"):
+        recipe_text(str(tmp_path / "latin.yaml"))

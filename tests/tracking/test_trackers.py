@@ -1,0 +1,216 @@
+"""Trackers: what they write, and that none of them stops a training."""
+
+import json
+import sys
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console as Terminal
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+import ganloom
+from conftest import tiny_config
+from ganloom.core.errors import ConfigError, StorageError
+from ganloom.tracking import Trackers
+from ganloom.tracking.console import Console
+from ganloom.tracking.jsonl import Jsonl, read_log
+from ganloom.tracking.tensorboard import TensorBoard
+
+ROW = {
+    "loss_d": 1.25, "loss_g": 2.0, "d_real": 0.5, "d_fake_before": 0.25, "d_fake_after": 0.75,
+    "seconds": 10.0, "images_per_second": 100.0,
+}  # fmt: skip
+PICTURE = torch.zeros(1, 8, 8, dtype=torch.uint8)
+
+
+class Failing:
+    """Fails in every way a tracker can."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.calls = error, 0
+
+    def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
+        self.calls += 1
+        raise self.error
+
+    def images(self, nimg: int, name: str, picture: Tensor) -> None:
+        self.calls += 1
+        raise self.error
+
+    def close(self) -> None:
+        self.calls += 1
+        raise self.error
+
+
+def test_a_tracker_that_fails_is_told_of_once_and_left_out(tmp_path: Path) -> None:
+    told: list[str] = []
+    failing, log = Failing(RuntimeError("no network")), Jsonl(tmp_path / "log.jsonl", 0)
+    trackers = Trackers([failing, log], told.append)
+    for nimg in (32, 64):
+        trackers.scalars(nimg, ROW)
+    trackers.images(64, "samples", PICTURE)
+    trackers.close()
+    assert failing.calls == 1 and len(told) == 1 and "no network" in told[0]
+    assert [row["nimg"] for row in read_log(tmp_path / "log.jsonl")] == [32, 64]
+
+
+def test_a_full_disk_is_passed_on() -> None:
+    with pytest.raises(StorageError):
+        Trackers([Failing(StorageError("full"))], print).scalars(0, ROW)
+
+
+def test_the_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = Jsonl(path, 0)
+    for nimg in (100, 200, 300):
+        log.scalars(nimg, ROW)
+    log.close()
+    with open(path, "a") as file:
+        file.write('{"nimg": 400, "loss_d": 1.')  # cut off by a kill
+    Jsonl(path, 200).close()
+    assert [row["nimg"] for row in read_log(path)] == [100, 200]
+
+
+def test_the_log_stays_json_when_a_loss_is_not_a_number(tmp_path: Path) -> None:
+    log = Jsonl(tmp_path / "log.jsonl", 0)
+    log.scalars(1, {"loss_d": float("nan")})
+    log.close()
+    assert json.loads((tmp_path / "log.jsonl").read_text()) == {"nimg": 1, "loss_d": None}
+
+
+def test_tensorboard_has_scalars_and_images_over_the_image_count(tmp_path: Path) -> None:
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__tensorboard=True))
+    events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"images": 0}).Reload()
+    logged = read_log(run.log)
+    assert [scalar.step for scalar in events.Scalars("loss_d")] == [row["nimg"] for row in logged]
+    assert [scalar.value for scalar in events.Scalars("loss_g")] == pytest.approx([row["loss_g"] for row in logged])
+    assert {"loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after"} <= set(events.Tags()["scalars"])
+    assert [image.step for image in events.Images("samples")][-1] == 320
+
+
+def test_tensorboard_purges_what_a_resumed_run_repeats(tmp_path: Path) -> None:
+    first = TensorBoard(tmp_path, 0)
+    for nimg in (100, 200, 300):
+        first.scalars(nimg, {"loss_d": 1.0})
+    first.close()
+    second = TensorBoard(tmp_path, 200)
+    second.scalars(300, {"loss_d": 2.0})
+    second.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(scalar.step, scalar.value) for scalar in events.Scalars("loss_d")] == [(100, 1.0), (200, 1.0), (300, 2.0)]
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return tiny_config(train__length="320 images", **changes).model_dump(mode="json")
+
+
+class FakeWandb:
+    """Records what a W&B client would be told."""
+
+    __spec__ = "what importlib looks for"
+
+    def __init__(self) -> None:
+        self.inits: list[dict[str, Any]] = []
+        self.logged: list[dict[str, Any]] = []
+        self.finished = 0
+
+    def init(self, **options: Any) -> SimpleNamespace:
+        self.inits.append(options)
+        return SimpleNamespace(
+            url="https://example/run", log=self.logged.append, finish=self.finish, define_metric=lambda *a, **k: None
+        )
+
+    def finish(self) -> None:
+        self.finished += 1
+
+    def Settings(self, **options: Any) -> dict[str, Any]:
+        return options
+
+    def Image(self, array: Any) -> Any:
+        return array
+
+
+def test_wandb_hears_losses_images_and_configuration_and_resumes_into_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    wandb = {"mode": "online", "project": "mine"}
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb=wandb))
+    ganloom.resume(run.path, length="480 images", device="cpu")
+    first, second = client.inits
+    assert first["id"] == second["id"] and first["resume"] == "allow" and first["project"] == "mine"
+    assert first["config"]["train"]["batch"] == 32 and first["mode"] == "online"
+    assert client.finished == 2
+    assert any("loss_d" in row for row in client.logged)
+    assert any("samples" in row and row["samples"].ndim == 3 for row in client.logged)
+    assert max(row["nimg"] for row in client.logged) == 480
+
+
+def test_wandb_that_cannot_start_does_not_stop_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = FakeWandb()
+    monkeypatch.setattr(client, "init", lambda **options: (_ for _ in ()).throw(OSError("unreachable")))
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb={"mode": "online"}))
+    assert read_log(run.log)[-1]["nimg"] == 320
+    assert "unreachable" in capsys.readouterr().out
+
+
+def test_wandb_not_installed_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb={"mode": "offline"}))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the real client's own
+def test_wandb_offline_with_the_real_client(tmp_path: Path) -> None:
+    wandb = pytest.importorskip("wandb")
+    assert wandb.__version__
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb={"mode": "offline"}))
+    (folder,) = (run.path / "wandb").glob("offline-run-*")
+    assert run.facts.id in folder.name
+    assert next(folder.glob("*.wandb")).stat().st_size > 0
+
+
+def console(*, terminal: bool, total: int = 1000) -> tuple[Console, StringIO]:
+    output = StringIO()
+    screen = Terminal(file=output, force_terminal=terminal, width=160)
+    return Console(screen, total, None, lambda nimg: Path(f"run/samples/{nimg}.png")), output
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    tracker, output = console(terminal=False)
+    tracker.scalars(500, ROW)
+    tracker.scalars(1000, ROW)
+    tracker.close()
+    lines = output.getvalue().splitlines()
+    assert len([line for line in lines if line.strip()]) == 2
+    for part in (
+        "0.5 / 1.0 kimg",
+        "100 img/s",
+        "0:00:05 left",
+        "Loss_D 1.250",
+        "Loss_G 2.000",
+        "D(x) 0.500",
+        "D(G(z)) 0.250 -> 0.750",
+    ):
+        assert part in lines[0]
+    assert "\x1b" not in output.getvalue()
+
+
+def test_a_terminal_shows_the_losses_and_the_newest_pictures() -> None:
+    tracker, output = console(terminal=True)
+    tracker.images(400, "samples", PICTURE)
+    tracker.scalars(500, ROW)
+    tracker.close()
+    for part in ("run/samples/400.png", "Loss_D 1.250", "100 img/s"):
+        assert part in output.getvalue()
