@@ -62,8 +62,9 @@ def test_a_run_folder_holds_what_it_promises(run: Path) -> None:
         "config.yaml", "run.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
     }  # fmt: skip
     assert (run / "samples" / "reals.png").exists()
-    grid = Image.open(run / "samples" / "000000000064.png")
-    assert grid.size == (2 * 26 + 2, 10 * 22 + 2)  # one class a column, 20 pictures of 24x20
+    with Image.open(run / "samples" / "000000000064.png") as grid:
+        size = grid.size
+    assert size == (2 * 26 + 2, 10 * 22 + 2)  # one class a column, 20 pictures of 24x20
     facts = json.loads((run / "run.json").read_text())
     assert facts["class_names"] == ["cat", "dog"] and facts["images"] == 40
 

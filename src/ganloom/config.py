@@ -143,7 +143,7 @@ class Sample(Section):
 
 
 class Log(Section):
-    every: Interval = Length(1, "kimg")
+    every: Interval = Length(2, "kimg")
 
 
 class Wandb(Section):

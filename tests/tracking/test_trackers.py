@@ -211,6 +211,7 @@ def test_a_terminal_shows_the_losses_and_the_newest_pictures() -> None:
     tracker, output = console(terminal=True)
     tracker.images(400, "samples", PICTURE)
     tracker.scalars(500, ROW)
+    tracker.advance(500, 10.0, 100.0)
     tracker.close()
     for part in ("run/samples/400.png", "Loss_D 1.250", "100 img/s"):
         assert part in output.getvalue()

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.learner import Learner
-from ganloom.training.loop import Plan, loop, save_reals
+from ganloom.training.loop import Plan, loop
+from ganloom.training.recorder import Recorder
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "begin", "go_on", "resolve"]
@@ -90,7 +92,7 @@ def go_on(run: Run, dataset: PackedDataset, length: Length | None, device: torch
 
 
 @contextlib.contextmanager
-def connected(device: torch.device):  # type: ignore[no-untyped-def]
+def connected(device: torch.device) -> Iterator[World]:
     torch.set_flush_denormal(True)
     world = connect(device)
     try:
@@ -218,13 +220,17 @@ def train(
     def warn(message: str) -> None:
         terminal.print(f"warning: {message}", soft_wrap=True, markup=False)
 
-    trackers = Trackers(make_trackers(run, config, facts, plan, step.nimg, terminal) if world.is_first else [], warn)
+    console = Console(terminal, plan.total, plan.seconds, run.sample)
+    recorder = None
+    if world.is_first:
+        trackers = Trackers([*make_trackers(run, config, facts, step.nimg, warn, terminal), console], warn)
+        recorder = Recorder(run, config, header, trackers)
+        recorder.reals(step)
     try:
-        if world.is_first and not (run.samples / "reals.png").exists():
-            save_reals(step, run, config)
-        stopped = loop(step, run, config, plan, header, trackers, voucher.seconds if voucher else 0.0)
+        stopped = loop(step, plan, recorder, console.advance, voucher.seconds if voucher else 0.0)
     finally:
-        trackers.close()
+        if recorder:
+            recorder.trackers.close()
     terminal.print(f"pictures  {run.newest_sample()}", soft_wrap=True)
     terminal.print(f"model     {run.model}", soft_wrap=True)
     if stopped:
@@ -232,7 +238,10 @@ def train(
         raise SystemExit(128 + stopped)
 
 
-def make_trackers(run: Run, config: Config, facts: Facts, plan: Plan, nimg: int, terminal: Terminal) -> list[Tracker]:
+def make_trackers(
+    run: Run, config: Config, facts: Facts, nimg: int, warn: Callable[[str], None], terminal: Terminal
+) -> list[Tracker]:
+    """The log, and what the configuration asks for besides; all forget what came after `nimg`."""
     trackers: list[Tracker] = [Jsonl(run.log, nimg)]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
@@ -251,11 +260,10 @@ def make_trackers(run: Run, config: Config, facts: Facts, plan: Plan, nimg: int,
                 config=config.model_dump(mode="json"),
             )
         except Exception as error:  # no network, no login: the training matters more
-            terminal.print(f"warning: W&B could not start ({error}); training goes on without it.", markup=False)
+            warn(f"Weights & Biases could not start ({error}); training goes on without it.")
         else:
             trackers.append(tracker)
             terminal.print(f"wandb     {tracker.url or 'offline'}")
-    trackers.append(Console(terminal, plan.total, plan.seconds, run.sample))
     return trackers
 
 

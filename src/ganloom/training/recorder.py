@@ -1,0 +1,74 @@
+"""What a training leaves behind: log rows, pictures, checkpoints, the model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganloom.config import Config
+from ganloom.core.pictures import grid, save_png
+from ganloom.nets import modelfile
+from ganloom.nets.generate import generate
+from ganloom.runs import Run
+from ganloom.tracking import Trackers
+from ganloom.training import checkpoint
+from ganloom.training.step import AdversarialStep, Stats
+
+__all__ = ["Recorder"]
+
+MOST_COLUMNS = 16  # classes that a grid shows as columns
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Writes into the run folder and tells the trackers. Of several processes only the first has one."""
+
+    run: Run
+    config: Config
+    header: modelfile.Header
+    trackers: Trackers
+
+    def log(self, step: AdversarialStep, stats: Stats, seconds: float, images_per_second: float) -> None:
+        """A row of the log. All but its last two columns are the same in every repetition."""
+        row = {
+            "epoch": round(step.nimg / step.stream.dataset.count(), 4),
+            **{name: float(value) for name, value in stats.items()},
+            "lr_g": step.g.rate(step.nimg - step.images_per_step),
+            "lr_d": step.d.rate(step.nimg - step.d.batch),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images_per_second, 2),
+        }
+        self.trackers.scalars(step.nimg, row)
+
+    def save(self, step: AdversarialStep, seconds: float) -> None:
+        """The checkpoint, then the model it makes."""
+        self._refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
+        checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
+        training = {**self.header.training, "nimg": step.nimg}
+        modelfile.write(self.run.model, step.ema.G, self.header.model_copy(update={"training": training}))
+
+    def samples(self, step: AdversarialStep) -> None:
+        """A grid of the same latents every time; one class a column where there are not too many."""
+        self._refresh(step)
+        count, classes = self.config.sample.count, len(self.header.class_names)
+        y = self._sample_labels(step, count)
+        pictures = torch.cat(list(generate(step.ema.G, self.config.net.latent, count, self.config.seed, y)))
+        picture = grid(pictures, columns=classes if y is not None and 1 < classes <= MOST_COLUMNS else None)
+        save_png(self.run.sample(step.nimg), picture)
+        self.trackers.images(step.nimg, "samples", picture)
+
+    def reals(self, step: AdversarialStep) -> None:
+        """The first images of the training, once."""
+        path = self.run.samples / "reals.png"
+        if not path.exists():
+            save_png(path, grid(step.stream.images(0, self.config.sample.count)))
+
+    def _refresh(self, step: AdversarialStep) -> None:
+        step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)
+
+    def _sample_labels(self, step: AdversarialStep, count: int) -> Tensor | None:
+        """Each class in turn; where an image has several, the labels of the first training images."""
+        labels = step.stream.labels(0, count)
+        if labels is None or labels.is_floating_point():
+            return labels
+        return torch.arange(count) % len(self.header.class_names)
