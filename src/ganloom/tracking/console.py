@@ -3,16 +3,30 @@
 import datetime
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console as Terminal
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 from torch import Tensor
 
 __all__ = ["Console"]
 
 PLAIN_SECONDS = 5.0  # between plain lines
+
+
+class _Screen(Progress):
+    """A progress bar with two lines below it."""
+
+    losses = ""
+    newest = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.losses)
+        yield Text(self.newest)
 
 
 class Console:
@@ -21,15 +35,15 @@ class Console:
     def __init__(self, terminal: Terminal, total: int, seconds: float | None, newest: Callable[[int], Path]) -> None:
         self._terminal, self._total, self._seconds, self._path = terminal, total, seconds, newest
         self._printed = -math.inf
-        self._progress = Progress(
-            TextColumn("[bold]{task.fields[done]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}\n{task.fields[losses]}\n{task.fields[newest]}"),
+        self._progress = _Screen(
+            TextColumn("{task.fields[done]}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}"),
             console=terminal,
             disable=not terminal.is_terminal,
             refresh_per_second=2,  # drawing costs a few milliseconds of a core that trains
         )
-        self._task = self._progress.add_task("", total=1.0, done="", rate="", losses="starting", newest="")
+        self._task = self._progress.add_task("", total=1.0, done="starting", rate="")
         self._progress.start()
 
     def advance(self, nimg: int, seconds: float, images_per_second: float) -> None:
@@ -43,7 +57,7 @@ class Console:
             f"Loss_D {values['loss_d']:.3f}  Loss_G {values['loss_g']:.3f}  D(x) {values['d_real']:.3f}  "
             f"D(G(z)) {values['d_fake_before']:.3f} -> {values['d_fake_after']:.3f}"
         )
-        self._progress.update(self._task, losses=losses)
+        self._progress.losses = losses
         ended = self._share(nimg, values["seconds"]) >= 1
         if not self._terminal.is_terminal and (ended or time.monotonic() - self._printed > PLAIN_SECONDS):
             self._printed = time.monotonic()
@@ -51,7 +65,7 @@ class Console:
             self._terminal.print(f"{done}  {rate}  {losses}", highlight=False, soft_wrap=True)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._progress.update(self._task, newest=f"newest pictures: {self._path(nimg)}")
+        self._progress.newest = f"newest pictures: {self._path(nimg)}"
 
     def close(self) -> None:
         self._progress.stop()

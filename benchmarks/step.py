@@ -1,0 +1,197 @@
+"""Images per second: ganloom's DCGAN training against the textbook loop, and our whole program against its bare step.
+
+    python benchmarks/step.py [--batch 128] [--sizes 32 64] [--rounds 5] [--name step]
+
+Contenders take turns in rounds on the same machine, so that its moods hit all alike; the ratio of each round is what
+counts, and the median of the ratios is what may be quoted.
+
+textbook    the loop of textbook.py: default layout, DataLoader, plain Adam
+bare        our two steps on one batch that lies in memory: no stream, no average, no log, no console
+program     `ganloom train` as a user runs it: stream, average, log, TensorBoard and console at the recipe's intervals
+            (pictures and checkpoints are timed apart, and shown as a share of the interval that they come at)
+"""
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line sets it; all contenders have it
+
+import argparse
+import io
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console as Terminal
+
+import machine
+from ganloom.config import Config, recipe_values
+from ganloom.core.distributed import World
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.nets import modelfile
+from ganloom.runs import Run
+from ganloom.tracking import Trackers
+from ganloom.tracking.console import Console
+from ganloom.tracking.jsonl import Jsonl
+from ganloom.tracking.tensorboard import TensorBoard
+from ganloom.training.loop import Plan, loop
+from ganloom.training.recorder import Recorder
+from ganloom.training.session import assemble, resolve
+from ganloom.training.step import AdversarialStep
+from textbook import Textbook
+
+CPU = torch.device("cpu")
+
+
+class OneBatch:
+    """In the place of the stream: one batch that lies in memory, whatever is asked for."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.kept = images
+
+    def images(self, start: int, count: int) -> torch.Tensor:
+        return self.kept
+
+    def labels(self, start: int, count: int) -> None:
+        return None
+
+
+class NoAverage:
+    """In the place of the moving average."""
+
+    def update(self, nimg: int, images: int) -> None:
+        pass
+
+
+def make_step(config: Config, dataset: PackedDataset) -> AdversarialStep:
+    return assemble(config, dataset, CPU, World(), total=10**9)
+
+
+def textbook(images: np.ndarray[Any, Any], batch: int) -> Callable[[int], None]:
+    torch.manual_seed(0)
+    return Textbook(torch.from_numpy(images), batch).steps
+
+
+def bare(config: Config, dataset: PackedDataset) -> Callable[[int], None]:
+    step = make_step(config, dataset)
+    step.stream = OneBatch(step.stream.images(0, config.train.batch))  # type: ignore[assignment]
+    step.ema = NoAverage()  # type: ignore[assignment]
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            step.advance(measure=False)
+
+    return steps
+
+
+class WithoutFiles(Recorder):
+    """Writes the log and tells the trackers; pictures and checkpoints are timed apart."""
+
+    def save(self, step: AdversarialStep, seconds: float) -> None:
+        pass
+
+    def samples(self, step: AdversarialStep) -> None:
+        pass
+
+
+def program(step: AdversarialStep, recorder: Recorder, console: Console, log_every: int) -> Callable[[int], None]:
+    def steps(count: int) -> None:
+        end = step.nimg + count * step.images_per_step
+        loop(step, Plan(end, None, log=log_every, sample=0, checkpoint=0), recorder, console.advance, 0.0)
+
+    return steps
+
+
+def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple[Recorder, Console]:
+    run = Run(folder)
+    for sub in (run.samples, run.checkpoints):
+        sub.mkdir(parents=True)
+    console = Console(Terminal(file=io.StringIO(), force_terminal=True, width=120), 10**9, None, run.sample)
+    header = modelfile.Header(
+        net=config.net.name, latent=config.net.latent, options=config.net.g, shape=dataset.description.shape,
+        labels=False, class_names=[], training={},
+    )  # fmt: skip
+    trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console], print)
+    return Recorder(run, config, header, trackers), console
+
+
+def timed(steps: Callable[[int], None], count: int) -> float:
+    began = time.perf_counter()
+    steps(count)
+    return time.perf_counter() - began
+
+
+def measure(size: int, batch: int, rounds: int) -> dict[str, Any]:
+    noise = np.random.default_rng(0).integers(0, 256, (4096, size, size, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
+        np.save(f"{temporary}/noise.npy", noise)
+        dataset = prepare(find(f"{temporary}/noise.npy"), Preprocessing((size, size), 3))
+        settings = {"train.batch": batch, "data.source": "noise.npy"}
+        config = resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), dataset, 1)
+        log_every, files_every = (
+            length.images(epoch=len(noise), step=batch) for length in (config.log.every, config.checkpoint.every)
+        )
+        step = make_step(config, dataset)
+        recorder, console = make_recorder(config, dataset, Path(temporary) / "run")
+        without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
+        contenders = {
+            "textbook": textbook(noise, batch),
+            "bare": bare(config, dataset),
+            "program": program(step, without_files, console, log_every),
+        }
+        count = -(-log_every // batch)  # a round is as long as the log interval: its cost is there at its true share
+        for steps in contenders.values():
+            steps(2)
+        seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, steps in contenders.items():
+                seconds[name].append(timed(steps, count))
+        files = timed(lambda count: recorder.save(step, 0.0), 1) + timed(lambda count: recorder.samples(step), 1)
+        recorder.trackers.close()
+    ratios = [theirs / ours for theirs, ours in zip(seconds["textbook"], seconds["program"], strict=True)]
+    overheads = [ours / plain - 1 for ours, plain in zip(seconds["program"], seconds["bare"], strict=True)]
+    speed = {name: batch * count / statistics.median(each) for name, each in seconds.items()}
+    return {
+        "size": size,
+        "batch": batch,
+        "rounds": rounds,
+        "steps_per_round": count,
+        "images_per_second": {name: round(value, 1) for name, value in speed.items()},
+        "program_to_textbook": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "program_over_bare": {"median": statistics.median(overheads), "min": min(overheads), "max": max(overheads)},
+        "checkpoint_and_pictures_seconds": round(files, 2),
+        "checkpoint_and_pictures_share": files / (files_every / speed["program"]),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--name", default="step", help="of the file under benchmarks/results")
+    arguments = parser.parse_args()
+    results = [measure(size, arguments.batch, arguments.rounds) for size in arguments.sizes]
+    columns = ("size", "batch", "textbook", "bare", "program", "program/textbook", "program over bare", "files")
+    print(
+        "  ".join(f"{column:>20}" if "prog" in column and column != "program" else f"{column:>8}" for column in columns)
+    )
+    for row in results:
+        speed, ratio, over = row["images_per_second"], row["program_to_textbook"], row["program_over_bare"]
+        cells = [row["size"], row["batch"], *(f"{speed[name]:.0f}" for name in ("textbook", "bare", "program"))]
+        ratios = f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
+        overheads = f"{over['median']:+.1%} ({over['min']:+.1%}..{over['max']:+.1%})"
+        share = f"{row['checkpoint_and_pictures_share']:.1%}"
+        print("  ".join(f"{cell:>8}" for cell in cells), f"{ratios:>20}", f"{overheads:>24}", f"{share:>6}", sep="  ")
+    print(machine.write(arguments.name, results))
+
+
+if __name__ == "__main__":
+    main()
