@@ -134,7 +134,7 @@ def measure(size: int, batch: int, rounds: int) -> dict[str, Any]:
         np.save(f"{temporary}/noise.npy", noise)
         dataset = prepare(find(f"{temporary}/noise.npy"), Preprocessing((size, size), 3))
         settings = {"train.batch": batch, "data.source": "noise.npy"}
-        config = resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), dataset, 1)
+        config = resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), 1)
         log_every, files_every = (
             length.images(epoch=len(noise), step=batch) for length in (config.log.every, config.checkpoint.every)
         )

@@ -13,14 +13,13 @@ from ganloom import nets, objectives
 from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError
-from ganloom.core.lengths import Length
 from ganloom.core.names import check_name
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import BUILT_IN, Source, find
 from ganloom.objectives import losses, penalties
-from ganloom.runs import Run, open_run
+from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import session
 
 __all__ = ["resume", "train"]
@@ -51,14 +50,14 @@ def train(
         recipe, size = propose(source)
         if size is not None:
             settings.setdefault("data.size", size)
-    if source is not None:
-        spec = os.fspath(data) if data is not None else ""
-        settings["data.source"] = spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
+    if data is not None:
+        settings["data.source"] = place(data)
     config = Config.build(recipe_values(recipe), settings)
     check(config)
     source = source or find(config.data.source)
-    dataset = packed(source, config, terminal)
     target = Path(out) if out is not None else Path("runs") / source.name
+    refuse_existing(target)
+    dataset = packed(source, config, terminal)
     return session.begin(config, dataset, target, recipe, chosen_device, terminal)
 
 
@@ -71,19 +70,21 @@ def resume(
 ) -> Run:
     """Go on with a run where it was. `length` makes it longer; `data` says where its images lie now."""
     chosen_device = choose_device(device)
-    opened = open_run(Path(run))
-    if data is not None:
-        moved = str(Path(data).expanduser().resolve())
-        opened.save_config(opened.config.with_overrides({"data.source": moved}))
-    try:
-        wanted = Length.parse(length) if length is not None else None
-    except ValueError as error:
-        raise ConfigError(f"--length: {error}.") from None
     terminal = make_terminal()
-    config = opened.config
+    opened = open_run(Path(run))
+    changes = {} if length is None else {"train.length": length}
+    if data is not None:
+        changes["data.source"] = place(data)
+    config = opened.config.with_overrides(changes)
     check(config)
     dataset = packed(find(config.data.source), config, terminal)
-    return session.go_on(opened, dataset, wanted, chosen_device, terminal)
+    return session.go_on(opened, config, dataset, chosen_device, terminal)
+
+
+def place(data: str | os.PathLike[str]) -> str:
+    """What the configuration says of where the images are: a built-in name, or a path that holds from any folder."""
+    spec = os.fspath(data)
+    return spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
 
 
 def propose(source: Source | None) -> tuple[str, tuple[int, int] | None]:

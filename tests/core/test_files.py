@@ -60,17 +60,29 @@ def test_an_interruption_leaves_the_old_file_and_no_other(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
-def test_a_closed_disk_is_said_with_the_remedy(number: int) -> None:
-    with pytest.raises(StorageError, match=r"may not write out/file: closed\. Choose another folder"):  # noqa: SIM117
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.EACCES, "Permission denied"), "Permission denied"),
+        (OSError(errno.EROFS, "Read-only file system"), "Read-only file system"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError("unnumbered"), "unnumbered"),
+    ],
+)
+def test_a_closed_or_broken_disk_is_said_with_the_reason_and_the_remedy(error: OSError, reason: str) -> None:
+    with pytest.raises(StorageError, match=rf"cannot write out/file: {reason}\. .*--out .*GANLOOM_CACHE"):  # noqa: SIM117
         with storage_errors(Path("out/file")):
-            raise OSError(number, "closed")
+            raise error
 
 
-def test_other_faults_of_the_system_are_not_taken_for_a_full_disk() -> None:
-    with pytest.raises(OSError, match="broken"):  # noqa: SIM117
-        with storage_errors(Path("file")):
-            raise OSError(errno.EIO, "broken")
+def test_what_is_no_fault_of_the_disk_passes_through() -> None:
+    with pytest.raises(KeyError), storage_errors(Path("file")):
+        raise KeyError("other")
+
+
+def test_a_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*missing/file: No such file or directory"):
+        write_atomically(tmp_path / "missing" / "file", b"data")
 
 
 def test_sha256_is_the_standard_one() -> None:

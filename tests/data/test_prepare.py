@@ -449,6 +449,15 @@ def test_a_full_disk_is_said_with_the_remedy_and_leaves_no_dataset(
     assert prepared(folder).count() == 3
 
 
+def test_a_cache_that_cannot_be_written_is_said_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StorageError, match=r"cannot write .*file: .*GANLOOM_CACHE"):
+        prepared(fill(tmp_path / "in", 1))
+
+
 def test_progress_is_told_of_all_images(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((250, 1, 1), np.uint8))
     told: list[tuple[int, int]] = []

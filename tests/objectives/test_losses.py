@@ -18,7 +18,7 @@ def cross_entropy(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target), reduction="none")
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 0.9])
 def test_bce_is_the_cross_entropy_of_torch_with_real_targets_smoothed(smoothing: float) -> None:
     real, fake = logits(50, 1), logits(50, 2)
     loss = losses.bce(label_smoothing=smoothing)
@@ -77,6 +77,8 @@ def test_a_loss_is_found_by_its_name_with_its_options() -> None:
         ("hinges", {}, r"unknown loss 'hinges'\. Did you mean 'hinge'\?"),
         ("bce", {"smoothing": 0.1}, r"unknown option 'smoothing' of loss 'bce'\. Did you mean 'label_smoothing'\?"),
         ("hinge", {"margin": 2}, r"unknown option 'margin' of loss 'hinge'\. There are none\."),
+        ("bce", {"label_smoothing": -0.1}, r"option 'label_smoothing' of loss 'bce': .*got -0\.1"),
+        ("bce", {"label_smoothing": 1.0}, r"option 'label_smoothing' of loss 'bce': .*got 1\.0"),
         ("bce", {"label_smoothing": "some"}, r"option 'label_smoothing' of loss 'bce': .*got 'some'"),
     ],
 )

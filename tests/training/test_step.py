@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def make(config: Config, dataset: PackedDataset) -> AdversarialStep:
-    return assemble(resolve(config, dataset, 1), dataset, CPU, World(), total=1000)
+    return assemble(resolve(config, 1), dataset, CPU, World(), total=1000)
 
 
 def weights(step: AdversarialStep) -> list[torch.Tensor]:
@@ -177,7 +177,7 @@ def test_bf16_trains(digits: PackedDataset) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_the_same_network(digits: PackedDataset) -> None:
     config = tiny_config(train__precision="fp32")
-    gpu = assemble(resolve(config, digits, 1), digits, torch.device("cuda"), World(), total=1000)
+    gpu = assemble(resolve(config, 1), digits, torch.device("cuda"), World(), total=1000)
     cpu = make(config, digits)
     ours, theirs = gpu.advance(measure=False), cpu.advance(measure=False)
     for name in theirs:

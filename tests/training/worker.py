@@ -29,7 +29,7 @@ def main(out: str) -> None:
     device = torch.device("cpu")
     world = connect(device)
     dataset = prepare(find("digits"), Preprocessing((32, 32), None))
-    config = resolve(tiny_config(**SETTINGS), dataset, world.size)
+    config = resolve(tiny_config(**SETTINGS), world.size)
     step = assemble(config, dataset, device, world, total=1000)
     results: dict[str, torch.Tensor] = {}
     for index in range(6):

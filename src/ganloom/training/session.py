@@ -20,7 +20,7 @@ from ganloom.core.lengths import Length
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
 from ganloom.nets import modelfile
-from ganloom.runs import Facts, Run, create_run, refuse_existing
+from ganloom.runs import Facts, Run, create_run
 from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
@@ -41,9 +41,7 @@ def begin(
 ) -> Run:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device) as world:
-        if world.is_first:
-            refuse_existing(out)
-        config = resolve(config, dataset, world.size)
+        config = resolve(config, world.size)
         assemble(config, dataset, device, world, total=1)  # refuses what cannot be, before there is a folder
         speed = images_per_minute(config, dataset, device, world) if config.train.length.is_time else None
         facts = Facts(
@@ -68,16 +66,17 @@ def begin(
     return run
 
 
-def go_on(run: Run, dataset: PackedDataset, length: Length | None, device: torch.device, terminal: Terminal) -> Run:
-    """Continue a run where its newest whole checkpoint was made, or from the start if there is none."""
-    config, facts = run.config, run.facts
+def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device, terminal: Terminal) -> Run:
+    """Continue a run where its newest whole checkpoint was made, or from the start if there is none.
+
+    `config` is the run's own, with another length or another place of the same images.
+    """
+    facts = run.facts
     if dataset.description.content_hash != facts.content_hash:
         raise RunError(
             f"the images of {config.data.source} are not those that {run.path} began with: put them back, "
             f"say where they are with --data, or start a new run."
         )
-    if length is not None:
-        config = config.with_overrides({"train.length": str(length)})
     with connected(device) as world:
         if config.train.length.is_time and facts.images_per_minute is None:
             speed = images_per_minute(config, dataset, device, world)
@@ -101,7 +100,7 @@ def connected(device: torch.device) -> Iterator[World]:
         world.close()
 
 
-def resolve(config: Config, dataset: PackedDataset, processes: int) -> Config:
+def resolve(config: Config, processes: int) -> Config:
     """Fill in what was left open, so that the saved configuration repeats the run on any number of processes."""
     train = config.train
     batch_g = train.batch_g or train.batch
@@ -118,8 +117,6 @@ def resolve(config: Config, dataset: PackedDataset, processes: int) -> Config:
             "train.micro_batch": micro,
             "train.batch_g": batch_g,
             "train.micro_batch_g": micro_g,
-            "data.size": [dataset.shape.height, dataset.shape.width],
-            "data.channels": dataset.shape.channels,
         }
     )
 

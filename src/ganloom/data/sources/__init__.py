@@ -19,13 +19,13 @@ ARRAYS = (".npy", ".npz")
 
 def find(spec: str) -> Source:
     """The source for a path or a built-in name. Raises `DataError` with the remedy."""
+    if spec in BUILT_IN:  # a folder of that name is ./digits
+        return _open(spec, spec)
     path = Path(spec).expanduser()
     if path.is_dir():
         return _open("folder", str(path))
     if path.suffix.lower() in ARRAYS and path.exists():
         return _open("arrays", str(path))
-    if spec in BUILT_IN:
-        return _open(spec, spec)
     if path.is_file():
         raise DataError(f"{spec} is not a kind of file with images that ganloom reads: give a folder, .npy or .npz.")
     if path.suffix or os.sep in spec or path.is_absolute():
