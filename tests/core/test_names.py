@@ -15,11 +15,12 @@ def build(shape: tuple[int, int], *, width: int = 64, rate: float = 0.5, deep: b
         ("train.btach", "Did you mean 'train.batch'?"),
         ("tarin.btach", "Did you mean 'train.batch'?"),
         ("net.batch", "Did you mean 'train.batch'?"),
-        ("zzz", "Known: bce, hinge, train.batch."),
+        ("schedul", "Did you mean 'optimizer.g.schedule'?"),
+        ("zzz", "Known: bce, hinge, optimizer.g.schedule, train.batch."),
     ],
 )
 def test_the_nearest_known_name_is_offered(name: str, sentence: str) -> None:
-    assert nearest(name, ["hinge", "bce", "train.batch"]) == sentence
+    assert nearest(name, ["hinge", "train.batch", "optimizer.g.schedule", "bce"]) == sentence
 
 
 def test_where_nothing_is_known_it_says_so() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from packing import pack
 
 from ganloom.core.errors import DataError
 from ganloom.data import prepare as room
@@ -12,10 +13,15 @@ from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 
-Pack = Callable[..., PackedDataset]
 COUNT = 11
 COLOUR = np.random.default_rng(0).integers(0, 256, (COUNT, 4, 5, 3), dtype=np.uint8)
 GREY = COLOUR[..., :1]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared in a test is prepared for the first time."""
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
 def every(dataset: PackedDataset, split: str = "train") -> Any:
@@ -45,8 +51,8 @@ def test_several_shards_hold_the_same_images_as_one(
     assert np.array_equal(many.images(mixed), images[mixed])
 
 
-def test_a_split_is_counted_and_indexed_from_its_own_first_row(pack: Pack) -> None:
-    dataset = pack(x_train=COLOUR[:6], y_train=range(6), x_test=COLOUR[6:], y_test=range(6, COUNT))
+def test_a_split_is_counted_and_indexed_from_its_own_first_row(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, x_train=COLOUR[:6], y_train=range(6), x_test=COLOUR[6:], y_test=range(6, COUNT))
     assert [dataset.count(split) for split in ("train", "val", "test")] == [6, 0, 5]
     assert np.array_equal(dataset.images(np.array([4, 0]), "test"), COLOUR[[10, 6]])
     assert dataset.labels(np.array([4, 0]), "test").tolist() == [10, 6]
@@ -56,35 +62,35 @@ def test_a_split_is_counted_and_indexed_from_its_own_first_row(pack: Pack) -> No
 @pytest.mark.parametrize(
     ("labels", "dtype"), [(np.arange(COUNT) % 3, np.int64), (np.eye(COUNT)[:, :4], np.float32)], ids=["class", "shares"]
 )
-def test_labels_are_classes_or_shares_of_them(pack: Pack, labels: Any, dtype: Any) -> None:
-    found = pack(images=COLOUR, labels=labels).labels(np.arange(COUNT))
+def test_labels_are_classes_or_shares_of_them(tmp_path: Path, labels: Any, dtype: Any) -> None:
+    found = pack(tmp_path, images=COLOUR, labels=labels).labels(np.arange(COUNT))
     assert found.dtype == dtype
     assert np.array_equal(found, labels)
 
 
-def test_a_dataset_without_labels_has_no_label_file_and_no_class_names(pack: Pack) -> None:
-    dataset = pack(images=COLOUR)
+def test_a_dataset_without_labels_has_no_label_file_and_no_class_names(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, images=COLOUR)
     assert dataset.class_names == []
     assert not (dataset.path / "labels.npy").exists()
 
 
-def test_an_opened_dataset_equals_the_prepared_one(pack: Pack) -> None:
-    dataset = pack(images=COLOUR)
+def test_an_opened_dataset_equals_the_prepared_one(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, images=COLOUR)
     opened = open_packed(dataset.path)
     assert opened == dataset
     assert np.array_equal(every(opened), COLOUR)
 
 
-def test_opening_reads_the_description_alone(pack: Pack) -> None:
-    dataset = pack(images=COLOUR)
+def test_opening_reads_the_description_alone(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, images=COLOUR)
     for path in dataset.path.iterdir():
         if path.name != "dataset.json":
             path.unlink()
     assert open_packed(dataset.path).count() == COUNT
 
 
-def test_files_are_named_in_the_order_of_their_rows(pack: Pack) -> None:
-    dataset = pack(x_test=COLOUR[:1], x_train=COLOUR[:2])
+def test_files_are_named_in_the_order_of_their_rows(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, x_test=COLOUR[:1], x_train=COLOUR[:2])
     lines = (dataset.path / "files.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"file": "train/0", "split": "train"},
@@ -110,8 +116,8 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_description_is_said_with_the_remedy(pack: Pack, damage: str) -> None:
-    path = pack(images=COLOUR).path / "dataset.json"
+def test_a_damaged_description_is_said_with_the_remedy(tmp_path: Path, damage: str) -> None:
+    path = pack(tmp_path, images=COLOUR).path / "dataset.json"
     content = DAMAGE[damage](json.loads(path.read_text(encoding="utf-8")))
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=r"is not a packed dataset of this ganloom .*: delete it, it is made anew"):
@@ -125,8 +131,8 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [None, 100, -1])
-def test_a_damaged_shard_is_said_with_the_remedy(pack: Pack, keep: int | None) -> None:
-    dataset = pack(images=COLOUR)
+def test_a_damaged_shard_is_said_with_the_remedy(tmp_path: Path, keep: int | None) -> None:
+    dataset = pack(tmp_path, images=COLOUR)
     shard = dataset.path / "images-00000.npy"
     data = shard.read_bytes()
     shard.unlink()

@@ -23,6 +23,12 @@ from ganloom.data.prepare import Preprocessing, cache_folder, prepare
 from ganloom.data.sources import find
 
 
+@pytest.fixture(autouse=True)
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared in a test is prepared for the first time."""
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
+
+
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
     array = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     return array[..., 0] if channels == 1 else array

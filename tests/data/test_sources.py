@@ -19,13 +19,14 @@ def test_a_source_is_found_by_what_lies_at_its_path(tmp_path: Path) -> None:
     assert isinstance(find("digits"), DigitsSource)
 
 
-def test_a_folder_of_that_name_is_nearer_than_the_built_in_dataset(
+def test_a_folder_named_as_a_built_in_dataset_is_found_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "1.png").touch()
-    assert isinstance(find("digits"), FolderSource)
+    assert isinstance(find("digits"), DigitsSource)
+    assert isinstance(find("./digits"), FolderSource)
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from packing import pack
 from torch import Tensor
 
-from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream, permute
 
 sizes = st.integers(1, 5000)
 keys = st.integers(0, 2**63 - 1)
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared in a test is prepared for the first time."""
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
 @dataclass(frozen=True)
@@ -174,9 +180,14 @@ def test_what_is_flipped_depends_on_the_seed_and_the_sample_and_not_on_the_image
     assert set(only) == {False, True}
 
 
-def test_a_flipped_image_is_turned_left_to_right_only(pack: Callable[..., PackedDataset]) -> None:
+def test_a_flipped_image_is_turned_left_to_right_only(tmp_path: Path) -> None:
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(1, 2, 3, 3)
-    shown = Stream(pack(images=image), 0, with_labels=False, mirror=True).images(0, 50).permute(0, 2, 3, 1).numpy()
+    shown = (
+        Stream(pack(tmp_path, images=image), 0, with_labels=False, mirror=True)
+        .images(0, 50)
+        .permute(0, 2, 3, 1)
+        .numpy()
+    )
     turned = [np.array_equal(each, image[0, :, ::-1]) for each in shown]
     assert any(turned)
     assert all(turn or np.array_equal(each, image[0]) for turn, each in zip(turned, shown, strict=True))
@@ -185,9 +196,9 @@ def test_a_flipped_image_is_turned_left_to_right_only(pack: Callable[..., Packed
 # Over a packed dataset
 
 
-def test_only_training_images_are_streamed_each_with_its_label(pack: Callable[..., PackedDataset]) -> None:
+def test_only_training_images_are_streamed_each_with_its_label(tmp_path: Path) -> None:
     images = np.arange(60, dtype=np.uint8).repeat(6).reshape(60, 2, 3)
-    dataset = pack(x_val=images[:20], y_val=range(20), x_train=images[20:], y_train=range(20, 60))
+    dataset = pack(tmp_path, x_val=images[:20], y_val=range(20), x_train=images[20:], y_train=range(20, 60))
     samples = Stream(dataset, 0, with_labels=True)
     shown, labels = samples.images(0, 80), samples.labels(0, 80)
     assert labels is not None
@@ -196,8 +207,8 @@ def test_only_training_images_are_streamed_each_with_its_label(pack: Callable[..
 
 
 @pytest.mark.parametrize("labels", [range(7), np.eye(7, 3)], ids=["class", "shares"])
-def test_a_batch_is_uint8_nchw_and_channels_last_in_memory(pack: Callable[..., PackedDataset], labels: Any) -> None:
-    dataset = pack(images=np.arange(420, dtype=np.uint16).astype(np.uint8).reshape(7, 4, 5, 3), labels=labels)
+def test_a_batch_is_uint8_nchw_and_channels_last_in_memory(tmp_path: Path, labels: Any) -> None:
+    dataset = pack(tmp_path, images=np.arange(420, dtype=np.uint16).astype(np.uint8).reshape(7, 4, 5, 3), labels=labels)
     samples = Stream(dataset, 0, with_labels=True)
     images, y = samples.images(0, 6), samples.labels(0, 6)
     assert (images.dtype, images.shape) == (torch.uint8, (6, 3, 4, 5))
