@@ -305,3 +305,46 @@ def test_an_unknown_or_unreadable_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
     with pytest.raises(ConfigError, match=r"cannot read the recipe .*latin\.yaml"):
         recipe_text(str(tmp_path / "latin.yaml"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [{"net.latent": 64, "net": "mlp"}, {"net": "mlp", "net.latent": 64}, {"net.latent": 64, "net.name": "mlp"}],
+    ids=str,
+)
+def test_overrides_mean_the_same_in_any_order(overrides: dict[str, Any]) -> None:
+    config = Config.build(recipe_values("dcgan-32"), overrides)
+    assert (config.net.name, config.net.latent, config.net.g) == ("mlp", 64, {})
+
+
+def test_another_optimizer_keeps_the_rates() -> None:
+    config = Config.build(recipe_values("dcgan-32"), {"optimizer.g.lr": 1e-3, "optimizer.g.name": "adamw"})
+    assert (config.optimizer.g.name, config.optimizer.g.lr, config.optimizer.g.beta1) == ("adamw", 1e-3, 0.5)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", {"name": "cosine"}])
+def test_a_schedule_may_be_a_name(schedule: Any) -> None:
+    assert build(optimizer__g__schedule=schedule).optimizer.g.schedule.name == "cosine"
+
+
+def test_a_schedule_without_a_name_is_constant() -> None:
+    assert str(build(optimizer__g__schedule__warmup="10 kimg").optimizer.g.schedule.warmup) == "10 kimg"
+
+
+def test_an_unknown_key_of_a_penalty_names_that_penalty() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'penalties\.r1\.weight'"):
+        build(penalties__r1__wieght=1)
+
+
+@pytest.mark.parametrize("length", ["0 epochs", "0 minutes"])
+def test_a_run_of_no_length_is_refused(length: str) -> None:
+    with pytest.raises(ConfigError, match="more than nothing"):
+        build(train__length=length)
+
+
+@pytest.mark.parametrize("base", ["{path}", "5", "[dcgan-32]"])
+def test_a_base_that_is_no_other_recipe_is_refused(tmp_path: Path, base: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"base: {base.format(path=path)}\n")
+    with pytest.raises(ConfigError, match="another recipe"):
+        recipe_values(str(path))

@@ -3,10 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Interval, Length
@@ -91,6 +100,16 @@ class Plateau(Schedule):
     threshold: NonNegative = 1e-4  # an improvement is a mean loss lower than the best by this share of it
 
 
+def _named(value: Any) -> Any:
+    """`net: mlp` for `net: {name: mlp}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _schedule(value: Any) -> Any:
+    value = _named(value)
+    return {"name": "constant", **value} if isinstance(value, Mapping) else value
+
+
 class Optimizer(Section):
     name: Literal["adam", "adamw"] = "adam"
     lr: Positive = 2e-4
@@ -98,7 +117,9 @@ class Optimizer(Section):
     beta2: Beta = 0.999
     weight_decay: NonNegative = 0.0
     clip: Positive | None = None  # largest gradient norm
-    schedule: Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")] = Constant()
+    schedule: Annotated[
+        Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")], BeforeValidator(_schedule)
+    ] = Constant()
 
 
 class Optimizers(Section):
@@ -106,8 +127,14 @@ class Optimizers(Section):
     d: Optimizer = Optimizer()
 
 
+def _some(length: Length) -> Length:
+    if length.amount <= 0:
+        raise ValueError("a run needs a length of more than nothing")
+    return length
+
+
 class Train(Section):
-    length: Length
+    length: Annotated[Length, AfterValidator(_some)]
     batch: PositiveInt = 64
     micro_batch: PositiveInt | None = None  # null: the whole batch; BatchNorm sees one micro-batch
     batch_g: PositiveInt | None = None  # null: as for D
@@ -133,7 +160,7 @@ class Ema(Section):
 
 
 class Checkpoint(Section):
-    every: Interval = Length(50, "kimg")
+    every: Interval = Length(50, "kimg")  # 0, here and below: only at the end
     keep: PositiveInt = 2
 
 
@@ -154,10 +181,6 @@ class Wandb(Section):
 class Trackers(Section):
     tensorboard: bool = True
     wandb: Wandb = Wandb()
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 class Config(Section):
@@ -199,10 +222,16 @@ class Config(Section):
 def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     """{'train.batch': 8} as {'train': {'batch': 8}}."""
     result: dict[str, Any] = {}
-    for key, value in dotted.items():
+    for key, value in sorted(dotted.items(), key=_names_first):
         *parents, last = key.split(".")
         result = merge(result, _nest(parents, {last: value}))
     return result
+
+
+def _names_first(item: tuple[str, Any]) -> tuple[int, bool]:
+    """`net=mlp` brings new options, so it goes before `net.latent=64` in whatever order they were given."""
+    key, _ = item
+    return key.count("."), not key.endswith(".name")
 
 
 def _nest(parents: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
@@ -212,16 +241,24 @@ def _nest(parents: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping. A new `name` brings its own options: the old ones go."""
+    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options."""
     result = dict(below)
     for key, value in above.items():
-        old = _named(result.get(key))
-        if isinstance(value, Mapping) and isinstance(old, Mapping):
-            renamed = "name" in value and value["name"] != old.get("name")
-            result[key] = merge({} if renamed else old, value)
-        else:
-            result[key] = value
+        old, new = result.get(key), value
+        if key in OWN_OPTIONS:
+            old, new = _named(old), _named(new)
+            if isinstance(old, Mapping) and isinstance(new, Mapping) and _renamed(old, new):
+                old = {shared: old[shared] for shared in old if shared in OWN_OPTIONS[key]}
+        result[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
     return result
+
+
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {"net": ("latent",), "loss": (), "schedule": ("warmup",)}
+"""Sections whose keys depend on their `name`, each with the keys that mean the same under every name."""
+
+
+def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return "name" in new and "name" in old and new["name"] != old["name"]
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -242,7 +279,8 @@ def explain(error: ValidationError) -> str:
         # A discriminated union puts its tag into the path; the person who wrote the file did not.
         place = ".".join(str(part) for part in fault["loc"] if part not in ("constant", "linear", "cosine", "plateau"))
         if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown key '{place}'. {nearest(place, known_keys(Config))}")
+            known = [key.replace("*", str(fault["loc"][1])) if "*" in key else key for key in known_keys(Config)]
+            lines.append(f"unknown key '{place}'. {nearest(place, known)}")
         elif fault["type"] == "missing":
             lines.append(f"'{place}' is missing.")
         else:
@@ -255,8 +293,9 @@ def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every dotted key of a section."""
     for name, field in section.model_fields.items():
         yield prefix + name
+        free = ".*" if get_origin(field.annotation) is dict else ""  # a key of the user's choice: penalties.r1.weight
         for kind in _models_in(field.annotation):
-            yield from known_keys(kind, f"{prefix}{name}.")
+            yield from known_keys(kind, f"{prefix}{name}{free}.")
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -284,11 +323,15 @@ def recipe_text(name: str) -> str:
     return resources.files("ganloom.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def recipe_values(name: str) -> dict[str, Any]:
+def recipe_values(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """A recipe as nested values; `base: other` lays it over another recipe."""
     values = read_yaml(recipe_text(name), name)
     base = values.pop("base", None)
-    return merge(recipe_values(base), values) if base else values
+    if base is None:
+        return values
+    if not isinstance(base, str) or base in (*above, name):
+        raise ConfigError(f"the base of recipe {name} should be the name of another recipe, not {base!r}.")
+    return merge(recipe_values(base, (*above, name)), values)
 
 
 def read_yaml(text: str, origin: str) -> dict[str, Any]:

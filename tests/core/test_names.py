@@ -54,3 +54,17 @@ def test_a_number_that_yaml_took_for_text_becomes_one() -> None:
 def test_unknown_and_wrong_options_are_named(given: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         keyword_options("net 'x'", build, given)
+
+
+def test_an_option_without_a_default_must_be_given() -> None:
+    def needs(*, width: int) -> None: ...
+
+    with pytest.raises(ConfigError, match="width"):
+        keyword_options("thing", needs, {})
+    assert keyword_options("thing", needs, {"width": 3}) == {"width": 3}
+
+
+def test_an_option_without_a_type_takes_anything() -> None:
+    def loose(*, width=3) -> None: ...  # type: ignore[no-untyped-def]
+
+    assert keyword_options("thing", loose, {"width": "wide"}) == {"width": "wide"}

@@ -37,7 +37,7 @@ class Length:
         return cls(amount, unit)
 
     def __str__(self) -> str:
-        return f"{self.amount:.15g} {self.unit}"
+        return f"{str(self.amount).removesuffix('.0')} {self.unit}"
 
     @property
     def is_time(self) -> bool:

@@ -37,7 +37,11 @@ def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str,
     The signature is the schema: a new option is one new keyword. Raises `ConfigError` naming `kind`.
     """
     parameters = inspect.signature(function).parameters.values()
-    fields: dict[str, Any] = {p.name: (p.annotation, p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    fields: dict[str, Any] = {
+        p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY
+    }
     for name in given:
         if name not in fields:
             raise ConfigError(f"unknown option '{name}' of {kind}. {nearest(name, fields)}")

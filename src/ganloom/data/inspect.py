@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ganloom.core.errors import DataError
+from ganloom.data.decode import UNREADABLE, orientation
 from ganloom.data.sources import Source
 
 __all__ = ["Sizes", "look_at_sizes"]
@@ -26,8 +27,9 @@ def look_at_sizes(source: Source) -> Sizes:
     for item in islice(source.items(), ENOUGH):
         try:
             with item.open() as image:
-                sizes[image.height, image.width] += 1
-        except OSError:
+                upright = (image.width, image.height) if orientation(image) >= 5 else (image.height, image.width)
+                sizes[upright] += 1
+        except UNREADABLE:
             continue  # prepare accounts for every file; here one more or less does not matter
     if not sizes:
         raise DataError(f"none of the images of {source.name} can be read.")

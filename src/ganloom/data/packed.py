@@ -12,28 +12,27 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganloom.core.errors import DataError
 from ganloom.core.shapes import ImageShape
 
 __all__ = ["Description", "PackedDataset", "open_packed"]
 
-FORMAT = 1
-
 
 class Description(BaseModel):
     """dataset.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: int = FORMAT
+    format: Literal[1] = 1
     name: str
     shape: tuple[int, int, int]  # channels, height, width
     class_names: list[str]
-    splits: dict[str, tuple[int, int]]  # first row and row after the last
+    splits: Annotated[dict[str, tuple[int, int]], Field(min_length=1)]  # first row and row after the last
     rows_per_shard: int
     preprocessing: str
     skipped: int  # files that could not be read
@@ -64,16 +63,24 @@ class PackedDataset:
         total = max(stop for _, stop in self.description.splits.values())
         count = -(-total // self.description.rows_per_shard)
         try:
-            return [np.load(shard_path(self.path, index), mmap_mode="r") for index in range(count)]
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"the packed dataset {self.path} is damaged ({error}): delete it, it is made anew."
-            ) from None
+            shards = [np.load(shard_path(self.path, index), mmap_mode="r") for index in range(count)]
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(str(error)) from None
+        channels, height, width = self.description.shape
+        if {shard.shape[1:] for shard in shards} != {(height, width, channels)} or sum(map(len, shards)) != total:
+            raise self._damaged("its images are not what dataset.json says")
+        return shards
 
     @cached_property
     def _labels(self) -> NDArray[np.generic]:
-        labels: NDArray[np.generic] = np.load(self.path / "labels.npy", mmap_mode="r")
+        try:
+            labels: NDArray[np.generic] = np.load(self.path / "labels.npy", mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(str(error)) from None
         return labels
+
+    def _damaged(self, reason: str) -> DataError:
+        return DataError(f"the packed dataset {self.path} is damaged ({reason}): delete it, it is made anew.")
 
     def images(
         self,

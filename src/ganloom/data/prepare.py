@@ -7,17 +7,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from ganloom.core.errors import DataError
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.data.decode import Preprocessing, decode
 from ganloom.data.packed import Description, PackedDataset, open_packed, shard_path
 from ganloom.data.sources import Item, Label, Source
 from ganloom.data.sources.contract import SPLITS
@@ -26,23 +25,8 @@ __all__ = ["Preprocessing", "cache_folder", "prepare"]
 
 SHARD_BYTES = 128 * 2**20
 MOST_SKIPPED = 0.05  # of all files; more than this is a fault of the folder, not of a file
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
 WORKERS = os.cpu_count() or 1
 CHUNK = 64 * WORKERS  # images in flight: enough for every core, little for the memory
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What is done to every image. Its text is part of the cache's key: change what it does, change the version."""
-
-    size: tuple[int, int] | None  # height, width; None: the images' own, which must then agree
-    channels: int | None  # None: 1 if every image is grey, else 3
-
-    def __str__(self) -> str:
-        size = f"{self.size[0]}x{self.size[1]}" if self.size else "own size"
-        return (
-            f"upright, white under alpha, centre crop and Lanczos to {size}, channels {self.channels or 'as found'}; v1"
-        )
 
 
 def cache_folder() -> Path:
@@ -61,7 +45,7 @@ def prepare(
     """
     digest = hashlib.sha256(f"{preprocessing}\n".encode())
     for line in source.fingerprint():
-        digest.update(f"{line}\n".encode())
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # file names may be any bytes
     cache = cache_folder()
     folder = cache / f"{source.name}-{digest.hexdigest()[:16]}"
     with storage_errors(cache):
@@ -73,6 +57,7 @@ def prepare(
                 unfinished.mkdir()
                 try:
                     _pack(source, preprocessing, unfinished, progress or (lambda done, total: None))
+                    shutil.rmtree(folder, ignore_errors=True)  # damaged: it has no dataset.json
                     os.replace(unfinished, folder)
                 finally:
                     shutil.rmtree(unfinished, ignore_errors=True)
@@ -99,7 +84,7 @@ def _pack(source: Source, preprocessing: Preprocessing, folder: Path, progress: 
             if len(labels) % 100 == 0:
                 progress(len(labels) + len(skipped), len(items))
     shards.flush()
-    _account_for(skipped, len(items), folder)
+    _account_for(skipped, len(items), folder, keep=cache_folder() / f"{source.name}-skipped.csv")
     if not counts["train"]:
         raise DataError(f"no training image of {source.name} could be read.")
     channels = preprocessing.channels or (1 if grey else 3)
@@ -133,41 +118,7 @@ def _decode_all(
     with ThreadPoolExecutor(WORKERS) as pool:
         remaining = iter(items)
         while chunk := list(islice(remaining, CHUNK)):
-            yield from zip(chunk, pool.map(lambda item: _decode(item, preprocessing), chunk), strict=True)
-
-
-def _decode(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:  # [H, W, C]
-    try:
-        with item.open() as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in DEEP_MODES:
-                return f"has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits first"
-            image = _resize(_flatten(image, preprocessing.channels), preprocessing.size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"cannot be read: {error}"
-    array = np.asarray(image)
-    return array[:, :, None] if array.ndim == 2 else array
-
-
-def _flatten(image: Image.Image, channels: int | None) -> Image.Image:
-    """Any mode as L, RGB or (when four channels are wanted) RGBA; what is transparent becomes white."""
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        if channels != 4:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image).convert("RGB")
-    if channels == 4:
-        return image.convert("RGBA")
-    if channels == 1 or image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
-
-
-def _resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """Crop to the aspect ratio from the centre, then resize, antialiased."""
-    if size is None or image.size == (size[1], size[0]):
-        return image
-    return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+            yield from zip(chunk, pool.map(lambda item: decode(item, preprocessing), chunk), strict=True)
 
 
 class _ShardWriter:
@@ -213,23 +164,28 @@ def _keep_one_channel(folder: Path, shards: int) -> None:
         np.save(path, np.load(path)[..., :1])
 
 
-def _account_for(skipped: list[tuple[str, str]], total: int, folder: Path) -> None:
-    """Write skipped.csv; refuse a source of which too much is unreadable."""
+def _account_for(skipped: list[tuple[str, str]], total: int, folder: Path, keep: Path) -> None:
+    """Write skipped.csv; refuse a source of which too much is unreadable, and `keep` the list."""
     if not skipped:
         return
-    with open(folder / "skipped.csv", "w", newline="", encoding="utf-8") as file:
+    with open(folder / "skipped.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([("file", "reason"), *skipped])
     if len(skipped) > MOST_SKIPPED * total:
+        shutil.copyfile(folder / "skipped.csv", keep)
         name, reason = skipped[0]
         raise DataError(
             f"{len(skipped)} of {total} images cannot be used; the first, {name}, {reason}. "
-            f"Mend or remove them: ganloom skips at most {MOST_SKIPPED:.0%}."
+            f"Mend or remove them (all are listed in {keep}): ganloom skips at most {MOST_SKIPPED:.0%}."
         )
 
 
 def _label_array(labels: Iterable[Label]) -> NDArray[np.generic]:
+    """int64 [N] or float32 [N, K]; rows of a split that came without labels are -1, or 0 of every class."""
     rows = list(labels)
-    return np.asarray(rows, np.int64 if isinstance(rows[0], int) else np.float32)
+    known = next(label for label in rows if label is not None)
+    if isinstance(known, int):
+        return np.asarray([-1 if label is None else label for label in rows], np.int64)
+    return np.asarray([np.zeros_like(known) if label is None else label for label in rows], np.float32)
 
 
 def _content_hash(values: dict[str, object], folder: Path, shards: int) -> str:

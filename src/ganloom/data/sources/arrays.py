@@ -1,6 +1,8 @@
 """Array files: .npy, and .npz with the keys of MedMNIST, of Keras, or plain ones. uint8, NHWC or NHW. No pickle."""
 
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,6 +23,11 @@ KEYS = {
     "test": [("test_images", "test_labels"), ("x_test", "y_test")],
 }
 CHANNELS = (1, 3, 4)
+MOST_CLASSES = 100_000
+DAMAGED = (
+    OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, zipfile.BadZipFile,
+    zlib.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 class ArraySource:
@@ -47,17 +54,18 @@ class ArraySource:
         self.class_names = self._class_names()
 
     def _class_names(self) -> list[str]:
-        labels = [labels for _, labels in self._splits.values()]
-        given = [each for each in labels if each is not None]
-        if len(given) < len(labels) or not given:
+        given = [labels for _, labels in self._splits.values() if labels is not None]
+        if self._splits["train"][1] is None:
             return []
+        if len({labels.shape[1:] for labels in given}) > 1:
+            raise DataError(f"the splits of {self.path} have labels of different shapes: give all of them the same.")
         if given[0].ndim == 2:
             return [str(index) for index in range(given[0].shape[1])]
-        return [str(index) for index in range(max(int(each.max(initial=0)) for each in given) + 1)]
+        return [str(index) for index in range(max(int(labels.max(initial=0)) for labels in given) + 1)]
 
     def fingerprint(self) -> Iterator[str]:
         status = self.path.stat()
-        yield f"{self.path.name}\t{status.st_size}\t{status.st_mtime_ns}"
+        yield f"{self.path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
 
     def items(self) -> Iterator[Item]:
         for split, (images, labels) in self._splits.items():
@@ -75,12 +83,11 @@ def open_source(spec: str) -> ArraySource:
 
 def _read(path: Path) -> Mapping[str, NDArray[np.generic]]:
     try:
-        loaded = np.load(path, allow_pickle=False, mmap_mode="r" if path.suffix.lower() == ".npy" else None)
-        if isinstance(loaded, np.ndarray):
-            return {"images": loaded}
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if path.suffix.lower() == ".npy":
+            return {"images": np.load(path, allow_pickle=False, mmap_mode="r")}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except DAMAGED as error:
         raise DataError(f"{path} cannot be read as arrays: {error}.") from None
 
 
@@ -100,8 +107,8 @@ def _check_images(path: Path, key: str, images: NDArray[np.generic]) -> NDArray[
 
 def _check_labels(path: Path, key: str, labels: NDArray[np.generic], count: int) -> NDArray[np.generic]:
     where = f"labels '{key}' of {path}"
-    if len(labels) != count:
-        raise DataError(f"{where} are {len(labels)} for {count} images.")
+    if labels.shape[:1] != (count,):
+        raise DataError(f"{where} have shape {labels.shape} for {count} images.")
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     whole = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.bool_)
     if labels.ndim == 1 and not whole:
@@ -110,6 +117,8 @@ def _check_labels(path: Path, key: str, labels: NDArray[np.generic], count: int)
         raise DataError(
             f"{where} have shape {labels.shape} and type {labels.dtype}: give [N] classes or [N, K] shares."
         )
-    if labels.ndim == 1 and int(labels.min(initial=0)) < 0:
-        raise DataError(f"{where} go below 0: number the classes from 0.")
+    if labels.ndim == 1 and not 0 <= int(labels.min(initial=0)) <= int(labels.max(initial=0)) < MOST_CLASSES:
+        raise DataError(f"{where} are not classes numbered from 0 to at most {MOST_CLASSES - 1}.")
+    if labels.ndim == 2 and not np.isfinite(labels.astype(np.float32)).all():
+        raise DataError(f"{where} have values that are not numbers.")
     return labels

@@ -40,9 +40,13 @@ class FolderSource:
         self.class_names = sorted({path.parts[depth - 1] for path in self._paths}) if labelled else []
 
     def fingerprint(self) -> Iterator[str]:
+        yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
         for path in self._paths:
-            status = (self.root / path).stat()
-            yield f"{path.as_posix()}\t{status.st_size}\t{status.st_mtime_ns}"
+            try:
+                status = (self.root / path).stat()
+                yield f"{path.as_posix()}\t{status.st_size}\t{status.st_mtime_ns}"
+            except OSError:  # a link to nowhere, say: preparation will skip it and say so
+                yield path.as_posix()
 
     def items(self) -> Iterator[Item]:
         classes = {name: index for index, name in enumerate(self.class_names)}
