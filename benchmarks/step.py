@@ -2,8 +2,8 @@
 
     python benchmarks/step.py [--batch 128] [--sizes 32 64] [--rounds 5] [--name step]
 
-Contenders take turns in rounds on the same machine, so that its moods hit all alike; the ratio of each round is what
-counts, and the median of the ratios is what may be quoted.
+Each contender is a process of its own, as its user would start it. They take turns in rounds on the same machine, so
+that its moods hit all alike; the ratio of each round is what counts, and the median of the ratios may be quoted.
 
 textbook    the loop of textbook.py: default layout, DataLoader, plain Adam
 bare        our two steps on one batch that lies in memory: no stream, no average, no log, no console
@@ -12,12 +12,15 @@ program     `ganloom train` as a user runs it: stream, average, log, TensorBoard
 """
 
 import os
+import sys
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line sets it; all contenders have it
+if "textbook" not in sys.argv:
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
 
 import argparse
 import io
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -42,7 +45,7 @@ from ganloom.tracking.jsonl import Jsonl
 from ganloom.tracking.tensorboard import TensorBoard
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.session import assemble, resolve
+from ganloom.training.session import assemble, connected, resolve
 from ganloom.training.step import AdversarialStep
 from textbook import Textbook
 
@@ -121,40 +124,86 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
     return Recorder(run, config, header, trackers), console
 
 
-def timed(steps: Callable[[int], None], count: int) -> float:
+def contend(name: str, size: int, batch: int, folder: Path) -> None:
+    """One contender: for each line `N` on its input, do N steps and say how many seconds they took."""
+    noise = np.load(folder / "noise.npy")
+    if name == "textbook":
+        serve(textbook(noise, batch))
+        return
+    with connected(CPU):
+        dataset, config = prepare_noise(folder, size, batch)
+        if name == "bare":
+            serve(bare(config, dataset))
+            return
+        step = make_step(config, dataset)
+        recorder, console = make_recorder(config, dataset, folder / "run")
+        without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
+        serve(program(step, without_files, console, config.log.every.images(epoch=dataset.count(), step=batch)))
+        answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
+        recorder.trackers.close()
+
+
+def serve(steps: Callable[[int], None]) -> None:
+    for line in iter(sys.stdin.readline, "end\n"):
+        answer(timed(lambda line=line: steps(int(line))))  # type: ignore[misc]
+
+
+def answer(seconds: float) -> None:
+    print(seconds, file=sys.__stdout__, flush=True)  # the live console has taken sys.stdout
+
+
+def timed(work: Callable[[], None]) -> float:
     began = time.perf_counter()
-    steps(count)
+    work()
     return time.perf_counter() - began
+
+
+def prepare_noise(folder: Path, size: int, batch: int) -> tuple[PackedDataset, Config]:
+    dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((size, size), 3))
+    settings = {"train.batch": batch, "data.source": "noise.npy"}
+    return dataset, resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), 1)
+
+
+class Contender:
+    """A process that does steps when told to."""
+
+    def __init__(self, name: str, size: int, batch: int, folder: Path) -> None:
+        command = [sys.executable, __file__, "--contender", name, "--sizes", str(size), "--batch", str(batch)]
+        self.process = subprocess.Popen(
+            [*command, "--folder", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def steps(self, count: int) -> float:
+        return self.ask(str(count))
+
+    def ask(self, line: str) -> float:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
 
 
 def measure(size: int, batch: int, rounds: int) -> dict[str, Any]:
     noise = np.random.default_rng(0).integers(0, 256, (4096, size, size, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as temporary:
-        os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
-        np.save(f"{temporary}/noise.npy", noise)
-        dataset = prepare(find(f"{temporary}/noise.npy"), Preprocessing((size, size), 3))
-        settings = {"train.batch": batch, "data.source": "noise.npy"}
-        config = resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), 1)
+        folder = Path(temporary)
+        os.environ["GANLOOM_CACHE"] = str(folder / "cache")
+        np.save(folder / "noise.npy", noise)
+        _, config = prepare_noise(folder, size, batch)
         log_every, files_every = (
             length.images(epoch=len(noise), step=batch) for length in (config.log.every, config.checkpoint.every)
         )
-        step = make_step(config, dataset)
-        recorder, console = make_recorder(config, dataset, Path(temporary) / "run")
-        without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
-        contenders = {
-            "textbook": textbook(noise, batch),
-            "bare": bare(config, dataset),
-            "program": program(step, without_files, console, log_every),
-        }
         count = -(-log_every // batch)  # a round is as long as the log interval: its cost is there at its true share
-        for steps in contenders.values():
-            steps(2)
+        contenders = {name: Contender(name, size, batch, folder) for name in ("textbook", "bare", "program")}
+        for contender in contenders.values():
+            contender.steps(2)
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
-            for name, steps in contenders.items():
-                seconds[name].append(timed(steps, count))
-        files = timed(lambda count: recorder.save(step, 0.0), 1) + timed(lambda count: recorder.samples(step), 1)
-        recorder.trackers.close()
+            for name, contender in contenders.items():
+                seconds[name].append(contender.steps(count))
+        files = contenders["program"].ask("end")
+        for contender in contenders.values():
+            contender.process.communicate("end\n")
     ratios = [theirs / ours for theirs, ours in zip(seconds["textbook"], seconds["program"], strict=True)]
     overheads = [ours / plain - 1 for ours, plain in zip(seconds["program"], seconds["bare"], strict=True)]
     speed = {name: batch * count / statistics.median(each) for name, each in seconds.items()}
@@ -177,7 +226,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--name", default="step", help="of the file under benchmarks/results")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.contender:
+        contend(arguments.contender, arguments.sizes[0], arguments.batch, arguments.folder)
+        return
     results = [measure(size, arguments.batch, arguments.rounds) for size in arguments.sizes]
     columns = ("size", "batch", "textbook", "bare", "program", "program/textbook", "program over bare", "files")
     print(

@@ -40,6 +40,22 @@ def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:
     assert not same(weights(other), weights(make(tiny_config(), digits)))
 
 
+@pytest.mark.parametrize("d_updates", [1, 3])
+def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d_updates: int) -> None:
+    keeping, making = (make(tiny_config(train__d_updates=d_updates), digits) for _ in range(2))
+    assert keeping.keeps_fakes
+    making.keeps_fakes = False
+    for _ in range(3):
+        ours, theirs = keeping.advance(measure=True), making.advance(measure=True)
+        assert {name: value.item() for name, value in ours.items()} == {k: v.item() for k, v in theirs.items()}
+    assert same(weights(keeping), weights(making))
+
+
+def test_nothing_is_kept_where_it_would_take_more_memory(digits: PackedDataset) -> None:
+    assert not make(tiny_config(train__micro_batch=16), digits).keeps_fakes
+    assert not make(tiny_config(train__batch_g=16), digits).keeps_fakes
+
+
 def test_measuring_changes_nothing(digits: PackedDataset) -> None:
     measured, plain = make(tiny_config(), digits), make(tiny_config(), digits)
     for _ in range(3):
@@ -77,7 +93,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(digits: PackedDatase
         norms = {}
         for micro in (32, 8):
             step = make(tiny_config(net="mlp", train__micro_batch=micro, penalties={}), digits)
-            for micro_batch in step.micro_batches(step.d, "d"):
+            for micro_batch in step.micro_batches(step.d, step.nimg):
                 judged = step.judge(step.reals(micro_batch), micro_batch.y)
                 step.backward(step.loss.d(judged.logits, judged.logits).mean(), step.d)
             norms[micro] = [weight.grad for weight in step.d.net.parameters() if weight.grad is not None]
@@ -126,7 +142,7 @@ def test_statistics_are_those_of_the_paper(digits: PackedDataset) -> None:
     config = tiny_config(penalties={})
     step = make(config, digits)
     fresh = copy.deepcopy((step.g.net, step.d.net))
-    micro = next(step.micro_batches(step.d, "d"))
+    micro = next(step.micro_batches(step.d, step.nimg))
     stats = step.discriminator_step()
     G, D = fresh
     with torch.no_grad():

@@ -17,6 +17,7 @@ from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect
 from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.lengths import Length
+from ganloom.core.memory import keep_freed_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
 from ganloom.nets import modelfile
@@ -92,7 +93,9 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
 
 @contextlib.contextmanager
 def connected(device: torch.device) -> Iterator[World]:
+    """The processes of this training, with this one made ready for it."""
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     world = connect(device)
     try:
         yield world

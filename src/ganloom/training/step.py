@@ -49,24 +49,31 @@ class AdversarialStep:
         self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
         self.nimg = 0
         self.images_per_step = d.batch * config.train.d_updates
+        # Where G's step would make the very images again that D's has just judged, it takes those, if one micro-batch
+        # of them (with all that its gradient needs) is all there is to keep: the same numbers, one pass of G less.
+        self.keeps_fakes = d.micro_batch == g.micro_batch and all(
+            len(world.share(learner.micro_batches)) <= 1 for learner in (g, d)
+        )
+        self.kept: list[Tensor] = []
 
     def advance(self, *, measure: bool) -> Stats:
         """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
-        for _ in range(self.config.train.d_updates):
-            stats = self.discriminator_step()
+        for remaining in reversed(range(self.config.train.d_updates)):
+            stats = self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
         stats |= self.generator_step()
         if measure:
             stats |= self.measure_generator()
         return stats
 
-    def discriminator_step(self) -> Stats:
-        """Teach D to tell real images from generated ones."""
+    def discriminator_step(self, *, keep: bool = False) -> Stats:
+        """Teach D to tell real images from generated ones; `keep` those for G's step."""
         due = self.due_penalties()
         stats = self.zeros("loss_d", "d_real", *(f"penalty_{name}" for name in due))
-        for micro in self.micro_batches(self.d, "d"):
-            with torch.no_grad(), self.autocast():
+        for micro in self.micro_batches(self.d, self.nimg):
+            with torch.set_grad_enabled(keep), self.autocast():
                 fake = self.G(micro.z, micro.y)
-            real, made = self.judge(self.reals(micro), micro.y, due), self.judge(fake, micro.y, due)
+            self.kept = [fake] if keep else []
+            real, made = self.judge(self.reals(micro), micro.y, due), self.judge(fake.detach(), micro.y, due)
             loss = self.loss.d(real.logits, made.logits).mean()
             stats["loss_d"] += loss.detach()
             stats["d_real"] += real.logits.detach().sigmoid().mean()
@@ -83,9 +90,9 @@ class AdversarialStep:
         """Teach G to make images that D takes for real."""
         stats = self.zeros("loss_g", "d_fake_before")
         self.d.net.requires_grad_(False)  # D is only asked: no gradients for its weights
-        for micro in self.micro_batches(self.g, "g"):
+        for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
-                fake = self.G(micro.z, micro.y)
+                fake = self.kept.pop() if self.kept else self.G(micro.z, micro.y)
             made = self.judge(fake, micro.y)
             loss = self.loss.g(made.logits).mean()
             stats["loss_g"] += loss.detach()
@@ -100,7 +107,7 @@ class AdversarialStep:
     def measure_generator(self) -> Stats:
         """D of what G makes, after its update, of the same latents."""
         stats = self.zeros("d_fake_after")
-        for micro in self.micro_batches(self.g, "g"):
+        for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
                 fake = self.G(micro.z, micro.y)
             stats["d_fake_after"] += self.judge(fake, micro.y).logits.sigmoid().mean()
@@ -109,12 +116,15 @@ class AdversarialStep:
 
     # What the two steps are made of.
 
-    def micro_batches(self, learner: Learner, purpose: str) -> Iterator[MicroBatch]:
-        """Micro-batches of one update that are this process's, each with its randomness keyed."""
+    def micro_batches(self, learner: Learner, start: int) -> Iterator[MicroBatch]:
+        """This process's micro-batches of an update that begins at sample `start`, each with its randomness keyed.
+
+        G's update begins where D's last one did: it answers for the same latents and labels.
+        """
         for index in self.world.share(learner.micro_batches):
-            first, size = self.nimg + index * learner.micro_batch, learner.micro_batch
+            first, size = start + index * learner.micro_batch, learner.micro_batch
             y = self.stream.labels(first, size)
-            rng.seed(self.config.seed, self.nimg, index, purpose)
+            rng.seed(self.config.seed, start, index, "step")
             z = torch.randn(size, self.config.net.latent).to(self.device)
             yield MicroBatch(first, size, z, None if y is None else y.to(self.device))
 
