@@ -93,6 +93,7 @@ class AdversarialStep:
         for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
                 fake = self.kept.pop() if self.kept else self.G(micro.z, micro.y)
+            rng.seed(self.config.seed, self.nimg, micro.first, "judge")  # whether or not G has drawn just now
             made = self.judge(fake, micro.y)
             loss = self.loss.g(made.logits).mean()
             stats["loss_g"] += loss.detach()
