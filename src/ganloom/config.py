@@ -170,7 +170,7 @@ class Sample(Section):
 
 
 class Log(Section):
-    every: Interval = Length(2, "kimg")
+    every: Interval = Length(4, "kimg")
 
 
 class Wandb(Section):
