@@ -279,7 +279,8 @@ def explain(error: ValidationError) -> str:
         # A discriminated union puts its tag into the path; the person who wrote the file did not.
         place = ".".join(str(part) for part in fault["loc"] if part not in ("constant", "linear", "cosine", "plateau"))
         if fault["type"] == "extra_forbidden":
-            known = [key.replace("*", str(fault["loc"][1])) if "*" in key else key for key in known_keys(Config)]
+            own = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
+            known = [key.replace("*", own) for key in known_keys(Config)]
             lines.append(f"unknown key '{place}'. {nearest(place, known)}")
         elif fault["type"] == "missing":
             lines.append(f"'{place}' is missing.")

@@ -124,9 +124,9 @@ def test_arrays_that_are_no_images_are_refused(tmp_path: Path, images: NDArray[A
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        (np.arange(3), "are 3 for 4 images"),
-        (np.arange(5), "are 5 for 4 images"),
-        (np.arange(4) - 1, "go below 0: number the classes from 0"),
+        (np.arange(3), r"have shape \(3,\) for 4 images"),
+        (np.arange(5), r"have shape \(5,\) for 4 images"),
+        (np.arange(4) - 1, "are not classes numbered from 0"),
         (np.arange(4.0), "are float64, not whole numbers"),
         (np.array(["a", "b", "a", "b"]), "are <U1, not whole numbers"),
         (np.zeros((4, 2, 2)), r"have shape \(4, 2, 2\)"),

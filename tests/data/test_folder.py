@@ -115,8 +115,9 @@ def test_the_fingerprint_names_every_image_with_its_size_and_time(tmp_path: Path
     (tmp_path / "b.png").write_bytes(b"12345")
     time = (tmp_path / "b.png").stat().st_mtime_ns
     lines = list(source.fingerprint())
-    assert lines[1] == f"b.png\t5\t{time}"
-    assert lines[0].startswith("a/c.png\t0\t")
+    assert lines[0] == str(tmp_path.resolve())
+    assert lines[1].startswith("a/c.png\t0\t")
+    assert lines[2] == f"b.png\t5\t{time}"
 
 
 folders = st.sampled_from(["a", "B c", "ü", "train", "Val", "test", ".hidden", "__MACOSX"])

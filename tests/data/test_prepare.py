@@ -321,7 +321,7 @@ def break_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*given: Any) -> None:
         raise AssertionError("an image was decoded again")
 
-    monkeypatch.setattr(room, "_decode", fail)
+    monkeypatch.setattr(room, "decode", fail)
 
 
 def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
