@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,10 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--batch", "10", "--micro-batch", "3"], "does not divide"),
     (["train", "--batch", "0"], "train.batch"),
     (["train", "--device", "gpu"], "unknown device"),
+    (["train", "--set", "sede=1"], "Did you mean 'seed'"),
+    (["train", "--set", "a..b=3"], "unknown key"),
+    (["train", "--set", "optimizer.g.schedule=cosin"], "Did you mean 'cosine'"),
+    (["train", "--recipe", "mlp-28", "--batch", "1"], "micro-batch of 2"),
     (["resume", "no-such-run"], "no run at"),
     (["resume", "no-such-run", "--length", "soon"], "no run at"),
     (["sample", "no-such-run"], "no model file"),
@@ -184,6 +189,29 @@ def test_model_files_that_are_none_are_refused(run: Path, tmp_path: Path) -> Non
             CliRunner().invoke(app, ["sample", str(tmp_path / f"{name}.safetensors")], catch_exceptions=False)
     with pytest.raises(GanloomError, match="Did you mean 'cat'"):
         CliRunner().invoke(app, ["sample", str(run), "--class", "cut"], catch_exceptions=False)
+
+
+def test_a_grid_is_a_png(run: Path) -> None:
+    with pytest.raises(GanloomError, match=r"name it .*g\.png"):
+        CliRunner().invoke(app, ["sample", str(run), "--out", "g.jpg"], catch_exceptions=False)
+
+
+def test_a_folder_named_as_the_built_in_dataset_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").mkdir()
+    for index in range(4):
+        Image.new("RGB", (20, 20), (index, 0, 9)).save(tmp_path / "digits" / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    output = invoke("train", "./digits", *tiny_flags(**{"train.length": "32 images"}), "--device", "cpu")
+    assert "4 training images" in output and "dcgan-32" in output and "20x20 RGB" in output
+
+
+def test_a_tracker_that_cannot_start_does_not_stop_the_training(tmp_path: Path, run: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "tensorboard").write_text("in the way")
+    config_file = copy / "config.yaml"
+    config_file.write_text(config_file.read_text().replace("tensorboard: false", "tensorboard: true"))
+    assert "TensorBoard could not start" in invoke("resume", copy, "--length", "96 images", "--device", "cpu")
 
 
 def test_a_class_of_a_model_without_labels_is_refused(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def train(
         raise ConfigError("--length and --epochs say the same thing: give one of them.")
     flags = {
         "seed": seed,
-        "train.length": length if epochs is None else f"{epochs:g} epochs",
+        "train.length": length if epochs is None else f"{epochs} epochs",
         "train.batch": batch,
         "train.micro_batch": micro_batch,
         "optimizer.g.lr": lr_g,
@@ -70,7 +70,7 @@ def train(
     settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     settings |= dict(parse_override(text) for text in set or [])
     if processes > 1:
-        _launch(processes)
+        _launch(processes, device)
 
     from ganloom import planning
 
@@ -87,7 +87,7 @@ def resume(
 ) -> None:
     """Go on with a run exactly where it was."""
     if processes > 1:
-        _launch(processes)
+        _launch(processes, device)
 
     from ganloom import planning
 
@@ -136,12 +136,14 @@ def doctor() -> None:
     typer.echo(doctor.report())
 
 
-def _launch(processes: int) -> None:
+def _launch(processes: int, device: str) -> None:
     """Start this same command in several processes, and end as they end."""
     if "WORLD_SIZE" in os.environ:
         raise ConfigError("--processes and torchrun do the same thing: use one of them.")
+    from ganloom.core.device import check_processes
     from ganloom.core.distributed import launch
 
+    check_processes(processes, device)
     raise SystemExit(launch(processes, without_processes(sys.argv[1:])))
 
 

@@ -72,6 +72,9 @@ class Penalty(Section):
     interval: PositiveInt = 1  # in D updates; a lazy penalty counts that many times over
 
 
+SCHEDULES = ("constant", "linear", "cosine", "plateau")
+
+
 class Schedule(Section):
     warmup: Interval = Length(0, "images")  # linear, from 0 to the full rate
 
@@ -91,7 +94,7 @@ class Cosine(Schedule):
 
 
 class Plateau(Schedule):
-    """Multiply the rate by `factor` when the network's loss has not improved for `patience` intervals."""
+    """Multiply the rate by `factor` when the network's loss has improved in none of more than `patience` intervals."""
 
     name: Literal["plateau"]
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -150,7 +153,8 @@ class Train(Section):
             (self.batch_g or self.batch, self.micro_batch_g, "micro_batch_g"),
         ):
             if micro and batch % micro:
-                raise ValueError(f"{key} {micro} does not divide the batch of {batch}")
+                divisors = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
+                raise ValueError(f"{key} {micro} does not divide the batch of {batch}: choose one of {divisors}")
         return self
 
 
@@ -210,7 +214,11 @@ class Config(Section):
 
     @classmethod
     def load(cls, path: Path) -> "Config":
-        return cls.build(read_yaml(path.read_text(encoding="utf-8"), str(path)))
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}.") from None
+        return cls.build(read_yaml(text, str(path)))
 
     def yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -277,13 +285,17 @@ def explain(error: ValidationError) -> str:
     lines = []
     for fault in error.errors():
         # A discriminated union puts its tag into the path; the person who wrote the file did not.
-        place = ".".join(str(part) for part in fault["loc"] if part not in ("constant", "linear", "cosine", "plateau"))
+        place = ".".join(str(part) for part in fault["loc"] if part not in SCHEDULES)
         if fault["type"] == "extra_forbidden":
             own = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
             known = [key.replace("*", own) for key in known_keys(Config)]
             lines.append(f"unknown key '{place}'. {nearest(place, known)}")
+        elif fault["type"] == "union_tag_invalid":
+            lines.append(f"unknown {place} '{fault['ctx']['tag']}'. {nearest(fault['ctx']['tag'], SCHEDULES)}")
         elif fault["type"] == "missing":
             lines.append(f"'{place}' is missing.")
+        elif isinstance(fault["input"], Mapping):  # a whole section: too much to show
+            lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}.")
         else:
             message = fault["msg"].removeprefix("Value error, ")
             lines.append(f"{place}: {message} (got {fault['input']!r})." if place else f"{message}.")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ganloom import nets, objectives
 from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device
-from ganloom.core.errors import ConfigError
+from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.names import check_name
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.packed import PackedDataset
@@ -40,14 +40,15 @@ def train(
     """Train a GAN on `data`: a folder, an array file, or the built-in dataset when there is none.
 
     `settings` are dotted configuration keys, such as {"train.length": "30 epochs", "data.size": 64}; they lie over the
-    recipe, which is chosen by the images' size when not named. Raises `GanloomError` for what can be mended.
+    recipe, which is chosen by the images' size when not named. Raises `GanloomError` for what can be mended. Ctrl-C and
+    SIGTERM save the run and end in `SystemExit`.
     """
     chosen_device = choose_device(device)
     terminal = make_terminal()
     settings = dict(settings or {})
     source = find(os.fspath(data)) if data is not None else None
     if recipe is None:
-        recipe, size = propose(source)
+        recipe, size = (BUILT_IN_RECIPE, None) if source is None or data in BUILT_IN else propose(source)
         if size is not None:
             settings.setdefault("data.size", size)
     if data is not None:
@@ -77,7 +78,11 @@ def resume(
         changes["data.source"] = place(data)
     config = opened.config.with_overrides(changes)
     check(config)
-    dataset = packed(find(config.data.source), config, terminal)
+    try:
+        source = find(config.data.source)
+    except DataError as error:
+        raise DataError(f"{error} If the images were moved, say where they are with --data.") from None
+    dataset = packed(source, config, terminal)
     return session.go_on(opened, config, dataset, chosen_device, terminal)
 
 
@@ -87,10 +92,8 @@ def place(data: str | os.PathLike[str]) -> str:
     return spec if spec in BUILT_IN else str(Path(spec).expanduser().resolve())
 
 
-def propose(source: Source | None) -> tuple[str, tuple[int, int] | None]:
+def propose(source: Source) -> tuple[str, tuple[int, int] | None]:
     """A recipe for these images and, where the recipe's own size would only lose detail, a size."""
-    if source is None or source.name in BUILT_IN:
-        return BUILT_IN_RECIPE, None
     sizes = look_at_sizes(source)
     recipe = "dcgan-32" if min(sizes.common) < SMALL else "dcgan-64"
     keep = sizes.uniform and max(sizes.common) <= LARGEST_OWN_SIZE

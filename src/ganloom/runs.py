@@ -61,7 +61,10 @@ class Run:
         try:
             return Facts.model_validate_json((self.path / "run.json").read_bytes())
         except (OSError, ValidationError) as error:
-            raise RunError(f"{self.path}/run.json is damaged: {str(error).splitlines()[0]}.") from None
+            raise RunError(
+                f"{self.path}/run.json is damaged ({str(error).splitlines()[0]}): put it back, or start a new run with "
+                f"--recipe {self.path}/config.yaml."
+            ) from None
 
     def sample(self, nimg: int) -> Path:
         """Where the grid made after `nimg` images lies."""
@@ -81,6 +84,12 @@ class Run:
         """Remove what a killed process left half written."""
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
+
+    def forget_samples(self, after: int) -> None:
+        """Remove grids of a future that is trained anew."""
+        for grid in self.samples.glob("[0-9]*.png"):
+            if int(grid.stem) > after:
+                grid.unlink()
 
 
 def create_run(path: Path, config: Config, facts: Facts) -> Run:

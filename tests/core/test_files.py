@@ -70,9 +70,14 @@ def test_an_interruption_leaves_the_old_file_and_no_other(
     ],
 )
 def test_a_closed_or_broken_disk_is_said_with_the_reason_and_the_remedy(error: OSError, reason: str) -> None:
-    with pytest.raises(StorageError, match=rf"cannot write out/file: {reason}\. .*--out .*GANLOOM_CACHE"):  # noqa: SIM117
+    with pytest.raises(StorageError, match=rf"cannot write out/file: {reason}\. .*--out"):  # noqa: SIM117
         with storage_errors(Path("out/file")):
             raise error
+
+
+def test_what_numpy_says_of_a_full_disk_is_understood() -> None:
+    with pytest.raises(StorageError, match="no room left"), storage_errors(Path("file")):
+        raise OSError("737280 requested and 44928 written")
 
 
 def test_what_is_no_fault_of_the_disk_passes_through() -> None:

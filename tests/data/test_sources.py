@@ -45,7 +45,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
         ),
         ("missing.npz", r"there is nothing at missing\.npz: check the path"),
         ("some/folder", "there is nothing at some/folder: check the path"),
-        ("digit", r"no built-in dataset of that name\. Did you mean 'digits'\?"),
+        ("digit", r"a built-in dataset of that name\. Did you mean 'digits'\?"),
     ],
 )
 def test_what_cannot_be_found_is_refused_with_the_remedy(

@@ -94,6 +94,14 @@ def test_tensorboard_has_scalars_and_images_over_the_image_count(tmp_path: Path)
     assert [image.step for image in events.Images("samples")][-1] == 320
 
 
+def test_tensorboard_purges_all_when_a_run_begins_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        tracker = TensorBoard(tmp_path, 0)
+        tracker.scalars(100, {"loss_d": 1.0})
+        tracker.close()
+    assert len(EventAccumulator(str(tmp_path)).Reload().Scalars("loss_d")) == 1
+
+
 def test_tensorboard_purges_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     first = TensorBoard(tmp_path, 0)
     for nimg in (100, 200, 300):

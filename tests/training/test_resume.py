@@ -16,7 +16,7 @@ import ganloom
 from comparison import assert_same_run, log_of, state_of
 from conftest import tiny_config, tiny_flags
 from ganloom.config import Config
-from ganloom.core.errors import RunError, StorageError
+from ganloom.core.errors import ConfigError, RunError, StorageError
 from ganloom.runs import Run, create_run, open_run
 
 # Everything that keeps state: lazy penalty, momenta, plateau, warm-up, several D updates, accumulation, labels, mirror.
@@ -121,6 +121,47 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, tmp_path: Path
         newest.with_suffix(".json").unlink()
     ganloom.resume(run, device="cpu")
     assert_same_run(uninterrupted, run)
+
+
+def test_a_damaged_checkpoint_does_not_crowd_out_good_ones(uninterrupted: Path, tmp_path: Path) -> None:
+    """Stopped again before it reaches the damaged one, with one checkpoint to keep."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    newest.write_bytes(b"torn")
+    config_file = run / "config.yaml"
+    config_file.write_text(config_file.read_text().replace("keep: 2", "keep: 1"))
+    ganloom.resume(run, length="100 images", device="cpu")  # trains nothing, saves what was restored
+    assert max((run / "checkpoints").glob("*.json")).stem < newest.stem
+    ganloom.resume(run, length="960 images", device="cpu")
+    ours, theirs = state_of(run), state_of(uninterrupted)
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+def test_pictures_of_a_future_that_is_trained_anew_are_removed(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    shutil.copyfile(run / "samples" / "000000000960.png", run / "samples" / "000000009999.png")
+    ganloom.resume(run, device="cpu")
+    assert not (run / "samples" / "000000009999.png").exists()
+
+
+def test_other_networks_than_the_checkpoints_are_an_error_with_the_remedy(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    config_file = run / "config.yaml"
+    config_file.write_text(config_file.read_text().replace("width: 8", "width: 4"))
+    with pytest.raises(RunError, match=r"other networks than config\.yaml"):
+        ganloom.resume(run, device="cpu")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"train: [", b"trian: {}"])
+def test_a_damaged_configuration_is_an_error_with_its_path(uninterrupted: Path, tmp_path: Path, content: bytes) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    (run / "config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError):
+        ganloom.resume(run, device="cpu")
 
 
 def test_only_damaged_checkpoints_are_an_error_with_the_remedy(uninterrupted: Path, tmp_path: Path) -> None:

@@ -87,3 +87,8 @@ def test_plateau_goes_on_from_its_buffers() -> None:
     begun = tell(first, losses[:3])
     second.load_state_dict(first.state_dict())
     assert begun + tell(second, losses[3:], start=3) == expected
+
+
+def test_plateau_outlives_an_interval_that_is_not_a_number() -> None:
+    schedule = make(name="plateau", factor=0.5, patience=1, interval="100 images")
+    assert tell(schedule, [math.nan, 1.0, 0.9, 0.8, 0.7]) == [1, 1, 1, 1, 1]

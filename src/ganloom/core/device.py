@@ -7,7 +7,7 @@ import torch
 from ganloom.core.errors import DeviceError
 from ganloom.core.names import nearest
 
-__all__ = ["KINDS", "choose_device", "device_name"]
+__all__ = ["KINDS", "check_processes", "choose_device", "device_name"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -33,6 +33,15 @@ def choose_device(kind: str = "auto") -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("this machine has no Apple GPU that PyTorch can use: use --device cpu.")
     return torch.device(name)
+
+
+def check_processes(processes: int, kind: str) -> None:
+    """Raise `DeviceError` if that many processes of this machine could not have a GPU each where they will want one."""
+    if choose_device(kind).type == "cuda" and processes > torch.cuda.device_count():
+        raise DeviceError(
+            f"{processes} processes need a GPU each, and this machine has {torch.cuda.device_count()}: "
+            f"ask for fewer, or use --device cpu."
+        )
 
 
 def device_name(device: torch.device) -> str:

@@ -15,19 +15,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, remedy: str = "Make it writable, or choose another place with --out.") -> Iterator[None]:
     """Turn what the operating system says of a full, closed or missing disk into a `StorageError` with the remedy."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL or "requested and" in str(error):  # numpy's words, without a number
             raise StorageError(
                 f"no room left to write {path}. What was saved before is whole: free some space, then go on."
             ) from error
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. Choose another folder: --out for a run, "
-            f"the environment variable GANLOOM_CACHE for prepared images."
-        ) from error
+        raise StorageError(f"cannot write {path}: {error.strerror or error}. {remedy}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -25,7 +25,9 @@ class Length:
         """Read `30 epochs`; the singular (`1 epoch`) is fine too. Raises ValueError with the remedy."""
         if isinstance(text, Length):
             return text
-        match = re.fullmatch(r"\s*([0-9][0-9_,]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", str(text))
+        match = re.fullmatch(
+            r"\s*((?:[0-9][0-9_,]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", str(text)
+        )
         unit = match.group(2).lower() if match else ""
         unit = unit if unit in UNITS else unit + "s"
         if match is None or unit not in UNITS:

@@ -24,13 +24,14 @@ class Sizes:
 def look_at_sizes(source: Source) -> Sizes:
     """Read the headers of some images. Raises `DataError` if none can be read."""
     sizes: Counter[tuple[int, int]] = Counter()
+    reason = ""
     for item in islice(source.items(), ENOUGH):
         try:
             with item.open() as image:
                 upright = (image.width, image.height) if orientation(image) >= 5 else (image.height, image.width)
                 sizes[upright] += 1
-        except UNREADABLE:
-            continue  # prepare accounts for every file; here one more or less does not matter
+        except UNREADABLE as error:
+            reason = reason or f"{item.name}: {error}"  # prepare accounts for every file; here one suffices
     if not sizes:
-        raise DataError(f"none of the images of {source.name} can be read.")
+        raise DataError(f"none of the images of {source.name} can be read; the first, {reason}. Are they images?")
     return Sizes(sizes.most_common(1)[0][0], len(sizes) == 1)

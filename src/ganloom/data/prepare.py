@@ -48,7 +48,7 @@ def prepare(
         digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # file names may be any bytes
     cache = cache_folder()
     folder = cache / f"{source.name}-{digest.hexdigest()[:16]}"
-    with storage_errors(cache):
+    with storage_errors(cache, "Name another folder for prepared images with the environment variable GANLOOM_CACHE."):
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / "dataset.json").exists():

@@ -30,6 +30,8 @@ def write(
                 save_png(separate / f"{number:06d}.png", picture)
                 number += 1
         return separate
+    if out.suffix.lower() != ".png":
+        raise ModelError(f"a grid is a PNG: name it {out.with_suffix('.png')}, not {out}.")
     if n > MOST_IN_GRID:
         raise ModelError(f"{n} pictures are too many for one grid: use --separate DIR.")
     classes = len(loaded.class_names)

@@ -31,9 +31,9 @@ class Trackers:
     A full disk alone is passed on: the training's own files share it.
     """
 
-    def __init__(self, trackers: Sequence[Tracker], warn: Callable[[str], None]) -> None:
+    def __init__(self, trackers: Sequence[Tracker], tell: Callable[[str], None]) -> None:
         self._active = list(trackers)
-        self._warn = warn
+        self._tell_person = tell
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         self._tell("scalars", nimg, values)
@@ -53,4 +53,4 @@ class Trackers:
             except Exception as error:
                 self._active.remove(tracker)
                 name = type(tracker).__name__
-                self._warn(f"{name} failed ({error}); training goes on without it.")
+                self._tell_person(f"warning: {name} failed ({error}); training goes on without it.")

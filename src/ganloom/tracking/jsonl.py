@@ -42,9 +42,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(row, dict) or "nimg" not in row:
+            break
+        rows.append(row)
     return rows
 
 

@@ -13,7 +13,7 @@ class TensorBoard:
     """Writes event files; on resume, what came after `resume_at` images is purged."""
 
     def __init__(self, folder: Path, resume_at: int) -> None:
-        self._writer = SummaryWriter(str(folder), purge_step=resume_at + 1 if resume_at else None)
+        self._writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -61,13 +61,26 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
         if sha256(data) != voucher.sha256:
             passed_over.append(f"{path}: its content is not what was saved")
             continue
-        _restore(step, tensors.unpack(data))
+        try:
+            _restore(step, tensors.unpack(data))
+        except (RuntimeError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunError(f"{path} is of other networks than config.yaml describes ({reason}): mend it.") from None
         step.nimg = voucher.nimg
+        _set_aside(folder, voucher.nimg)
         return voucher, passed_over
     if passed_over:
         damage = "; ".join(passed_over)
         raise RunError(f"every checkpoint is damaged ({damage}). Delete {folder}/* to begin from the start.")
     return None, []
+
+
+def _set_aside(folder: Path, nimg: int) -> None:
+    """Rename damaged checkpoints newer than the one in use: among the newest to keep they would crowd out good ones."""
+    for path in folder.glob("*.safetensors"):
+        if int(path.stem) > nimg:
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.replace(path.with_suffix(".damaged"))
 
 
 def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
@@ -99,8 +112,12 @@ def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
         for name, weight in learner.net.named_parameters():
             prefix = f"{place}/{name}/"
             slots = {key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)}
-            # Moments must lie in memory as their weights do: fused kernels walk them together.
+            # Moments must lie in memory as their weights do: fused kernels walk them together, and want the step
+            # count on the same device.
+            device = weight.device if learner.optimizer.defaults["fused"] else None
             learner.optimizer.state[weight] = {
-                slot: torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value.clone()
+                slot: torch.empty_like(weight).copy_(value)
+                if value.shape == weight.shape
+                else value.to(device, copy=True)
                 for slot, value in slots.items()
             }

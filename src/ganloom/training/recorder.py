@@ -33,8 +33,8 @@ class Recorder:
         row = {
             "epoch": round(step.nimg / step.stream.dataset.count(), 4),
             **{name: float(value) for name, value in stats.items()},
-            "lr_g": step.g.rate(step.nimg - step.images_per_step),
-            "lr_d": step.d.rate(step.nimg - step.d.batch),
+            "lr_g": step.g.optimizer.param_groups[0]["lr"],  # as the update had it: plateau may have moved on since
+            "lr_d": step.d.optimizer.param_groups[0]["lr"],
             "seconds": round(seconds, 3),
             "images_per_second": round(images_per_second, 2),
         }

@@ -58,7 +58,7 @@ class Cosine(Schedule):
 
 
 class Plateau(Schedule):
-    """The rate times `factor` whenever the mean loss of an interval has not improved `patience` times in a row."""
+    """The rate times `factor` when the mean loss has improved in none of more than `patience` intervals in a row."""
 
     total: Tensor  # sum of losses in this interval, on the training device
     memory: Tensor  # [updates in this interval, best mean, intervals without improvement, share], on the CPU
@@ -81,7 +81,7 @@ class Plateau(Schedule):
             return
         count, best, waited, share = self.memory.tolist()
         mean = float(self.total) / count
-        if mean < best - self.threshold * abs(best) or math.isinf(best):
+        if mean < best - self.threshold * abs(best) or (math.isinf(best) and math.isfinite(mean)):
             best, waited = mean, 0.0
         else:
             waited += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console as Terminal
+from torch import nn
 
 from ganloom import __version__, nets
 from ganloom.config import Config, Optimizer
@@ -79,6 +80,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             f"say where they are with --data, or start a new run."
         )
     with connected(device) as world:
+        config = resolve(config, world.size)
         if config.train.length.is_time and facts.images_per_minute is None:
             speed = images_per_minute(config, dataset, device, world)
             facts = facts.model_copy(update={"images_per_minute": speed})
@@ -87,6 +89,12 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             run.save_config(config)
             run.save_facts(facts)
         announce(terminal, config, dataset, facts.recipe, device, facts, run.path)
+        if (facts.torch, facts.threads) != (torch.__version__, torch.get_num_threads()):
+            say(
+                terminal,
+                f"note: the run began with torch {facts.torch} and {facts.threads} threads; with others it goes "
+                "on well, but not bit for bit.",
+            )
         train(run, config, dataset, facts, device, world, terminal)
     return run
 
@@ -151,6 +159,10 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
 
     train = config.train
     assert train.micro_batch and train.batch_g and train.micro_batch_g, "the configuration is not resolved"
+    if min(train.micro_batch, train.micro_batch_g) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in G.modules()):
+        raise ConfigError(
+            f"{net.name} normalises over the batch, and one image is none: use a micro-batch of 2 or more."
+        )
     g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
     d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
@@ -194,14 +206,18 @@ def train(
     world: World,
     terminal: Terminal,
 ) -> None:
-    """Train from the newest checkpoint on, and say how it ended. Raises `Stopped` after a signal."""
+    """Train from the newest checkpoint on, and say how it ended. A signal saves and ends in `SystemExit`."""
     plan = make_plan(config, facts)
     step = assemble(config, dataset, device, world, plan.total)
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
     for damage in passed_over:
-        terminal.print(f"warning: damaged checkpoint passed over: {damage}", soft_wrap=True)
+        say(terminal, f"warning: damaged checkpoint passed over: {damage}")
     if step.nimg:
-        terminal.print(f"going on from {step.nimg:,} images")
+        say(terminal, f"going on from {step.nimg:,} images")
+    if plan.seconds is None and step.nimg >= plan.total:
+        say(terminal, f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
+    if world.is_first:
+        run.forget_samples(after=step.nimg)
     header = modelfile.Header(
         net=config.net.name,
         latent=config.net.latent,
@@ -217,13 +233,13 @@ def train(
         },
     )
 
-    def warn(message: str) -> None:
-        terminal.print(f"warning: {message}", soft_wrap=True, markup=False)
+    def tell(message: str) -> None:
+        say(terminal, message)
 
     console = Console(terminal, plan.total, plan.seconds, run.sample)
     recorder = None
     if world.is_first:
-        trackers = Trackers([*make_trackers(run, config, facts, step.nimg, warn, terminal), console], warn)
+        trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
         recorder = Recorder(run, config, header, trackers)
         recorder.reals(step)
     try:
@@ -231,40 +247,48 @@ def train(
     finally:
         if recorder:
             recorder.trackers.close()
-    terminal.print(f"pictures  {run.newest_sample()}", soft_wrap=True)
-    terminal.print(f"model     {run.model}", soft_wrap=True)
+    say(terminal, f"pictures  {run.newest_sample()}")
+    say(terminal, f"model     {run.model}")
     if stopped:
-        terminal.print(f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}", soft_wrap=True)
+        say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)
 
 
-def make_trackers(
-    run: Run, config: Config, facts: Facts, nimg: int, warn: Callable[[str], None], terminal: Terminal
-) -> list[Tracker]:
+def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Callable[[str], None]) -> list[Tracker]:
     """The log, and what the configuration asks for besides; all forget what came after `nimg`."""
     trackers: list[Tracker] = [Jsonl(run.log, nimg)]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
 
-        trackers.append(TensorBoard(run.events, nimg))
+        trackers += start(lambda: TensorBoard(run.events, nimg), "TensorBoard", tell)
     if (settings := config.trackers.wandb).mode != "off":
         from ganloom.tracking.wandb import WeightsAndBiases
 
-        try:
+        mode, values = settings.mode, config.model_dump(mode="json")
+
+        def wandb() -> Tracker:
             tracker = WeightsAndBiases(
-                run.path,
-                mode=settings.mode,
-                project=settings.project,
-                id=facts.id,
-                name=run.path.name,
-                config=config.model_dump(mode="json"),
+                run.path, mode=mode, project=settings.project, id=facts.id, name=run.path.name, config=values
             )
-        except Exception as error:  # no network, no login: the training matters more
-            warn(f"Weights & Biases could not start ({error}); training goes on without it.")
-        else:
-            trackers.append(tracker)
-            terminal.print(f"wandb     {tracker.url or 'offline'}")
+            tell(f"wandb     {tracker.url or 'offline'}")
+            return tracker
+
+        trackers += start(wandb, "Weights & Biases", tell)
     return trackers
+
+
+def start(make: Callable[[], Tracker], name: str, tell: Callable[[str], None]) -> list[Tracker]:
+    """A tracker, or none and a warning: no network, no login, a file in the way. The training matters more."""
+    try:
+        return [make()]
+    except Exception as error:
+        tell(f"warning: {name} could not start ({error}); training goes on without it.")
+        return []
+
+
+def say(terminal: Terminal, text: str) -> None:
+    """A line as it is: paths may hold what rich would take for markup."""
+    terminal.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def announce(
@@ -291,4 +315,4 @@ def announce(
         "run": str(out),
     }
     for name, text in lines.items():
-        terminal.print(f"{name:<9} {text}", highlight=False, soft_wrap=True, markup=False)
+        say(terminal, f"{name:<9} {text}")

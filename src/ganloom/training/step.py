@@ -58,8 +58,9 @@ class AdversarialStep:
 
     def advance(self, *, measure: bool) -> Stats:
         """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
+        stats: Stats = {}
         for remaining in reversed(range(self.config.train.d_updates)):
-            stats = self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
+            stats |= self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
         stats |= self.generator_step()
         if measure:
             stats |= self.measure_generator()

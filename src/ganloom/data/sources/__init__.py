@@ -31,7 +31,8 @@ def find(spec: str) -> Source:
     if path.suffix or os.sep in spec or path.is_absolute():
         raise DataError(f"there is nothing at {spec}: check the path.")
     raise DataError(
-        f"there is no folder or file '{spec}', and no built-in dataset of that name. {nearest(spec, BUILT_IN)}"
+        f"there is no folder or file '{spec}': check the path. Nor is there a built-in dataset of that name. "
+        f"{nearest(spec, BUILT_IN)}"
     )
 
 
