@@ -21,9 +21,12 @@ TOLERANCE = 1e-9
 
 def train_in(processes: int, out: Path) -> list[dict[str, torch.Tensor]]:
     shared = {
-        **os.environ, "PYTHONPATH": str(TESTS), "WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(distributed._free_port()),
-    }  # fmt: skip
+    }
     workers = [
         subprocess.Popen(
             [sys.executable, str(TESTS / "training" / "worker.py"), str(out)], env={**shared, "RANK": str(rank)}
