@@ -29,7 +29,8 @@ def train_in(processes: int, out: Path) -> list[dict[str, torch.Tensor]]:
     }
     workers = [
         subprocess.Popen(
-            [sys.executable, str(TESTS / "training" / "worker.py"), str(out)], env={**shared, "RANK": str(rank)}
+            [sys.executable, "-W", "error", str(TESTS / "training" / "worker.py"), str(out)],
+            env={**shared, "RANK": str(rank)},
         )
         for rank in range(processes)
     ]

@@ -58,7 +58,7 @@ class World:
         """Give every process the first one's values."""
         if self.size > 1:
             for tensor in tensors:
-                dist.broadcast(tensor, src=0)
+                dist.broadcast(tensor.detach(), src=0)  # the same memory, out of autograd's sight
 
     def barrier(self) -> None:
         if self.size > 1:
