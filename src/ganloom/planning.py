@@ -18,7 +18,6 @@ from ganloom.data.inspect import look_at_sizes
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import BUILT_IN, Source, find
-from ganloom.objectives import losses, penalties
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import session
 
@@ -107,10 +106,9 @@ def check(config: Config) -> None:
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
         )
     check_name("network", config.net.name, nets.names())
-    check_name("loss", config.loss.name, losses.__all__)
     objectives.loss(config.loss.name, config.loss.options)
     for name in config.penalties:
-        check_name("penalty", name, penalties.__all__)
+        objectives.penalty(name)
 
 
 def packed(source: Source, config: Config, terminal: Terminal) -> PackedDataset:

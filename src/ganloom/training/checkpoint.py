@@ -3,6 +3,7 @@
 The JSON is written last: a checkpoint without one, or whose bytes do not have the hash it names, does not count.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
             reason = str(error).splitlines()[0]
             raise RunError(f"{path} is of other networks than config.yaml describes ({reason}): mend it.") from None
         step.nimg = voucher.nimg
-        _set_aside(folder, voucher.nimg)
+        if step.world.is_first:  # the others may still be reading, and pass over what they no longer find
+            _set_aside(folder, voucher.nimg)
         return voucher, passed_over
     if passed_over:
         damage = "; ".join(passed_over)
@@ -77,10 +79,11 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
 
 def _set_aside(folder: Path, nimg: int) -> None:
     """Rename damaged checkpoints newer than the one in use: among the newest to keep they would crowd out good ones."""
-    for path in folder.glob("*.safetensors"):
-        if int(path.stem) > nimg:
-            path.with_suffix(".json").unlink(missing_ok=True)
-            path.replace(path.with_suffix(".damaged"))
+    for voucher in folder.glob("*.json"):
+        if int(voucher.stem) > nimg:
+            voucher.unlink()
+            with contextlib.suppress(FileNotFoundError):  # its tensors may be what is missing
+                voucher.with_suffix(".safetensors").replace(voucher.with_suffix(".damaged"))
 
 
 def _modules(step: AdversarialStep) -> dict[str, nn.Module]:

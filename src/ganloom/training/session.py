@@ -5,6 +5,7 @@ import datetime
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -233,9 +234,7 @@ def train(
         },
     )
 
-    def tell(message: str) -> None:
-        say(terminal, message)
-
+    tell = partial(say, terminal)
     console = Console(terminal, plan.total, plan.seconds, run.sample)
     recorder = None
     if world.is_first:
