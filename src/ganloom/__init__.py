@@ -7,12 +7,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "GanloomError": "ganloom.core.errors",
+    "inspect": "ganloom.planning.images",
     "load": "ganloom.synthesis.model",
-    "resume": "ganloom.planning",
-    "train": "ganloom.planning",
+    "open_dataset": "ganloom.planning.images",
+    "prepare": "ganloom.planning.images",
+    "resume": "ganloom.planning.verbs",
+    "train": "ganloom.planning.verbs",
+    "unpack": "ganloom.planning.images",
 }
 
-__all__ = ["GanloomError", "__version__", "load", "resume", "train"]
+__all__ = ["GanloomError", "__version__", "inspect", "load", "open_dataset", "prepare", "resume", "train", "unpack"]
 
 
 def __getattr__(name: str) -> Any:

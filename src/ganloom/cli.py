@@ -21,12 +21,20 @@ app = typer.Typer(
 )
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A folder, .zip, .tar, .npy, .npz, 'glob*.npz', dicom:FOLDER, or a dataset by name.")
+]
+FollowOption = Annotated[bool, typer.Option("--follow-links", help="Let symbolic links lead out of the folder.")]
+WINDOW = "Values that become black and white, of images of more than 8 bits. [default: 0.5 % and 99.5 % of all values]"
+HOLDOUT = "Kept from training, where the source has no splits. [default: 5%]"
+GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, such as one patient's X-rays."
+MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 
 
 @app.command()
 def train(
-    data: Annotated[str | None, typer.Argument(help="A folder of images, a .npy or .npz file, or 'digits'.")] = None,
+    data: Annotated[str | None, typer.Argument(help="As for prepare, or a prepared dataset. [default: digits]")] = None,
     recipe: Annotated[str | None, typer.Option(help="A name from 'ganloom recipes', or a YAML file.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-OF-DATA]")] = None,
     device: DeviceOption = "auto",
@@ -47,7 +55,7 @@ def train(
     ] = None,
     processes: ProcessesOption = 1,
 ) -> None:
-    """Train on a folder of images, an array file, or the built-in dataset."""
+    """Train on a folder of images, an archive, array files, or a dataset by its name."""
     if length is not None and epochs is not None:
         raise ConfigError("--length and --epochs say the same thing: give one of them.")
     flags = {
@@ -72,9 +80,9 @@ def train(
     if processes > 1:
         _launch(processes, device)
 
-    from ganloom import planning
+    from ganloom.planning import verbs
 
-    planning.train(data, recipe=recipe, out=out, device=device, settings=settings)
+    verbs.train(data, recipe=recipe, out=out, device=device, settings=settings)
 
 
 @app.command()
@@ -89,9 +97,79 @@ def resume(
     if processes > 1:
         _launch(processes, device)
 
-    from ganloom import planning
+    from ganloom.planning import verbs
 
-    planning.resume(run, length=length, data=data, device=device)
+    verbs.resume(run, length=length, data=data, device=device)
+
+
+@app.command()
+def prepare(
+    source: SourceArgument,
+    dest: Annotated[Path, typer.Argument(help="The folder to make.")],
+    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="In pixels. [default: the images' own]")] = None,
+    channels: Annotated[int | None, typer.Option(help="1, 3 or 4. [default: as found, grey or colour]")] = None,
+    resize: Annotated[str | None, typer.Option(help="crop to the ratio, fit it with black, or stretch.")] = None,
+    window: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help=WINDOW)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one a core]")] = None,
+    holdout: Annotated[str | None, typer.Option(metavar="SHARE", help=HOLDOUT)] = None,
+    group_by: Annotated[str | None, typer.Option(metavar="REGEX", help=GROUP_BY)] = None,
+    classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these. [default: all]")] = None,
+    drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of equal images take one.")] = False,
+    max_skipped: Annotated[str | None, typer.Option(metavar="SHARE", help=MAX_SKIPPED)] = None,
+    follow_links: FollowOption = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Decode JPEGs small: not right to the pixel.")] = False,
+) -> None:
+    """Pack images into a dataset that trains at once; an interrupted preparation goes on where it stopped."""
+    from ganloom.planning import images
+
+    images.prepare(
+        source,
+        dest,
+        workers=workers,
+        size=size,
+        channels=channels,
+        resize=resize,
+        window=window,
+        holdout=holdout,
+        group_by=group_by,
+        classes=classes,
+        drop_duplicates=drop_duplicates,
+        max_skipped=max_skipped,
+        follow_links=follow_links,
+        fast=fast,
+    )
+
+
+@app.command()
+def unpack(
+    dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
+    dest: Annotated[Path, typer.Argument(help="A folder to make, or a .zip in the manner of StyleGAN.")],
+) -> None:
+    """Write a prepared dataset as PNG files again, labels included."""
+    from ganloom.planning import images
+
+    typer.echo(images.unpack(dataset, dest))
+
+
+@app.command()
+def inspect(
+    source: SourceArgument,
+    html: Annotated[Path | None, typer.Option(help="Write the report, with a contact sheet, to this file.")] = None,
+    follow_links: FollowOption = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one a core]")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Look at every image, name what is wrong, and propose a training."""
+    from ganloom import report
+    from ganloom.planning import images
+    from ganloom.planning.proposal import plan
+
+    findings = images.inspect(source, follow_links=follow_links, workers=workers)
+    typer.echo("\n".join(report.findings_as_text(findings)))
+    proposed = plan(findings, device)
+    typer.echo("\n".join(report.plan_as_text(proposed.reasons, proposed.command(source))))
+    if html is not None:
+        typer.echo(f"report     {report.write_inspection(html, findings, proposed.reasons, proposed.command(source))}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The configuration of a run: frozen, typed, closed. YAML in and out, dotted overrides on top."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -32,6 +33,16 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _share(value: Any) -> Any:
+    """`5%` as 0.05."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip().removesuffix("%")) / 100
+    return value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +50,16 @@ class Section(BaseModel):
 class Data(Section):
     source: str
     size: tuple[PositiveInt, PositiveInt] | None = None  # height, width; null: the images' own size
-    channels: Literal[1, 3, 4] | None = None  # null: as found
+    channels: Literal[1, 3, 4] | None = None  # null: as found, grey or colour
+    resize: Literal["crop", "fit", "stretch"] = "crop"  # cut to the ratio, pad to it with black, or ignore it
+    window: tuple[float, float] | None = None  # LOW:HIGH, what becomes black and white; null: percentiles; 8 bits: none
+    fast: bool = False  # let the JPEG decoder shrink big images: quicker, and not right to the pixel
+    holdout: Share = 0.05  # goes to `val`, never trained on, where the source has no splits
+    group_by: str | None = None  # pattern in the files' names: what it finds alike stays on one side of the hold-out
+    classes: tuple[str, ...] | None = None  # null: all of them
+    drop_duplicates: bool = False  # of images equal to the last bit take only the first
+    max_skipped: Share = 0.05  # of the images' files; more than that cannot be used: an error
+    follow_links: bool = False  # let symbolic links lead out of the folder
     labels: bool = False  # train with class labels
     mirror: bool = False  # flip half the images left to right (a heart has a side: off unless asked for)
 
@@ -47,6 +67,37 @@ class Data(Section):
     @classmethod
     def _read_size(cls, value: Any) -> Any:
         return parse_size(value) if isinstance(value, int | str) else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _read_classes(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _read_window(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        low, colon, high = value.partition(":")
+        if not colon:
+            raise ValueError("a window is LOW:HIGH, such as -1350:150")
+        return float(low), float(high)
+
+    @field_validator("window")
+    @classmethod
+    def _check_window(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("a window begins lower than it ends, such as -1350:150")
+        return value
+
+    @field_validator("group_by")
+    @classmethod
+    def _check_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        return value
 
 
 class Net(Section):
@@ -280,7 +331,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: ValidationError, section: type[BaseModel] | None = None) -> str:
     """What pydantic found, one line a fault, unknown keys with the nearest known one."""
     lines = []
     for fault in error.errors():
@@ -288,7 +339,7 @@ def explain(error: ValidationError) -> str:
         place = ".".join(str(part) for part in fault["loc"] if part not in SCHEDULES)
         if fault["type"] == "extra_forbidden":
             own = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
-            known = [key.replace("*", own) for key in known_keys(Config)]
+            known = [key.replace("*", own) for key in known_keys(section or Config)]
             lines.append(f"unknown key '{place}'. {nearest(place, known)}")
         elif fault["type"] == "union_tag_invalid":
             lines.append(f"unknown {place} '{fault['ctx']['tag']}'. {nearest(fault['ctx']['tag'], SCHEDULES)}")

@@ -11,12 +11,17 @@ import torch
 
 from ganloom import __version__
 from ganloom.core.device import choose_device, device_name
-from ganloom.data.prepare import cache_folder
+from ganloom.core.files import cache_folder
 from ganloom.training.step import uses_bf16
 
 __all__ = ["report"]
 
-EXTRAS = {"wandb": ("wandb", "tracking with Weights & Biases")}  # extra: (module, what for)
+EXTRAS = {  # extra: (module, what for)
+    "medical": ("pydicom", "DICOM files"),
+    "lmdb": ("lmdb", "the LSUN datasets"),
+    "hf": ("datasets", "datasets of Hugging Face"),
+    "wandb": ("wandb", "tracking with Weights & Biases"),
+}
 
 
 def report() -> str:

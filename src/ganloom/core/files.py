@@ -9,9 +9,15 @@ from pathlib import Path
 
 from ganloom.core.errors import StorageError
 
-__all__ = ["sha256", "storage_errors", "write_atomically"]
+__all__ = ["cache_folder", "sha256", "storage_errors", "write_atomically"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cache_folder() -> Path:
+    """Where prepared datasets and downloads are kept: `GANLOOM_CACHE`, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganloom"
+    return Path(os.environ.get("GANLOOM_CACHE") or default).expanduser()
 
 
 @contextlib.contextmanager

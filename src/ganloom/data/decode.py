@@ -1,19 +1,21 @@
-"""One image file as pixels: upright, flat, cropped and resized."""
+"""One image file as pixels: upright, flat, in sRGB, cropped and resized."""
 
 import contextlib
-import struct
+import hashlib
+import io
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from ganloom.data.sources import Item
 
-__all__ = ["UNREADABLE", "Preprocessing", "decode", "orientation"]
-
-UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
-"""What Pillow raises for files that are damaged in one way or another."""
+__all__ = ["DEEP_MODES", "Decoded", "Preprocessing", "Window", "decode", "load", "orientation", "to_pixels", "values"]
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
 ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
@@ -27,58 +29,162 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+Window = tuple[float, float]  # the values of more than 8 bits that become black and white
+
 
 @dataclass(frozen=True)
 class Preprocessing:
     """What is done to every image. Its text is part of the cache's key: change what it does, change the version."""
 
-    size: tuple[int, int] | None  # height, width; None: the images' own, which must then agree
-    channels: int | None  # None: 1 if every image is grey, else 3
+    size: tuple[int, int] | None = None  # height, width; None: the images' own, which must then agree
+    channels: int | None = None  # None: 1 if every image is grey, else 3
+    resize: Literal["crop", "fit", "stretch"] = "crop"  # cut to the ratio, pad to it with black, or ignore it
+    window: Window | None = None  # None: by percentiles of all such images
+    fast: bool = False  # let the JPEG decoder halve big images: quicker, and not right to the pixel
 
     def __str__(self) -> str:
-        size = f"{self.size[0]}x{self.size[1]}" if self.size else "own size"
+        size = f"{self.size[0]}x{self.size[1]} by {self.resize}" if self.size else "own size"
+        window = f"{self.window[0]:g}:{self.window[1]:g}" if self.window else "by percentiles"
+        draft = ", JPEG draft" if self.fast else ""
         return (
-            f"upright, white under alpha, centre crop and Lanczos to {size}, channels {self.channels or 'as found'}; v1"
+            f"upright, sRGB, white under alpha, Lanczos to {size}, channels {self.channels or 'as found'}, "
+            f"more than 8 bits windowed {window}{draft}; v2"
         )
 
 
-def decode(item: Item, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:  # [H, W, C]
-    """The pixels of an item, or the reason why it has none."""
+@dataclass(frozen=True)
+class Decoded:
+    """The pixels of one image, and a name for its content before it was resized."""
+
+    pixels: NDArray[np.uint8]  # [H, W, C]
+    digest: str  # sha256 of the upright image's mode, size and values
+    windowed: bool  # it had more than 8 bits
+
+
+def decode(item: Item, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
+    """The pixels of an item, or the reason why it has none. `window` is asked for images of more than 8 bits only."""
+    image = load(item, preprocessing)
+    return image if isinstance(image, str) else to_pixels(image, preprocessing, window)
+
+
+def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
+    """The pixels of an upright image, or the reason why it has none."""
+    deep = image.mode in DEEP_MODES
+    if deep:
+        content = values(image)
+        if not np.isfinite(content).all():
+            return "has values that are not numbers"
+    else:
+        image = _flatten(image, preprocessing.channels)
+        content = np.asarray(image)
+    # The shape is part of it: a blank picture of 10x20 is not one of 20x10.
+    digest = hashlib.sha256(f"{image.mode} {content.shape}".encode())
+    digest.update(np.ascontiguousarray(content).data)
+    if deep:
+        image = Image.fromarray(_through(content, *window()))
+    elif preprocessing.channels == 1:
+        image = image.convert("L")
+    resized = _resize(image, preprocessing)
+    pixels = np.asarray(resized)
+    if deep:
+        pixels = pixels.round().clip(0, 255).astype(np.uint8)
+        pixels = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)]) if preprocessing.channels == 4 else pixels
+    return Decoded(pixels[:, :, None] if pixels.ndim == 2 else pixels, digest.hexdigest(), deep)
+
+
+def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image | str:
+    """The upright first frame of an item in its own mode, or the reason why it cannot be read."""
     try:
         with item.open() as image:
-            if image.mode in DEEP_MODES:
-                return f"has more than 8 bits a channel (mode {image.mode}): convert it to 8 bits first"
-            turned = image.transpose(UPRIGHT[turn]) if (turn := orientation(image)) in UPRIGHT else image
-            flat = _resize(_flatten(turned, preprocessing.channels), preprocessing.size)
-    except UNREADABLE as error:
-        return f"cannot be read: {error}"
-    array = np.asarray(flat)
-    return array[:, :, None] if array.ndim == 2 else array
+            turn = orientation(image)
+            if preprocessing and preprocessing.fast and preprocessing.size:
+                height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
+                image.draft(None, (2 * width, 2 * height))  # twice the size: Lanczos still has something to do
+            image.load()
+            return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
+    except Exception as error:  # damaged files raise nearly everything, and none of it may end a long preparation
+        return f"cannot be read: {str(error) or type(error).__name__}"
 
 
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read. From 5 on, sides are exchanged."""
-    with contextlib.suppress(*UNREADABLE):
+    with contextlib.suppress(Exception):  # as above
         return int(image.getexif().get(ORIENTATION, 1))
     return 1
 
 
+def values(image: Image.Image) -> NDArray[Any]:  # [H, W]
+    """The values of an image of more than 8 bits."""
+    array = np.asarray(image)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _through(content: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    """Values from `low` to `high` as 0 to 255, not yet rounded: resizing comes first."""
+    scaled = (content.astype(np.float64) - low) * (255 / (high - low or 1))
+    return scaled.clip(0, 255).astype(np.float32)
+
+
 def _flatten(image: Image.Image, channels: int | None) -> Image.Image:
-    """Any mode as L, RGB or (when four channels are wanted) RGBA; what is transparent becomes white."""
+    """Any mode of 8 bits as L or RGB, or RGBA when four channels are wanted; what is transparent becomes white."""
+    profile = image.info.get("icc_profile")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
+        image = _to_srgb(image.convert("RGBA"), profile)
         if channels != 4:
             white = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(white, image).convert("RGB")
-    if channels == 4:
-        return image.convert("RGBA")
-    if channels == 1 or image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
+    elif image.mode in ("1", "L"):
+        image = image.convert("L")
+    else:
+        image = _to_srgb(image if image.mode == "CMYK" and profile else image.convert("RGB"), profile)
+    return image.convert("RGBA") if channels == 4 else image
 
 
-def _resize(image: Image.Image, size: tuple[int, int] | None) -> Image.Image:
-    """Crop to the aspect ratio from the centre, then resize, antialiased."""
-    if size is None or image.size == (size[1], size[0]):
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Colours as a screen shows them. A profile that is broken, or of another kind of image, is passed over."""
+    if profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            transform = _transform(profile, image.mode)
+            image = ImageCms.applyTransform(image, transform) or image if transform else image
+    return image if image.mode == "RGBA" else image.convert("RGB")
+
+
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None where it is sRGB already, as most are."""
+    given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if "srgb" in ImageCms.getProfileDescription(given).lower():
+        return None
+    alpha = mode == "RGBA"
+    return ImageCms.buildTransform(
+        given,
+        ImageCms.createProfile("sRGB"),
+        mode,
+        "RGBA" if alpha else "RGB",
+        ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _resize(image: Image.Image, how: Preprocessing) -> Image.Image:
+    """To the size wanted, antialiased."""
+    if how.size is None or image.size == (how.size[1], how.size[0]):
         return image
-    return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
+    size = how.size[1], how.size[0]
+    if how.resize == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    if how.resize == "fit":
+        return _pad(image, size)
+    return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """All of the image within `size`, centred on black (on nothing, for RGBA)."""
+    scale = min(size[0] / image.width, size[1] / image.height)
+    inner = tuple(max(1, min(side, math.floor(own * scale + 0.5))) for side, own in zip(size, image.size, strict=True))
+    sheet = Image.new(image.mode, size, 0)
+    sheet.paste(
+        image.resize((inner[0], inner[1]), Image.Resampling.LANCZOS),
+        ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2),
+    )
+    return sheet

@@ -1,24 +1,75 @@
 """What is in these images: it looks, and proposes nothing."""
 
-from collections import Counter
-from dataclasses import dataclass
+import os
+import warnings
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.decode import UNREADABLE, orientation
-from ganloom.data.sources import Source
+from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, load, orientation, to_pixels, values
+from ganloom.data.sources import Item, Source
+from ganloom.data.window import LazyWindow
 
-__all__ = ["Sizes", "look_at_sizes"]
+__all__ = ["Findings", "Sizes", "inspect", "look_at_sizes"]
 
-ENOUGH = 500  # headers read: a millisecond each at worst
+ENOUGH = 500  # headers read to learn the size: a millisecond each at worst
+CONTACTS = 60  # images on the contact sheet
+SIDE = 16  # of the tiny picture kept of every image, to find near duplicates
+NEAR_BITS = 3  # of 64, by which the fingerprints of near duplicates may differ
+NEAR_LEVELS = 3.0  # of 255, by which their tiny pictures may
+MOST_ALIKE = 64  # images compared with one another because of one quarter of their fingerprints
+CLIPPED = 0.5  # share of pixels at one end of the scale that makes an image worth a look
+BLANK = 2.0  # levels of standard deviation
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the first images of a source."""
+    """Sizes of the images of a source, as height x width."""
 
-    common: tuple[int, int]  # height, width of most of them
+    common: tuple[int, int]  # of most of them
     uniform: bool  # whether all that were looked at agree
+    ratio: float | None  # height by width where nearly all have it, within a tenth
+
+
+@dataclass
+class Findings:
+    """What a look at every image of a source has found."""
+
+    name: str
+    class_names: list[str]
+    ignored: int  # files that are no images
+    splits: Counter[str] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # height, width
+    modes: Counter[str] = field(default_factory=Counter)  # Pillow's, such as L, RGB, I;16
+    depths: Counter[int] = field(default_factory=Counter)  # bits a channel that are used
+    faults: list[tuple[str, str]] = field(default_factory=list)  # name, reason
+    equal: list[list[str]] = field(default_factory=list)  # names of images equal to the last bit
+    similar: list[list[str]] = field(default_factory=list)  # names of images that look the same
+    blank: list[str] = field(default_factory=list)
+    black: list[str] = field(default_factory=list)  # more than half of the pixels
+    white: list[str] = field(default_factory=list)
+    is_grey: bool = True
+    mean: list[float] = field(default_factory=list)  # a channel, 0 to 255
+    std: list[float] = field(default_factory=list)
+    asymmetry: float = 0.0  # of the mean image against its mirror image, in standard deviations of a pixel
+    window: Window | None = None  # percentiles of the values of images of more than 8 bits
+    contacts: list[Image.Image] = field(default_factory=list)  # evenly over the source
+
+    @property
+    def count(self) -> int:
+        return sum(self.sizes.values())
+
+    def summary(self) -> Sizes:
+        return _summarise(self.sizes)
 
 
 def look_at_sizes(source: Source) -> Sizes:
@@ -30,8 +81,174 @@ def look_at_sizes(source: Source) -> Sizes:
             with item.open() as image:
                 upright = (image.width, image.height) if orientation(image) >= 5 else (image.height, image.width)
                 sizes[upright] += 1
-        except UNREADABLE as error:
-            reason = reason or f"{item.name}: {error}"  # prepare accounts for every file; here one suffices
+        except Exception as error:  # damaged files raise nearly everything; prepare accounts for each of them
+            reason = reason or f"{item.name}: {error}"
     if not sizes:
         raise DataError(f"none of the images of {source.name} can be read; the first, {reason}. Are they images?")
-    return Sizes(sizes.most_common(1)[0][0], len(sizes) == 1)
+    return _summarise(sizes)
+
+
+def inspect(
+    source: Source, *, workers: int | None = None, progress: Callable[[int, int | None], None] | None = None
+) -> Findings:
+    """Look at every image of a source. Raises `DataError` if none can be read."""
+    findings = Findings(source.name, list(source.class_names), source.ignored)
+    window = LazyWindow(source)
+    digests: dict[str, list[str]] = defaultdict(list)
+    similar = _Similar()
+    sums = np.zeros((2, 3))
+    mean = np.zeros((SIDE, SIDE))
+    squares = np.zeros((SIDE, SIDE))
+    step = max(1, (source.count or 0) // CONTACTS)
+    for index, (item, look) in enumerate(_look_at_all(source, window, workers or os.cpu_count() or 1)):
+        if progress and index % 100 == 99:
+            progress(index + 1, source.count)
+        findings.splits[item.split] += 1
+        if isinstance(item.label, int):
+            findings.classes[source.class_names[item.label]] += 1
+        elif item.label is not None:
+            findings.classes.update(source.class_names[int(k)] for k in np.flatnonzero(item.label))
+        if isinstance(look, str):
+            findings.faults.append((item.name, look))
+            continue
+        findings.sizes[look.size] += 1
+        findings.modes[look.mode] += 1
+        findings.depths[look.depth] += 1
+        findings.is_grey = findings.is_grey and look.is_grey
+        digests[look.digest].append(item.name)
+        if len(digests[look.digest]) == 1:
+            similar.add(item.name, look.tiny, look.bits)
+        for names, found in ((findings.blank, look.blank), (findings.black, look.black), (findings.white, look.white)):
+            if found:
+                names.append(item.name)
+        sums += look.sums
+        mean += look.tiny
+        squares += np.square(look.tiny, dtype=np.float64)
+        if index % step == 0 and len(findings.contacts) < CONTACTS:
+            findings.contacts.append(look.contact)
+    if not findings.count:
+        name, reason = findings.faults[0] if findings.faults else ("it has none", "")
+        raise DataError(f"none of the images of {source.name} can be read; the first, {name}, {reason}.")
+    findings.equal = [names for names in digests.values() if len(names) > 1]
+    findings.similar = similar.groups()
+    channels = 1 if findings.is_grey else 3
+    first, second = sums[:, :channels] / findings.count
+    findings.mean, findings.std = first.tolist(), np.sqrt(np.maximum(second - first**2, 0)).tolist()
+    mean /= findings.count
+    spread = np.sqrt(np.maximum(squares / findings.count - mean**2, 0)).mean()
+    difference = np.square(mean - mean[:, ::-1]).mean() / max(spread, 1.0) ** 2
+    chance = 2 / findings.count  # what means of so many images differ by anyway
+    findings.asymmetry = float(np.sqrt(max(0.0, difference - chance)))
+    findings.window = window() if any(mode in DEEP_MODES for mode in findings.modes) else None
+    return findings
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one image showed."""
+
+    size: tuple[int, int]
+    mode: str
+    depth: int
+    digest: str
+    is_grey: bool
+    blank: bool
+    black: bool
+    white: bool
+    sums: NDArray[np.float64]  # [2, 3]: mean and mean square of each channel
+    tiny: NDArray[np.uint8]  # [SIDE, SIDE] grey
+    bits: int  # 64: whether each of 8x8 places is brighter than its right neighbour
+    contact: Image.Image
+
+
+def _look_at(item: Item, window: LazyWindow) -> _Look | str:
+    image = load(item)
+    if isinstance(image, str):
+        return image
+    deep = image.mode in DEEP_MODES
+    depth = _depth(values(image)) if deep else 1 if image.mode == "1" else 8
+    size, mode = (image.height, image.width), image.mode
+    result = to_pixels(image, Preprocessing(), window)
+    if isinstance(result, str):
+        return result
+    pixels = result.pixels
+    flat = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    grey = np.asarray(flat.convert("L"))
+    small = np.asarray(flat.convert("L").resize((9, 8), Image.Resampling.LANCZOS))
+    bits = np.packbits((small[:, :-1] > small[:, 1:]).ravel())
+    contact = flat.convert("RGB")
+    contact.thumbnail((96, 96))
+    scaled = pixels.reshape(-1, pixels.shape[2]).astype(np.float32)
+    return _Look(
+        size=size,
+        mode=mode,
+        depth=depth,
+        digest=result.digest,
+        is_grey=bool((pixels[..., :1] == pixels).all()),
+        blank=bool(grey.std() < BLANK),
+        black=bool((grey == 0).mean() > CLIPPED),
+        white=bool((grey == 255).mean() > CLIPPED),
+        sums=np.broadcast_to(np.stack([scaled.mean(0), np.square(scaled).mean(0)]).astype(np.float64), (2, 3)),
+        tiny=np.asarray(flat.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)),
+        bits=int.from_bytes(bits.tobytes()),
+        contact=contact,
+    )
+
+
+def _look_at_all(source: Source, window: LazyWindow, workers: int) -> Iterator[tuple[Item, _Look | str]]:
+    """Every item in order, looked at on all cores."""
+    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are listed
+        waiting: deque[tuple[Item, Future[_Look | str]]] = deque()
+        for item in source.items():
+            waiting.append((item, pool.submit(_look_at, item, window)))
+            if len(waiting) == 8 * workers:
+                item, future = waiting.popleft()
+                yield item, future.result()
+        while waiting:
+            item, future = waiting.popleft()
+            yield item, future.result()
+
+
+class _Similar:
+    """Groups images that look the same at a glance: a resaved JPEG, another size, a logo in the corner.
+
+    Two are compared only when a quarter of their fingerprints is equal, as it must be somewhere in images whose
+    fingerprints differ in fewer than four bits.
+    """
+
+    def __init__(self) -> None:
+        self._groups: list[list[str]] = []
+        self._tiny: list[NDArray[np.uint8]] = []  # of the first image of each group
+        self._bits: list[int] = []
+        self._with_quarter: dict[tuple[int, int], list[int]] = defaultdict(list)
+
+    def add(self, name: str, tiny: NDArray[np.uint8], bits: int) -> None:
+        quarters = [(place, bits >> 16 * place & 0xFFFF) for place in range(4)]
+        candidates = {group for quarter in quarters for group in self._with_quarter[quarter]}
+        for group in sorted(candidates):
+            if (self._bits[group] ^ bits).bit_count() <= NEAR_BITS:
+                difference = tiny.astype(np.float32) - self._tiny[group]
+                if np.sqrt(np.square(difference).mean()) <= NEAR_LEVELS:
+                    self._groups[group].append(name)
+                    return
+        for quarter in quarters:
+            if len(self._with_quarter[quarter]) < MOST_ALIKE:
+                self._with_quarter[quarter].append(len(self._groups))
+        self._groups.append([name])
+        self._tiny.append(tiny)
+        self._bits.append(bits)
+
+    def groups(self) -> list[list[str]]:
+        return [names for names in self._groups if len(names) > 1]
+
+
+def _depth(array: NDArray[Any]) -> int:
+    """Bits that the values of a deep image use; 32 for floats."""
+    return 32 if array.dtype.kind == "f" else int(np.abs(array).max(initial=0)).bit_length()
+
+
+def _summarise(sizes: Counter[tuple[int, int]]) -> Sizes:
+    ratios = np.repeat([height / width for height, width in sizes], list(sizes.values()))
+    low, middle, high = np.percentile(ratios, (10, 50, 90))
+    return Sizes(sizes.most_common(1)[0][0], len(sizes) == 1, float(middle) if high <= 1.1 * low else None)

@@ -1,18 +1,19 @@
 """The packed dataset: what training reads. uint8 memory maps and one small JSON file.
 
-    dataset.json         format, shape, class names, splits, counts, preprocessing, content hash: small at any size
-    images-00000.npy     uint8 [rows, H, W, C], every shard but the last with `rows_per_shard` rows
-    labels.npy           int64 [N] or float32 [N, K]; absent without labels
-    files.jsonl          where each image came from; never read when the dataset is opened
+    dataset.json         format, shape, class names, counts, preprocessing, content hash: small at any size
+    train-00000.npy      uint8 [rows, H, W, C]; every shard of a split but its last has `rows_per_shard` rows
+    train-labels.npy     int64 [N] or float32 [N, K]; absent without labels
+    files.jsonl          the account: what became of each file of the source, in its order; never read at opening
+    skipped.csv          the files that could not be used, and why; absent when there are none
 
-Rows stand split after split (train, val, test), so a split is a range and nothing has to be indexed.
+Every split (train, val, test) has shards and labels of its own, so nothing has to be indexed.
 """
 
 import json
-from dataclasses import dataclass
-from functools import cached_property
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +21,57 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ganloom.core.errors import DataError
 from ganloom.core.shapes import ImageShape
+from ganloom.data.sources.contract import Label
 
-__all__ = ["Description", "PackedDataset", "open_packed"]
+__all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
+
+OPEN_SHARDS = 256  # at once: each holds a file descriptor
+MAPPED_BYTES = 512 * 2**20  # read between two releases of mapped pages
+
+
+class Account(BaseModel):
+    """What became of every file of the source: taken + skipped + dropped + left_out are the images' files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    taken: int
+    duplicates: int  # of the images taken, those equal to an earlier one
+    dropped: int  # duplicates that were not taken
+    skipped: int  # could not be used: skipped.csv says why
+    left_out: int  # of classes not asked for
+    ignored: int  # files that are no images
 
 
 class Description(BaseModel):
     """dataset.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     shape: tuple[int, int, int]  # channels, height, width
     class_names: list[str]
-    splits: Annotated[dict[str, tuple[int, int]], Field(min_length=1)]  # first row and row after the last
-    rows_per_shard: int
+    splits: Annotated[dict[str, int], Field(min_length=1)]  # images in each
+    rows_per_shard: Annotated[int, Field(gt=0)]
     preprocessing: str
-    skipped: int  # files that could not be read
-    content_hash: str  # sha256 of shape, labels, splits and every pixel
+    selection: str
+    window: tuple[float, float] | None  # the values that became black and white; None without deep images
+    account: Account
+    source_key: str  # of the source, the preprocessing and the selection
+    content_hash: str  # sha256 of shape, classes, splits, labels and every pixel
+
+    @property
+    def row_bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.shape[2]
 
 
-@dataclass(frozen=True)
 class PackedDataset:
     """An opened dataset. Opening reads dataset.json alone; images stay on the disk until asked for."""
 
-    path: Path
-    description: Description
+    def __init__(self, path: Path, description: Description) -> None:
+        self.path = path
+        self.description = description
+        self._maps: dict[tuple[str, int], tuple[NDArray[np.uint8], mmap.mmap]] = {}
+        self._labels: dict[str, NDArray[Any]] = {}
+        self._taken = 0  # bytes read since mapped pages were last given back
 
     @property
     def shape(self) -> ImageShape:
@@ -54,66 +81,104 @@ class PackedDataset:
     def class_names(self) -> list[str]:
         return self.description.class_names
 
+    @property
+    def splits(self) -> list[str]:
+        return list(self.description.splits)
+
     def count(self, split: str = "train") -> int:
-        first, stop = self.description.splits.get(split, (0, 0))
-        return stop - first
-
-    @cached_property
-    def _shards(self) -> list[NDArray[np.uint8]]:
-        total = max(stop for _, stop in self.description.splits.values())
-        count = -(-total // self.description.rows_per_shard)
-        try:
-            shards = [np.load(shard_path(self.path, index), mmap_mode="r") for index in range(count)]
-        except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(str(error)) from None
-        channels, height, width = self.description.shape
-        if {shard.shape[1:] for shard in shards} != {(height, width, channels)} or sum(map(len, shards)) != total:
-            raise self._damaged("its images are not what dataset.json says")
-        return shards
-
-    @cached_property
-    def _labels(self) -> NDArray[np.generic]:
-        try:
-            labels: NDArray[np.generic] = np.load(self.path / "labels.npy", mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise self._damaged(str(error)) from None
-        return labels
-
-    def _damaged(self, reason: str) -> DataError:
-        return DataError(f"the packed dataset {self.path} is damaged ({reason}): delete it, it is made anew.")
+        return self.description.splits.get(split, 0)
 
     def images(
         self,
         index: NDArray[np.int64],  # [N], positions in the split
         split: str = "train",
     ) -> NDArray[np.uint8]:  # [N, H, W, C]
+        rows = self.description.rows_per_shard
+        if self.count(split) <= rows:
+            return self._take(split, 0, index)
         channels, height, width = self.description.shape
         result = np.empty((len(index), height, width, channels), np.uint8)
-        shards, rows = np.divmod(index + self.description.splits[split][0], self.description.rows_per_shard)
+        shards = index // rows
         for shard in np.unique(shards):
             chosen = shards == shard
-            result[chosen] = self._shards[shard][rows[chosen]]
+            result[chosen] = self._take(split, int(shard), index[chosen] - shard * rows)
         return result
 
     def labels(
         self,
         index: NDArray[np.int64],  # [N], positions in the split
         split: str = "train",
-    ) -> NDArray[np.generic]:  # int64 [N] or float32 [N, K]
-        return np.asarray(self._labels[index + self.description.splits[split][0]])
+    ) -> NDArray[Any]:  # int64 [N] or float32 [N, K]
+        if split not in self._labels:
+            self._labels[split], _ = self._open(labels_path(self.path, split))
+        return self._labels[split][index]
+
+    def rows(self, split: str) -> Iterator[tuple[NDArray[np.uint8], Label]]:
+        """Every image [H, W, C] of a split with its label, in order."""
+        for start in range(0, self.count(split), 1024):
+            index = np.arange(start, min(start + 1024, self.count(split)))
+            labels = self.labels(index, split) if self.class_names else None
+            for position, image in enumerate(self.images(index, split)):
+                yield image, None if labels is None else _as_label(labels[position])
+
+    def _take(self, split: str, shard: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Copies of some rows. Now and then the pages read are given back: they stay in the system's cache, but no
+        longer count as this process's memory, which would otherwise grow to the size of the dataset.
+        """
+        if (split, shard) not in self._maps:
+            if len(self._maps) == OPEN_SHARDS:
+                del self._maps[next(iter(self._maps))]
+            self._maps[split, shard] = self._open(shard_path(self.path, split, shard))
+        result = self._maps[split, shard][0].take(rows, axis=0)
+        self._taken += result.nbytes
+        if self._taken > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._taken = 0
+            for _, pages in self._maps.values():
+                pages.madvise(mmap.MADV_DONTNEED)
+        return result
+
+    def _open(self, path: Path) -> tuple[NDArray[Any], mmap.mmap]:
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise damaged(self.path, str(error)) from None
+        channels, height, width = self.description.shape
+        if array.ndim == 4 and (array.shape[1:] != (height, width, channels) or array.dtype != np.uint8):
+            raise damaged(self.path, f"{path.name} is not what dataset.json says")
+        return np.asarray(array), array._mmap  # a plain view: memmap's own indexing is slow
+
+
+def _as_label(label: Any) -> Label:
+    """A row of the labels' array; -1 is an image without a label in a dataset with classes."""
+    if isinstance(label, np.ndarray):
+        return label
+    return int(label) if label >= 0 else None
 
 
 def open_packed(path: Path) -> PackedDataset:
-    """Open a packed dataset. Raises `DataError` for a folder that is not one."""
+    """Open a packed dataset. Raises `DataError` for a folder that is not one, or has lost a part of its images."""
     try:
         values = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
-        return PackedDataset(path, Description.model_validate(values))
+        description = Description.model_validate(values)
     except (OSError, ValueError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{path} is not a packed dataset of this ganloom ({reason}): delete it, it is made anew."
-        ) from None
+        raise DataError(f"{path} is not a packed dataset of this ganloom ({reason}): prepare it anew.") from None
+    for split, count in description.splits.items():
+        for first in range(0, count, description.rows_per_shard):
+            rows = min(description.rows_per_shard, count - first)
+            file = shard_path(path, split, first // description.rows_per_shard)
+            if not file.exists() or file.stat().st_size < rows * description.row_bytes:
+                raise damaged(path, f"{file.name} is not whole")
+    return PackedDataset(path, description)
 
 
-def shard_path(folder: Path, index: int) -> Path:
-    return folder / f"images-{index:05d}.npy"
+def damaged(path: Path, reason: str) -> DataError:
+    return DataError(f"the packed dataset {path} is damaged ({reason}): delete it and prepare it anew.")
+
+
+def shard_path(folder: Path, split: str, index: int) -> Path:
+    return folder / f"{split}-{index:05d}.npy"
+
+
+def labels_path(folder: Path, split: str) -> Path:
+    return folder / f"{split}-labels.npy"

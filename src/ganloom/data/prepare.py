@@ -1,199 +1,290 @@
-"""Decode, orient, crop, resize, pack: once, on all cores, into the cache. Training never decodes an image."""
+"""Decode, orient, crop, resize, pack: once, on all cores. Training never decodes an image.
+
+What is done is kept as it is done, so that a preparation which was interrupted goes on where it stopped.
+"""
 
 import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
-from ganloom.core.files import storage_errors, write_atomically
-from ganloom.data.decode import Preprocessing, decode
-from ganloom.data.packed import Description, PackedDataset, open_packed, shard_path
-from ganloom.data.sources import Item, Label, Source
+from ganloom.core.files import cache_folder, storage_errors, write_atomically
+from ganloom.data.decode import Decoded, Preprocessing, decode
+from ganloom.data.packed import Account, Description, PackedDataset, labels_path, open_packed, shard_path
+from ganloom.data.selection import Selection
+from ganloom.data.shards import Shards
+from ganloom.data.sources import Item, Source
 from ganloom.data.sources.contract import SPLITS
+from ganloom.data.sources.packed import PackedSource
+from ganloom.data.window import LazyWindow
 
-__all__ = ["Preprocessing", "cache_folder", "prepare"]
+__all__ = ["MOST_SKIPPED", "Preprocessing", "Selection", "prepare"]
 
-SHARD_BYTES = 128 * 2**20
-MOST_SKIPPED = 0.05  # of all files; more than this is a fault of the folder, not of a file
-WORKERS = os.cpu_count() or 1
-CHUNK = 64 * WORKERS  # images in flight: enough for every core, little for the memory
+MOST_SKIPPED = 0.05  # of the images' files; more than this is a fault of the folder, not of a file
+IN_FLIGHT = 32  # images a worker: enough to keep all cores busy, little for the memory
+KEEP_EVERY = 2.0  # seconds between two moments that an interrupted preparation can go on from
+CONTINUED = "preparation.txt"  # in an unfinished dataset: the key of what it is made of
 
-
-def cache_folder() -> Path:
-    """Where packed datasets are kept: `GANLOOM_CACHE`, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganloom"
-    return Path(os.environ.get("GANLOOM_CACHE") or default).expanduser()
+Progress = Callable[[int, int | None], None]  # images done, of how many; None where only the end will tell
 
 
 def prepare(
-    source: Source, preprocessing: Preprocessing, progress: Callable[[int, int], None] | None = None
+    source: Source,
+    preprocessing: Preprocessing,
+    selection: Selection | None = None,
+    dest: Path | None = None,
+    *,
+    workers: int | None = None,
+    max_skipped: float = MOST_SKIPPED,
+    progress: Progress | None = None,
 ) -> PackedDataset:
-    """The packed dataset of a source, from the cache or made now; `progress` hears of (done, total) images.
+    """The packed dataset of a source, made now or found made: in `dest`, or in the cache without it.
 
     Several processes may ask at once: one prepares, the others wait for it. Raises `DataError` when too many files
-    cannot be read or sizes disagree, `StorageError` when the cache cannot be written.
+    cannot be used or sizes disagree, `StorageError` when there is no room.
     """
-    digest = hashlib.sha256(f"{preprocessing}\n".encode())
-    for line in source.fingerprint():
-        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # file names may be any bytes
+    selection = selection or Selection()
+    if dest is None and isinstance(source, PackedSource) and _is_as_wanted(source.dataset, preprocessing, selection):
+        return source.dataset
+    selection.check(source)
+    key = _key(source, preprocessing, selection)
     cache = cache_folder()
-    folder = cache / f"{source.name}-{digest.hexdigest()[:16]}"
-    with storage_errors(cache, "Name another folder for prepared images with the environment variable GANLOOM_CACHE."):
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not (folder / "dataset.json").exists():
-                unfinished = cache / f".{folder.name}.unfinished"
-                shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
-                unfinished.mkdir()
+    folder = dest or cache / f"{source.name}-{key[:16]}"
+    remedy = "Name another folder." if dest else "Name another with the environment variable GANLOOM_CACHE."
+    with storage_errors(folder.parent, remedy):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock"):
+            if not _is_made(folder, key):
+                unfinished = folder.parent / f".{folder.name}.unfinished"
+                _begin(unfinished, key)
                 try:
-                    _pack(source, preprocessing, unfinished, progress or (lambda done, total: None))
-                    shutil.rmtree(folder, ignore_errors=True)  # damaged: it has no dataset.json
-                    os.replace(unfinished, folder)
-                finally:
+                    job = _Job(source, preprocessing, selection, key, unfinished)
+                    job.run(workers or os.cpu_count() or 1, max_skipped, progress or (lambda done, total: None))
+                except DataError:  # it would only end so again
                     shutil.rmtree(unfinished, ignore_errors=True)
+                    raise
+                if folder.exists():
+                    folder.rmdir()  # empty, as was checked
+                os.replace(unfinished, folder)
     return open_packed(folder)
 
 
-def _pack(source: Source, preprocessing: Preprocessing, folder: Path, progress: Callable[[int, int], None]) -> None:
-    items = sorted(source.items(), key=lambda item: SPLITS.index(item.split))  # stable: paths stay in order
-    counts = dict.fromkeys(SPLITS, 0)
-    labels: list[Label] = []
-    skipped: list[tuple[str, str]] = []
-    shards = _ShardWriter(folder)
-    grey = True
-    with open(folder / "files.jsonl", "w", encoding="utf-8") as files:
-        for item, result in _decode_all(items, preprocessing):
-            if isinstance(result, str):
-                skipped.append((item.name, result))
-                continue
-            shards.add(result, item.name)
-            grey = grey and _is_grey(result)
-            counts[item.split] += 1
-            labels.append(item.label)
-            files.write(json.dumps({"file": item.name, "split": item.split}) + "\n")
-            if len(labels) % 100 == 0:
-                progress(len(labels) + len(skipped), len(items))
-    shards.flush()
-    _account_for(skipped, len(items), folder, keep=cache_folder() / f"{source.name}-skipped.csv")
-    if not counts["train"]:
-        raise DataError(f"no training image of {source.name} could be read.")
-    channels = preprocessing.channels or (1 if grey else 3)
-    if channels == 1 and shards.shape[2] > 1:
-        _keep_one_channel(folder, shards.count)
-
-    splits, first = {}, 0
-    for split, count in counts.items():
-        splits[split] = (first, first + count)
-        first += count
-    if source.class_names:
-        np.save(folder / "labels.npy", _label_array(labels))
-    height, width, _ = shards.shape
-    values = {
-        "name": source.name,
-        "shape": (channels, height, width),
-        "class_names": list(source.class_names),
-        "splits": {split: rows for split, rows in splits.items() if rows[1] > rows[0]},
-        "rows_per_shard": shards.rows,
-        "preprocessing": str(preprocessing),
-        "skipped": len(skipped),
-    }
-    description = Description(**values, content_hash=_content_hash(values, folder, shards.count))
-    write_atomically(folder / "dataset.json", description.model_dump_json(indent=2).encode())
+def _is_as_wanted(dataset: PackedDataset, preprocessing: Preprocessing, selection: Selection) -> bool:
+    shape = dataset.shape
+    size, channels = (shape.height, shape.width), shape.channels
+    return (
+        preprocessing.size in (None, size) and preprocessing.channels in (None, channels) and selection.classes is None
+    )
 
 
-def _decode_all(
-    items: list[Item], preprocessing: Preprocessing
-) -> Iterator[tuple[Item, NDArray[np.uint8] | str]]:  # [H, W, C], or why not
-    """Every item in order, decoded on all cores; Pillow lets go of Python's lock while it works."""
-    with ThreadPoolExecutor(WORKERS) as pool:
-        remaining = iter(items)
-        while chunk := list(islice(remaining, CHUNK)):
-            yield from zip(chunk, pool.map(lambda item: decode(item, preprocessing), chunk), strict=True)
+def _key(source: Source, preprocessing: Preprocessing, selection: Selection) -> str:
+    digest = hashlib.sha256(f"{preprocessing}\n{selection}\n".encode())
+    for line in source.fingerprint():
+        digest.update(f"{line}\n".encode("utf-8", "surrogateescape"))  # file names may be any bytes
+    return digest.hexdigest()
 
 
-class _ShardWriter:
-    """Collects rows and writes a shard whenever enough are together. Grey and colour may be mixed: grey is widened."""
+def _is_made(folder: Path, key: str) -> bool:
+    """Whether the dataset is there. Raises `DataError` when something else is."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    if (folder / "dataset.json").exists() and open_packed(folder).description.source_key == key:
+        return True
+    raise DataError(f"{folder} exists and is not this dataset: name another folder, or delete it.")
 
-    def __init__(self, folder: Path) -> None:
+
+def _begin(unfinished: Path, key: str) -> None:
+    """Make the folder to work in, or go on with one that was begun for the same dataset."""
+    try:
+        if (unfinished / CONTINUED).read_text(encoding="utf-8") == key:
+            return
+    except OSError:
+        pass
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    write_atomically(unfinished / CONTINUED, key.encode())
+
+
+class _Job:
+    """One preparation. Its whole state is in the folder: the rows packed, and in files.jsonl a line for each file."""
+
+    def __init__(
+        self, source: Source, preprocessing: Preprocessing, selection: Selection, key: str, folder: Path
+    ) -> None:
+        self.source = source
+        self.preprocessing = preprocessing
+        self.selection = selection
+        self.key = key
         self.folder = folder
-        self.shape: tuple[int, int, int] = (0, 0, 0)  # height, width, channels; known from the first image on
-        self.rows = 0  # of a full shard
-        self.count = 0  # shards written
-        self._filled = 0
-        self._buffer = np.empty(0, np.uint8)
+        self.class_names = selection.class_names(source)
+        self.splits = dict.fromkeys(SPLITS, 0)
+        self.seen: set[bytes] = set()  # digests of what was decoded, to find duplicates
+        self.done = self.taken = self.duplicates = self.dropped = self.left_out = 0
+        self.skipped: list[tuple[str, str]] = []
+        self.windowed = False
+        self.window = LazyWindow(source, preprocessing.window)
 
-    def add(self, image: NDArray[np.uint8], name: str) -> None:
-        if not self.rows:
-            self.shape = (*image.shape[:2], max(3, image.shape[2]))
-            self.rows = max(1, SHARD_BYTES // int(np.prod(self.shape)))
-            self._buffer = np.empty((self.rows, *self.shape), np.uint8)
-        if image.shape[:2] != self.shape[:2]:
+    def run(self, workers: int, max_skipped: float, progress: Progress) -> None:
+        kept = self._recall()
+        with (
+            open(self.folder / "files.jsonl", "a", encoding="utf-8") as account,
+            Shards(self.folder, self.splits, self.preprocessing.channels, bool(self.class_names)) as shards,
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", module="PIL")  # of damaged files; the account says what became of them
+            kept_at = time.monotonic()
+            for item, result in self._decode_all(kept, workers):
+                entry = self._take(item, result, shards)
+                self._count(entry)
+                account.write(json.dumps(entry) + "\n")
+                if time.monotonic() - kept_at > KEEP_EVERY:
+                    shards.flush()  # before the account: what it says is there is there
+                    account.flush()
+                    kept_at = time.monotonic()
+                if self.done % 100 == 0:
+                    progress(self.done, self.source.count)
+            progress(self.done, self.source.count)
+        self._finish(shards, max_skipped)
+
+    def _recall(self) -> int:
+        """Take up what an interrupted preparation has done; the number of items that are dealt with."""
+        path = self.folder / "files.jsonl"
+        if not path.exists():
+            return 0
+        with open(path, "r+b") as file:
+            for line in file:
+                if not line.endswith(b"\n"):  # the kill came in the middle of it
+                    file.seek(-len(line), os.SEEK_CUR)
+                    file.truncate()
+                    break
+                self._count(json.loads(line))
+        return self.done
+
+    def _count(self, entry: dict[str, Any]) -> None:
+        """Keep the books: the same whether an entry is made now or was made before an interruption."""
+        self.done += 1
+        if "skipped" in entry:
+            self.skipped.append((entry["file"], entry["skipped"]))
+            return
+        self.left_out += "left_out" in entry
+        self.windowed = self.windowed or "windowed" in entry
+        if "sha256" not in entry:
+            return
+        self.seen.add(bytes.fromhex(entry["sha256"]))
+        if split := entry.get("split"):
+            self.splits[split] += 1
+            self.taken += 1
+            self.duplicates += "duplicate" in entry
+        else:
+            self.dropped += 1
+
+    def _take(self, item: Item, result: Decoded | str | None, shards: Shards) -> dict[str, Any]:
+        """Pack an image; the line of the account for it."""
+        if result is None:
+            return {"file": item.name, "left_out": True}
+        if isinstance(result, str):
+            return {"file": item.name, "skipped": result}
+        twice = {"duplicate": True} if bytes.fromhex(result.digest) in self.seen else {}
+        if twice and self.selection.drop_duplicates:
+            return {"file": item.name, "sha256": result.digest, **twice}
+        alone = tuple(self.source.splits) == ("train",)
+        split = "val" if alone and self.selection.is_held_out(item.name, result.digest) else item.split
+        shards.add(split, result.pixels, self.selection.label(item.label, self.source), item.name)
+        windowed = {"windowed": True} if result.windowed else {}
+        return {"file": item.name, "split": split, "sha256": result.digest, **twice, **windowed}
+
+    def _decode_all(self, first: int, workers: int) -> Iterator[tuple[Item, Decoded | str | None]]:
+        """Every item from `first` on, in order, decoded on all cores: Pillow lets go of Python's lock as it works.
+
+        None stands for an item whose class was not asked for.
+        """
+
+        def work(item: Item) -> Decoded | str | None:
+            if not self.selection.takes(item.label, self.source):
+                return None
+            return decode(item, self.preprocessing, self.window)
+
+        waiting: deque[tuple[Item, Future[Decoded | str | None]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for item in islice(self.source.items(), first, None):
+                    waiting.append((item, pool.submit(work, item)))
+                    if len(waiting) == IN_FLIGHT * workers:
+                        item, future = waiting.popleft()
+                        yield item, future.result()
+                while waiting:
+                    item, future = waiting.popleft()
+                    yield item, future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _finish(self, shards: Shards, max_skipped: float) -> None:
+        """Check the account and write dataset.json, which makes the folder a dataset."""
+        self._check_skipped(max_skipped)
+        if not self.splits["train"]:
+            raise DataError(f"no training image of {self.source.name} could be packed.")
+        assert shards.shape
+        height, width, channels = shards.shape
+        values: dict[str, Any] = {
+            "name": self.source.name,
+            "shape": (channels, height, width),
+            "class_names": self.class_names,
+            "splits": {split: count for split, count in self.splits.items() if count},
+            "rows_per_shard": shards.rows_per_shard,
+            "preprocessing": str(self.preprocessing),
+            "selection": str(self.selection),
+            "window": self.window() if self.windowed else None,
+            "account": Account(
+                taken=self.taken,
+                duplicates=self.duplicates,
+                dropped=self.dropped,
+                skipped=len(self.skipped),
+                left_out=self.left_out,
+                ignored=self.source.ignored,
+            ),
+            "source_key": self.key,
+        }
+        description = Description(**values, content_hash=_content_hash(values, self.folder))
+        (self.folder / CONTINUED).unlink()
+        write_atomically(self.folder / "dataset.json", description.model_dump_json(indent=2).encode())
+
+    def _check_skipped(self, max_skipped: float) -> None:
+        """Write skipped.csv; refuse a source of which too much cannot be used, and keep the list beside the dataset."""
+        if not self.skipped:
+            return
+        csv_path = self.folder / "skipped.csv"
+        with open(csv_path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            csv.writer(file).writerows([("file", "reason"), *self.skipped])
+        if len(self.skipped) > max_skipped * self.done:
+            keep = self.folder.parent / f"{self.source.name}-skipped.csv"
+            shutil.copyfile(csv_path, keep)
+            name, reason = self.skipped[0]
             raise DataError(
-                f"{name} is {image.shape[0]}x{image.shape[1]} where the images before it are "
-                f"{self.shape[0]}x{self.shape[1]}: choose one size for all with --size."
+                f"{len(self.skipped)} of {self.done} images cannot be used; the first, {name}, {reason}. Mend or "
+                f"remove them (all are listed in {keep}), or allow more than {max_skipped:.0%} with --max-skipped."
             )
-        self._buffer[self._filled] = image
-        self._filled += 1
-        if self._filled == self.rows:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._filled:
-            np.save(shard_path(self.folder, self.count), self._buffer[: self._filled])
-            self.count += 1
-            self._filled = 0
 
 
-def _is_grey(image: NDArray[np.uint8]) -> bool:
-    return image.shape[2] == 1 or bool((image[..., :1] == image[..., 1:3]).all())
-
-
-def _keep_one_channel(folder: Path, shards: int) -> None:
-    for index in range(shards):
-        path = shard_path(folder, index)
-        np.save(path, np.load(path)[..., :1])
-
-
-def _account_for(skipped: list[tuple[str, str]], total: int, folder: Path, keep: Path) -> None:
-    """Write skipped.csv; refuse a source of which too much is unreadable, and `keep` the list."""
-    if not skipped:
-        return
-    with open(folder / "skipped.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([("file", "reason"), *skipped])
-    if len(skipped) > MOST_SKIPPED * total:
-        shutil.copyfile(folder / "skipped.csv", keep)
-        name, reason = skipped[0]
-        raise DataError(
-            f"{len(skipped)} of {total} images cannot be used; the first, {name}, {reason}. "
-            f"Mend or remove them (all are listed in {keep}): ganloom skips at most {MOST_SKIPPED:.0%}."
-        )
-
-
-def _label_array(labels: Iterable[Label]) -> NDArray[np.generic]:
-    """int64 [N] or float32 [N, K]; rows of a split that came without labels are -1, or 0 of every class."""
-    rows = list(labels)
-    known = next(label for label in rows if label is not None)
-    if isinstance(known, int):
-        return np.asarray([-1 if label is None else label for label in rows], np.int64)
-    return np.asarray([np.zeros_like(known) if label is None else label for label in rows], np.float32)
-
-
-def _content_hash(values: dict[str, object], folder: Path, shards: int) -> str:
+def _content_hash(values: dict[str, Any], folder: Path) -> str:
     """Of what training sees, wherever it came from and however it is split into files."""
     seen = {key: values[key] for key in ("shape", "class_names", "splits")}
     digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
-    if (folder / "labels.npy").exists():
-        digest.update(np.load(folder / "labels.npy").tobytes())
-    for index in range(shards):
-        digest.update(np.load(shard_path(folder, index), mmap_mode="r").data)
+    for split, count in values["splits"].items():
+        if values["class_names"]:
+            digest.update(np.load(labels_path(folder, split)).tobytes())
+        for index in range(-(-count // values["rows_per_shard"])):
+            digest.update(np.load(shard_path(folder, split, index), mmap_mode="r").data)
     return digest.hexdigest()

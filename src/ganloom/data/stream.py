@@ -7,6 +7,7 @@ in O(1), and ten million images need no more memory than ten.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ganloom.data.packed import PackedDataset
 __all__ = ["Stream", "permute"]
 
 ROUNDS = 6
+BLOCK = 1024  # samples whose places are computed together
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,22 @@ class Stream:
 
     def _index(self, start: int, count: int) -> NDArray[np.int64]:
         size = self.dataset.count()
-        samples = np.arange(start, start + count, dtype=np.int64)
-        index = np.empty(count, np.int64)
-        for epoch in range(start // size, (start + count - 1) // size + 1):
-            chosen = samples // size == epoch
-            index[chosen] = permute(samples[chosen] % size, size, rng.key(self.seed, epoch, "order"))
-        return index
+        blocks = range(start // BLOCK, (start + count - 1) // BLOCK + 1)
+        index = np.concatenate([_block(block, size, self.seed) for block in blocks])
+        first = start - blocks.start * BLOCK
+        return index[first : first + count]
+
+
+@lru_cache(maxsize=8)
+def _block(block: int, size: int, seed: int) -> NDArray[np.int64]:
+    """Where samples of one block lie. A thousand at once cost little more than one: numpy's calls are the price."""
+    samples = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.int64)
+    index = np.empty(BLOCK, np.int64)
+    epochs = samples // size
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        index[chosen] = permute(samples[chosen] % size, size, rng.key(seed, int(epoch), "order"))
+    return index
 
 
 def permute(index: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:

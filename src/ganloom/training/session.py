@@ -303,7 +303,8 @@ def announce(
     plan = make_plan(config, facts)
     classes = f" in {len(dataset.class_names)} classes" if dataset.class_names else ""
     used = "with labels" if config.data.labels else "labels not used" if dataset.class_names else "no labels"
-    skipped = f", {dataset.description.skipped} files skipped" if dataset.description.skipped else ""
+    account = dataset.description.account
+    skipped = f", {account.skipped} files skipped: {dataset.path / 'skipped.csv'}" if account.skipped else ""
     length = f"{config.train.length}, {'about ' if plan.seconds else ''}{plan.total:,} images"
     lines = {
         "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used}){skipped}",

@@ -1,8 +1,10 @@
 """Sources: one file a kind of origin. Each finds images and labels, and does nothing else to them.
 
-A source module has `open_source(spec) -> Source`. A built-in dataset is named by its module (`digits`).
+A source module has `open_source(spec) -> Source`. What is not a path is named by its module, some with an argument
+after a colon: `digits`, `shapes:64`, `medmnist:pathmnist`.
 """
 
+import glob
 import importlib
 import os
 from pathlib import Path
@@ -11,29 +13,75 @@ from ganloom.core.errors import DataError
 from ganloom.core.names import nearest
 from ganloom.data.sources.contract import Item, Label, Source
 
-__all__ = ["BUILT_IN", "Item", "Label", "Source", "find"]
+__all__ = ["BUILT_IN", "Item", "Label", "Source", "find", "place"]
 
-BUILT_IN = ("digits",)
+BUILT_IN = {
+    "celeba": "",
+    "cifar10": "",
+    "cifar100": "",
+    "digits": "",
+    "fashion_mnist": "",
+    "hf": "OWNER/NAME",
+    "lsun": "CATEGORY",
+    "medmnist": "NAME",
+    "mnist": "",
+    "shapes": "[SIZE]",
+}
+"""The datasets known by name, with what stands after the colon."""
+
+PREFIXES = {**BUILT_IN, "dicom": "PATH"}
 ARRAYS = (".npy", ".npz")
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
-def find(spec: str) -> Source:
-    """The source for a path or a built-in name. Raises `DataError` with the remedy."""
-    if spec in BUILT_IN:  # a folder of that name is ./digits
-        return _open(spec, spec)
+def find(spec: str, follow_links: bool = False) -> Source:
+    """The source for a path, a pattern of array files, or a name. Raises `DataError` with the remedy.
+
+    `follow_links` lets symbolic links of a folder lead out of it.
+    """
+    name, colon, argument = spec.partition(":")
+    if name in PREFIXES:  # a folder of that name is ./digits
+        if bool(colon) < (PREFIXES[name] != "" and not PREFIXES[name].startswith("[")):
+            raise DataError(f"'{name}' needs to know which: write {name}:{PREFIXES[name]}.")
+        return _open(name, argument)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _open("folder", str(path))
-    if path.suffix.lower() in ARRAYS and path.exists():
+        return _folder(path, follow_links)
+    if path.is_file() and path.name.lower().endswith(ARRAYS):
         return _open("arrays", str(path))
+    if path.is_file() and path.name.lower().endswith(ARCHIVES):
+        return _open("archive", str(path))
     if path.is_file():
-        raise DataError(f"{spec} is not a kind of file with images that ganloom reads: give a folder, .npy or .npz.")
+        kinds = ", ".join(ARRAYS + ARCHIVES)
+        raise DataError(f"{spec} is not a kind of file with images that ganloom reads: give a folder, or {kinds}.")
+    if glob.has_magic(spec) and spec.lower().endswith(ARRAYS):
+        return _open("arrays", str(path))
     if path.suffix or os.sep in spec or path.is_absolute():
         raise DataError(f"there is nothing at {spec}: check the path.")
     raise DataError(
         f"there is no folder or file '{spec}': check the path. Nor is there a built-in dataset of that name. "
         f"{nearest(spec, BUILT_IN)}"
     )
+
+
+def place(spec: str) -> str:
+    """The same source, named so that it holds from any working folder."""
+    name, colon, argument = spec.partition(":")
+    if name in BUILT_IN:
+        return spec
+    if name in PREFIXES and colon:
+        return f"{name}:{Path(argument).expanduser().resolve()}"
+    return str(Path(spec).expanduser().resolve())
+
+
+def _folder(path: Path, follow_links: bool) -> Source:
+    from ganloom.data.sources import dicom, folder, packed
+
+    if packed.is_packed(path):
+        return packed.open_source(str(path))
+    if dicom.is_first_in(path):
+        return dicom.open_source(str(path))
+    return folder.FolderSource(path, follow_links)
 
 
 def _open(module: str, spec: str) -> Source:

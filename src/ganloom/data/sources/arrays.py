@@ -1,11 +1,18 @@
-"""Array files: .npy, and .npz with the keys of MedMNIST, of Keras, or plain ones. uint8, NHWC or NHW. No pickle."""
+"""Array files: .npy, and .npz with the keys of MedMNIST, of Keras, or plain ones. NHWC or NHW. No pickle.
 
+Images are read row by row, so a file may be larger than the memory.
+"""
+
+import glob
+import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,92 +30,188 @@ KEYS = {
     "test": [("test_images", "test_labels"), ("x_test", "y_test")],
 }
 CHANNELS = (1, 3, 4)
+DEEP_TYPES = ("uint16", "int16", "int32", "float16", "float32", "float64")  # of grey images: they are windowed
 MOST_CLASSES = 100_000
+MOST_PIXELS = 2**27  # of one image: a header may promise anything
 DAMAGED = (
-    OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, zipfile.BadZipFile,
-    zlib.error, tokenize.TokenError,
+    OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError,
+    SyntaxError, MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 
-class ArraySource:
-    """Images of one array file. Labels of shape [N] or [N, 1] are classes, [N, K] say how much of each class."""
+@dataclass(frozen=True)
+class _Array:
+    """An array in a file, of which only the header has been read."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.stem
-        arrays = _read(path)
-        self._splits: dict[str, tuple[NDArray[np.uint8], NDArray[np.generic] | None]] = {}
-        for split in SPLITS:
-            for images, labels in KEYS[split]:
-                if images in arrays:
-                    self._splits[split] = (
-                        _check_images(path, images, arrays[images]),
-                        _check_labels(path, labels, arrays[labels], len(arrays[images])) if labels in arrays else None,
-                    )
-                    break
-        if "train" not in self._splits:
-            wanted = ", ".join(f"'{images}'" for images, _ in KEYS["train"])
-            raise DataError(
-                f"{path} has no array of training images: looked for {wanted}, found {', '.join(arrays) or 'nothing'}."
-            )
+    key: str
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    rows: Callable[[], Iterator[NDArray[Any]]]  # one after the other
+
+    @property
+    def where(self) -> str:
+        return f"array '{self.key}' of {self.path}"
+
+    def all(self) -> NDArray[Any]:
+        return np.stack(list(self.rows())) if self.shape[0] else np.empty(self.shape, self.dtype)
+
+
+class ArraySource:
+    """Images of array files. Labels of shape [N] or [N, 1] are classes, [N, K] say how much of each class."""
+
+    ignored = 0
+
+    def __init__(
+        self, paths: Sequence[Path], *, name: str | None = None, class_names: Sequence[str] | None = None
+    ) -> None:
+        self.paths = paths
+        self.name = name or paths[0].stem
+        self._parts: list[tuple[str, str, _Array, NDArray[Any] | None]] = []  # prefix of names, split, images, labels
+        for path in paths:
+            prefix = f"{path.name}/" if len(paths) > 1 else ""
+            self._parts += [(f"{prefix}{split}", split, images, labels) for split, images, labels in _splits(path)]
+        found = {split for _, split, _, _ in self._parts}
+        self.splits = tuple(split for split in SPLITS if split in found)
+        self.count = sum(images.shape[0] for _, _, images, _ in self._parts)
         self.class_names = self._class_names()
+        if class_names is not None and self.class_names:
+            if len(self.class_names) > len(class_names):
+                raise DataError(f"{paths[0]} has {len(self.class_names)} classes, not {len(class_names)}.")
+            self.class_names = list(class_names)
 
     def _class_names(self) -> list[str]:
-        given = [labels for _, labels in self._splits.values() if labels is not None]
-        if self._splits["train"][1] is None:
+        given = [labels for _, _, _, labels in self._parts if labels is not None]
+        if any(labels is None for _, split, _, labels in self._parts if split == "train") or not given:
             return []
         if len({labels.shape[1:] for labels in given}) > 1:
-            raise DataError(f"the splits of {self.path} have labels of different shapes: give all of them the same.")
+            raise DataError(
+                f"the arrays of {self.paths[0]} have labels of different shapes: give all of them the same."
+            )
         if given[0].ndim == 2:
             return [str(index) for index in range(given[0].shape[1])]
         return [str(index) for index in range(max(int(labels.max(initial=0)) for labels in given) + 1)]
 
     def fingerprint(self) -> Iterator[str]:
-        status = self.path.stat()
-        yield f"{self.path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+        for path in self.paths:
+            status = path.stat()
+            yield f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
 
     def items(self) -> Iterator[Item]:
-        for split, (images, labels) in self._splits.items():
-            for index, image in enumerate(images):
-                label: Label = None
-                if labels is not None and self.class_names:
-                    label = int(labels[index]) if labels.ndim == 1 else labels[index].astype(np.float32)
-                yield Item(f"{split}/{index}", split, label, partial(Image.fromarray, image))
+        for prefix, split, images, labels in self._parts:
+            try:
+                for index, image in enumerate(images.rows()):
+                    label: Label = None
+                    if labels is not None and self.class_names:
+                        label = int(labels[index]) if labels.ndim == 1 else labels[index].astype(np.float32)
+                    yield Item(f"{prefix}/{index}", split, label, partial(_as_image, image))
+            except DAMAGED as error:
+                raise DataError(f"{images.where} is damaged: {error}.") from None
 
 
 def open_source(spec: str) -> ArraySource:
-    """Raises `DataError` for a file that is not arrays, or whose arrays are not uint8 images."""
-    return ArraySource(Path(spec).expanduser())
+    """A file, or a pattern of files. Raises `DataError` for what is not arrays of images."""
+    path = Path(spec).expanduser()
+    paths = [path] if path.exists() else [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]
+    if not paths:
+        raise DataError(f"no file is named like {spec}: check the pattern.")
+    return ArraySource(paths, name=path.stem if path.exists() else path.parent.resolve().name)
 
 
-def _read(path: Path) -> Mapping[str, NDArray[np.generic]]:
+def _splits(path: Path) -> Iterator[tuple[str, _Array, NDArray[Any] | None]]:
+    """(split, images, labels) for each split of one file."""
     try:
-        if path.suffix.lower() == ".npy":
-            return {"images": np.load(path, allow_pickle=False, mmap_mode="r")}
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        arrays = _headers(path)
+        for split in SPLITS:
+            for images, labels in KEYS[split]:
+                if images in arrays:
+                    _check_images(arrays[images])
+                    given = arrays.get(labels)
+                    yield split, arrays[images], _check_labels(given, arrays[images].shape[0]) if given else None
+                    break
     except DAMAGED as error:
         raise DataError(f"{path} cannot be read as arrays: {error}.") from None
+    if not any(images in arrays for images, _ in KEYS["train"]):
+        wanted = ", ".join(f"'{images}'" for images, _ in KEYS["train"])
+        raise DataError(
+            f"{path} has no array of training images: looked for {wanted}, found {', '.join(arrays) or 'nothing'}."
+        )
 
 
-def _check_images(path: Path, key: str, images: NDArray[np.generic]) -> NDArray[np.uint8]:
-    where = f"array '{key}' of {path}"
-    if images.dtype != np.uint8:
-        raise DataError(f"{where} is {images.dtype}, not uint8: scale it to 0..255 and save it with .astype('uint8').")
-    if images.ndim == 4 and images.shape[3] not in CHANNELS and images.shape[1] in CHANNELS:
-        raise DataError(f"{where} is NCHW {images.shape}, not NHWC: save it with .transpose(0, 2, 3, 1).")
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in CHANNELS):
-        raise DataError(f"{where} has shape {images.shape}: it should be NHW, or NHWC with 1, 3 or 4 channels.")
-    if len(images) == 0:
+def _headers(path: Path) -> dict[str, _Array]:
+    """Every array of a file by its key; a .npy is the array of images."""
+    if path.suffix.lower() == ".npy":
+        array = np.load(path, allow_pickle=False, mmap_mode="r")
+        return {"images": _Array("images", path, array.shape, array.dtype, lambda: iter(np.asarray(array)))}
+    with zipfile.ZipFile(path) as archive:
+        members = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
+        arrays = {}
+        for key, member in members.items():
+            with archive.open(member) as file:
+                shape, _, dtype = _header(file)
+            arrays[key] = _Array(key, path, shape, dtype, partial(_stream, path, member))
+    return arrays
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, Fortran order, type) of the array that begins here. Raises ValueError for one that needs pickle."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"its arrays are of version {version}")
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, whose pickles are never loaded")
+    return shape, fortran, dtype
+
+
+def _stream(path: Path, member: str) -> Iterator[NDArray[Any]]:
+    """The rows of an array in a .npz, unpacked as they are asked for."""
+    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        shape, fortran, dtype = _header(file)
+        if fortran:  # columns first: there are no rows before all is read
+            yield from np.frombuffer(file.read(), dtype).reshape(shape, order="F")
+            return
+        size = dtype.itemsize * math.prod(shape[1:])
+        for _ in range(shape[0]):
+            row = file.read(size)
+            if len(row) != size:
+                raise EOFError("it ends too early")
+            yield np.frombuffer(row, dtype).reshape(shape[1:])
+
+
+def _as_image(array: NDArray[Any]) -> Image.Image:  # [H, W] of any type, or [H, W, C] of uint8
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.dtype == np.uint8:
+        return Image.fromarray(array)
+    if array.dtype == np.uint16:
+        return Image.fromarray(array.astype("<u2"))
+    return Image.fromarray(array.astype(np.int32 if array.dtype.kind == "i" else np.float32))
+
+
+def _check_images(images: _Array) -> None:
+    where, shape = images.where, images.shape
+    if len(shape) == 4 and shape[3] not in CHANNELS and shape[1] in CHANNELS:
+        raise DataError(f"{where} is NCHW {shape}, not NHWC: save it with .transpose(0, 2, 3, 1).")
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
+        raise DataError(f"{where} has shape {shape}: it should be NHW, or NHWC with 1, 3 or 4 channels.")
+    if 0 in shape:
         raise DataError(f"{where} has no images in it.")
-    result: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
-    return result[..., 0] if result.ndim == 4 and result.shape[3] == 1 else result
+    if math.prod(shape[1:3]) > MOST_PIXELS:
+        raise DataError(f"{where} has shape {shape}: no image has so many pixels.")
+    grey = len(shape) == 3 or shape[3] == 1
+    if images.dtype != np.uint8 and not (grey and images.dtype.name in DEEP_TYPES):
+        raise DataError(
+            f"{where} is {images.dtype}, not uint8: scale it to 0..255 and save it with .astype('uint8'). "
+            f"Only grey images may be {', '.join(DEEP_TYPES)}."
+        )
 
 
-def _check_labels(path: Path, key: str, labels: NDArray[np.generic], count: int) -> NDArray[np.generic]:
-    where = f"labels '{key}' of {path}"
-    if labels.shape[:1] != (count,):
-        raise DataError(f"{where} have shape {labels.shape} for {count} images.")
+def _check_labels(array: _Array, count: int) -> NDArray[Any]:
+    where = f"labels '{array.key}' of {array.path}"
+    if array.shape[:1] != (count,) or math.prod(array.shape[1:]) > MOST_CLASSES:
+        raise DataError(f"{where} have shape {array.shape} for {count} images.")
+    labels = array.all()
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     whole = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.bool_)
     if labels.ndim == 1 and not whole:

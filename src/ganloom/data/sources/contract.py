@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["SPLITS", "Item", "Label", "Source"]
+__all__ = ["SPLITS", "Item", "Label", "Source", "refused"]
 
 SPLITS = ("train", "val", "test")
 
@@ -22,7 +22,7 @@ class Item:
     name: str  # where it comes from, for people: a path relative to the source
     split: str  # one of SPLITS
     label: Label
-    open: Callable[[], Image.Image]  # may raise OSError for a file that cannot be read
+    open: Callable[[], Image.Image]  # may raise OSError for a file that cannot be read; called from any thread
 
 
 class Source(Protocol):
@@ -34,6 +34,24 @@ class Source(Protocol):
     @property
     def class_names(self) -> Sequence[str]: ...  # empty without labels
 
+    @property
+    def splits(self) -> Sequence[str]: ...  # those of SPLITS that it has images in
+
+    @property
+    def count(self) -> int | None: ...  # items; None where only going through them tells
+
+    @property
+    def ignored(self) -> int: ...  # files that are no images
+
     def fingerprint(self) -> Iterator[str]: ...  # cheap: names, sizes and times, no contents
 
     def items(self) -> Iterator[Item]: ...  # always in the same order
+
+
+def refused(reason: str) -> Callable[[], Image.Image]:
+    """The `open` of an item that will not be opened; preparation lists it as skipped, with this reason."""
+
+    def refuse() -> Image.Image:
+        raise OSError(reason)
+
+    return refuse

@@ -19,6 +19,9 @@ class DigitsSource:
 
     name = "digits"
     class_names = tuple("0123456789")
+    splits = ("train",)
+    count = 1797
+    ignored = 0
 
     def fingerprint(self) -> Iterator[str]:
         yield "scikit-learn digits, 1797 images, cubic to 32x32, version 1"

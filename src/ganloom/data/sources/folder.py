@@ -1,4 +1,4 @@
-"""A folder of images: flat, a folder a class (as torchvision's ImageFolder reads it), or splits of either."""
+"""A folder of images: flat, a folder a class (as torchvision's ImageFolder reads it), splits of either, or nested."""
 
 import os
 from collections.abc import Iterator
@@ -8,53 +8,61 @@ from pathlib import Path
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item
+from ganloom.data.sources.contract import Item, refused
+from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_hidden, is_image
 
-__all__ = ["FolderSource", "open_source"]
+__all__ = ["FolderSource", "open_source", "walk"]
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with --follow-links)"
+LEADS_BACK = "is a symbolic link to a folder that it lies in"
+LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
+NO_FILE = "is no regular file"
 
 
 class FolderSource:
-    """Images below a folder, in the order of their paths. Symbolic links to folders are not followed.
+    """Images below a folder, in the order of their paths; `Layout` says which split and class each belongs to.
 
-    With folders `train`, `val` and `test` at the top, they are the splits. Below that, when every image lies in a
-    sub-folder, the first sub-folder is its class; otherwise the images have no labels.
+    Symbolic links are followed when they stay in the folder, and out of it only when asked.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
         self.name = root.resolve().name or "images"
-        self._paths = sorted(_images(root), key=Path.as_posix)  # relative to root
-        if not self._paths:
-            raise DataError(f"no images in {root}: looked for {', '.join(sorted(SUFFIXES))} in it and below it.")
-        tops = {path.parts[0] for path in self._paths if len(path.parts) > 1}
-        self._has_splits = "train" in {SPLIT_NAMES.get(top.lower()) for top in tops} and all(
-            len(path.parts) > 1 for path in self._paths
-        )
-        if self._has_splits and not all(top.lower() in SPLIT_NAMES for top in tops):
-            self._has_splits = False
-        depth = 2 if self._has_splits else 1
-        labelled = all(len(path.parts) > depth for path in self._paths)
-        self.class_names = sorted({path.parts[depth - 1] for path in self._paths}) if labelled else []
+        self.ignored = 0
+        self._faults: dict[str, str] = {}
+        paths = []
+        for path, fault in walk(root, follow_links):
+            if fault and not is_hidden(path):
+                self._faults[path] = fault
+            if path in self._faults or is_image(path):
+                paths.append(path)
+            elif path != LISTING:
+                self.ignored += 1
+        if not paths:
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise DataError(f"no images in {root}: looked for {kinds} in it and below it.")
+        if len(self._faults) == len(paths):
+            raise DataError(f"no images in {root} that may be read: {paths[0]} {self._faults[paths[0]]}.")
+        self.count = len(paths)
+        listing = root / LISTING
+        self.layout = Layout(paths, listing.read_bytes() if listing.is_file() else None)
+        self._paths = paths
+        self.class_names = self.layout.class_names
+        self.splits = self.layout.splits
 
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
-        for path in self._paths:
+        for path in (LISTING, *self._paths):
             try:
                 status = (self.root / path).stat()
-                yield f"{path.as_posix()}\t{status.st_size}\t{status.st_mtime_ns}"
+                yield f"{path}\t{status.st_size}\t{status.st_mtime_ns}"
             except OSError:  # a link to nowhere, say: preparation will skip it and say so
-                yield path.as_posix()
+                yield path
 
     def items(self) -> Iterator[Item]:
-        classes = {name: index for index, name in enumerate(self.class_names)}
-        for path in self._paths:
-            parts = path.parts
-            split = SPLIT_NAMES[parts[0].lower()] if self._has_splits else "train"
-            label = classes[parts[1 if self._has_splits else 0]] if classes else None
-            yield Item(path.as_posix(), split, label, partial(Image.open, self.root / path))
+        for path, split, label, fault in self.layout:
+            fault = self._faults.get(path, fault)
+            yield Item(path, split, label, refused(fault) if fault else partial(Image.open, self.root / path))
 
 
 def open_source(spec: str) -> FolderSource:
@@ -62,12 +70,35 @@ def open_source(spec: str) -> FolderSource:
     return FolderSource(Path(spec))
 
 
-def _images(root: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise DataError(f"cannot read the folder {error.filename}: {error.strerror}.") from error
+def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:
+    """Every file below `root` as (path relative to it, why it will not be read or ""), in the order of paths.
 
-    for folder, subfolders, files in os.walk(root, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        for name in files:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield (Path(folder) / name).relative_to(root)
+    Raises `DataError` for a folder that may not be listed.
+    """
+    top = os.path.realpath(root)
+    bounds = None if follow_links else top
+    yield from sorted(_walk(str(root), "", {top}, set(), bounds))
+
+
+def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: str | None) -> Iterator[tuple[str, str]]:
+    """`above`: the real folders that hold this one; `linked`: where links have led; `bounds`: where links may lead."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from error
+    for entry in entries:
+        path = prefix + entry.name
+        real = os.path.realpath(entry.path) if entry.is_symlink() else ""
+        if real and bounds and not (real + os.sep).startswith(bounds.rstrip(os.sep) + os.sep):
+            yield path, LEADS_OUT
+        elif entry.is_dir():
+            if real in above or real in linked:
+                yield path, LEADS_BACK if real in above else LEADS_TWICE
+                continue
+            if real:
+                linked.add(real)
+            yield from _walk(entry.path, f"{path}/", above | {os.path.realpath(entry.path)}, linked, bounds)
+        elif is_image(path) and not entry.is_file() and not real:
+            yield path, NO_FILE  # a pipe would keep its reader waiting for ever
+        else:
+            yield path, ""

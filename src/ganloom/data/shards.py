@@ -1,0 +1,141 @@
+"""Rows of images and labels on their way to the disk, split by split."""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganloom.core.errors import DataError
+from ganloom.data.packed import labels_path, shard_path
+from ganloom.data.rows import Rows
+from ganloom.data.sources import Label
+
+__all__ = ["Shards"]
+
+SHARD_BYTES = 2**30
+
+
+class Shards:
+    """Appends images to shards of about a gigabyte, and their labels beside them.
+
+    With `channels` None, images stay grey as long as all are; the first colour widens what was written before.
+    """
+
+    def __init__(self, folder: Path, counts: dict[str, int], channels: int | None, labelled: bool) -> None:
+        """Go on after `counts` images of each split. Raises `DataError` where fewer are there."""
+        self.folder = folder
+        self.shape: tuple[int, int, int] | None = None  # height, width, channels; known from the first image on
+        self.rows_per_shard = 0
+        self._channels = channels
+        self._labelled = labelled
+        self._images: dict[str, Rows] = {}
+        self._labels: dict[str, Rows] = {}
+        self._counts = {split: count for split, count in counts.items() if count}
+        try:
+            for split, count in self._counts.items():
+                self._set_shape(np.load(shard_path(folder, split, 0), mmap_mode="r").shape[1:])
+                if count % self.rows_per_shard:
+                    self._open_images(split)
+                if labels_path(folder, split).exists():
+                    begun = np.load(labels_path(folder, split), mmap_mode="r")
+                    self._labels[split] = Rows(labels_path(folder, split), begun.shape[1:], begun.dtype, count)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"what was begun in {folder} is damaged ({error}) and is removed: prepare again.") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._labelled:
+            self._complete_labels()
+        for rows in (*self._images.values(), *self._labels.values()):
+            rows.close()
+
+    def add(self, split: str, image: NDArray[np.uint8], label: Label, name: str) -> None:  # image: [H, W, C]
+        if self.shape is None:
+            grey = self._channels is None and _is_grey(image)
+            self._set_shape((*image.shape[:2], self._channels or (1 if grey else 3)))
+        assert self.shape
+        if image.shape[:2] != self.shape[:2]:
+            raise DataError(
+                f"{name} is {image.shape[0]}x{image.shape[1]} where the images before it are "
+                f"{self.shape[0]}x{self.shape[1]}: choose one size for all with --size."
+            )
+        if self._channels is None and self.shape[2] == 1 and not _is_grey(image):
+            self._widen()
+        self._counts.setdefault(split, 0)
+        if split not in self._images:
+            self._open_images(split)
+        self._images[split].append(image[..., :1] if self.shape[2] == 1 else np.broadcast_to(image, self.shape))
+        if self._labelled and (label is not None or split in self._labels):
+            self._add_label(split, label)
+        self._counts[split] += 1
+        if self._counts[split] % self.rows_per_shard == 0:
+            self._images.pop(split).close()
+
+    def flush(self) -> None:
+        """Everything to the disk."""
+        for rows in (*self._images.values(), *self._labels.values()):
+            rows.flush()
+
+    def _set_shape(self, shape: tuple[int, ...]) -> None:
+        height, width, channels = shape
+        if self.shape not in (None, (height, width, channels)):
+            raise ValueError("its images are of different shapes")
+        self.shape = height, width, channels
+        # Of the widest that it may become, so that widening moves no image to another shard.
+        self.rows_per_shard = max(1, SHARD_BYTES // (height * width * (self._channels or 3)))
+
+    def _open_images(self, split: str) -> None:
+        assert self.shape
+        shard, rows = divmod(self._counts[split], self.rows_per_shard)
+        self._images[split] = Rows(shard_path(self.folder, split, shard), self.shape, np.dtype(np.uint8), rows)
+
+    def _add_label(self, split: str, label: Label) -> None:
+        if split not in self._labels:  # the first label; images before it had none
+            kind = np.asarray(label, np.float32 if isinstance(label, np.ndarray) else np.int64)
+            self._labels[split] = Rows(labels_path(self.folder, split), kind.shape, kind.dtype)
+            for _ in range(self._counts[split]):
+                self._add_label(split, None)
+        rows = self._labels[split]
+        # An image without a label: -1, or 0 of every class.
+        none = np.full(rows.shape, -1 if rows.dtype.kind == "i" else 0, rows.dtype)
+        rows.append(none if label is None else np.asarray(label, rows.dtype))
+
+    def _complete_labels(self) -> None:
+        """Give splits that came without any label the rows of the others' kind."""
+        like = next(iter(self._labels.values()), None)
+        for split in self._counts.keys() - self._labels.keys():
+            shape, dtype = (like.shape, like.dtype) if like else ((), np.dtype(np.int64))
+            self._labels[split] = Rows(labels_path(self.folder, split), shape, dtype)
+            for _ in range(self._counts[split]):
+                self._add_label(split, None)
+
+    def _widen(self) -> None:
+        """Give every image packed so far, all of them grey, three channels."""
+        assert self.shape
+        for split in list(self._images):
+            self._images.pop(split).close()
+        for split, count in self._counts.items():
+            for first in range(0, count, self.rows_per_shard):
+                path = shard_path(self.folder, split, first // self.rows_per_shard)
+                beside = path.with_suffix(".wide")
+                grey = np.load(path, mmap_mode="r")
+                wide = Rows(beside, (*self.shape[:2], 3), np.dtype(np.uint8))
+                for image in grey:
+                    wide.append(np.broadcast_to(image, wide.shape))
+                wide.close()
+                os.replace(beside, path)
+        self.shape = (*self.shape[:2], 3)
+        for split, count in self._counts.items():
+            if count % self.rows_per_shard:
+                self._open_images(split)
+
+
+def _is_grey(image: NDArray[np.uint8]) -> bool:
+    return image.shape[2] == 1 or bool((image[..., :1] == image[..., 1:3]).all())

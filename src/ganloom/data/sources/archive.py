@@ -1,0 +1,130 @@
+"""Zip and tar archives of the layouts that folders have. Nothing is unpacked to the disk.
+
+So a path out of the archive could do no harm, but an archive that has one is broken or an attack, and is refused.
+"""
+
+import io
+import re
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.data.sources.contract import Item, Label, refused
+from ganloom.data.sources.layout import LISTING, Layout, is_image
+
+__all__ = ["ArchiveSource", "open_source"]
+
+MOST_BYTES = 256 * 2**20  # of one image file, unpacked
+DAMAGED = (
+    OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
+)  # fmt: skip
+LINK = "is a link or a device, which an archive cannot be trusted with"
+TWICE = "is in the archive a second time under this name"
+TOO_BIG = f"unpacks to more than {MOST_BYTES // 2**20} MiB, which no image file needs"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of an archive; `read` answers while the archive is being gone through."""
+
+    path: str
+    size: int  # as declared
+    is_file: bool  # and no link
+    read: Callable[[int], bytes]  # at most so many bytes
+
+
+class ArchiveSource:
+    """Images of a zip or tar file, in the order in which they lie there; `Layout` says split and class of each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
+        paths, self.ignored, listing = [], 0, None
+        for member in _members(path):
+            if member.path == LISTING:
+                listing = member.read(MOST_BYTES)
+            elif is_image(member.path):
+                paths.append(member.path)
+            else:
+                self.ignored += 1
+        if not paths:
+            raise DataError(f"no images in {path}.")
+        self.count = len(paths)
+        self._layout = Layout(sorted(set(paths)), listing)
+        self.class_names = self._layout.class_names
+        self.splits = self._layout.splits
+
+    def fingerprint(self) -> Iterator[str]:
+        status = self.path.stat()
+        yield f"{self.path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+
+    def items(self) -> Iterator[Item]:
+        placed: dict[str, tuple[str, Label, str]] = {path: place for path, *place in self._layout}  # type: ignore[misc]
+        for member in _members(self.path):
+            if not is_image(member.path):
+                continue
+            split, label, fault = placed.pop(member.path, ("train", None, TWICE))
+            yield Item(member.path, split, label, refused(fault) if fault else _opener(member))
+
+
+def open_source(spec: str) -> ArchiveSource:
+    """Raises `DataError` for a file that is no archive, has no images, or names paths outside of itself."""
+    return ArchiveSource(Path(spec).expanduser())
+
+
+def _opener(member: Member) -> Callable[[], Image.Image]:
+    """Read the file now, as its turn in the archive has come, and open the image when asked."""
+    if not member.is_file:
+        return refused(LINK)
+    if member.size > MOST_BYTES:
+        return refused(TOO_BIG)
+    try:
+        content = member.read(MOST_BYTES + 1)
+    except DAMAGED as error:
+        return refused(f"cannot be unpacked: {error or type(error).__name__}")
+    if len(content) > MOST_BYTES:  # whatever was declared
+        return refused(TOO_BIG)
+    return lambda: Image.open(io.BytesIO(content))
+
+
+def _members(path: Path) -> Iterator[Member]:
+    """Every file of the archive. Raises `DataError` when it is damaged or has a path that leads out of it."""
+    kind = _zip_members if zipfile.is_zipfile(path) else _tar_members
+    try:
+        for member in kind(path):
+            if member.path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.path) or ":" in member.path[:2]:
+                raise DataError(f"{path} is refused: its member '{member.path}' leads out of the archive.")
+            yield member
+    except DAMAGED as error:
+        raise DataError(f"{path} cannot be read as an archive: {error or type(error).__name__}.") from None
+
+
+def _zip_members(path: Path) -> Iterator[Member]:
+    def read(info: zipfile.ZipInfo, most: int) -> bytes:
+        with archive.open(info) as file:
+            return file.read(most)
+
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                is_file = not stat.S_ISLNK(info.external_attr >> 16)
+                yield Member(info.filename, info.file_size, is_file, partial(read, info))
+
+
+def _tar_members(path: Path) -> Iterator[Member]:
+    def read(info: tarfile.TarInfo, most: int) -> bytes:
+        file = archive.extractfile(info)
+        return file.read(most) if file else b""
+
+    with tarfile.open(path, "r|*") as archive:  # one after the other: most tars are compressed as a whole
+        for info in archive:
+            if not info.isdir():
+                yield Member(info.name.removeprefix("./"), info.size, info.isfile(), partial(read, info))

@@ -1,0 +1,124 @@
+"""DICOM files (extra `medical`): the values that the scanner means, every frame an image.
+
+Stored values go through the file's rescale slope and intercept (CT: Hounsfield units) and are windowed like all images
+of more than 8 bits. What is stored with white as its lowest value (MONOCHROME1) is turned round.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.data.sources.contract import Item, refused
+from ganloom.data.sources.folder import walk
+from ganloom.data.sources.layout import Layout, is_hidden, is_image, suffix
+
+__all__ = ["DicomSource", "is_first_in", "open_source"]
+
+SUFFIXES = {".dcm", ".dicom"}
+MAGIC = b"DICM"  # after a preamble of 128 bytes
+
+
+class DicomSource:
+    """DICOM files of a folder; `Layout` says which split and class each belongs to, as for other images."""
+
+    count = None  # files may have many frames
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.name = root.resolve().name or "dicom"
+        self._faults = {}
+        paths = []
+        self.ignored = 0
+        for path, fault in walk(root):
+            if not is_hidden(path) and (fault or suffix(path) in SUFFIXES or _has_magic(root / path)):
+                paths.append(path)
+                self._faults[path] = fault
+            else:
+                self.ignored += 1
+        if not paths:
+            raise DataError(f"no DICOM files in {root}.")
+        self._paths = paths
+        self._layout = Layout(paths)
+        self.class_names = self._layout.class_names
+        self.splits = self._layout.splits
+
+    def fingerprint(self) -> Iterator[str]:
+        yield str(self.root.resolve())
+        for path in self._paths:
+            try:
+                status = (self.root / path).stat()
+                yield f"{path}\t{status.st_size}\t{status.st_mtime_ns}"
+            except OSError:
+                yield path
+
+    def items(self) -> Iterator[Item]:
+        pydicom = _pydicom()
+        for path, split, label, fault in self._layout:
+            reason = self._faults[path] or fault
+            frames = 1
+            if not reason:
+                try:
+                    header = pydicom.dcmread(self.root / path, stop_before_pixels=True, force=False)
+                    frames = int(header.get("NumberOfFrames") or 1)
+                except Exception as error:  # pydicom raises nearly everything for a damaged file
+                    reason = f"cannot be read: {str(error) or type(error).__name__}"
+            for frame in range(frames):
+                name = f"{path}#{frame}" if frames > 1 else path
+                yield Item(name, split, label, refused(reason) if reason else partial(_frame, self.root / path, frame))
+
+
+def open_source(spec: str) -> DicomSource:
+    """Raises `DataError` for a folder without DICOM files, and where pydicom is not installed."""
+    _pydicom()
+    path = Path(spec).expanduser()
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}: dicom:PATH takes a folder of DICOM files.")
+    return DicomSource(path)
+
+
+def is_first_in(root: Path) -> bool:
+    """Whether the first image that a look through the folder meets is a DICOM file."""
+    for _, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        for name in sorted(files):
+            if not is_hidden(name) and (suffix(name) in SUFFIXES or is_image(name)):
+                return suffix(name) in SUFFIXES
+    return False
+
+
+def _pydicom() -> Any:
+    try:
+        import pydicom
+        import pydicom.pixels
+    except ImportError:
+        raise DataError("DICOM files need the package pydicom: pip install 'ganloom[medical]'.") from None
+    return pydicom
+
+
+def _has_magic(path: Path) -> bool:
+    """Many archives store DICOM files without a suffix."""
+    if path.suffix and not path.suffix[1:].isdigit():  # names are often numbers with dots
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == MAGIC
+    except OSError:
+        return False
+
+
+def _frame(path: Path, frame: int) -> Image.Image:
+    pydicom = _pydicom()
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    pixels = pydicom.pixels.pixel_array(path, index=frame)  # colour comes as RGB
+    if pixels.ndim == 3:
+        return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        highest = 2 ** int(header.BitsStored) - 1 if header.PixelRepresentation == 0 else -1
+        pixels = highest - pixels.astype(np.int64)
+    return Image.fromarray(np.asarray(pydicom.pixels.apply_rescale(pixels, header), np.float32))

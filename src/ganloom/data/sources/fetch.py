@@ -1,0 +1,151 @@
+"""Files that are published on the web: a local copy where there is one, otherwise downloaded, said aloud, and verified.
+
+`GANLOOM_DATA` names a folder of local copies. A download that breaks, or whose hash is wrong, starts again from the
+next mirror.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from ganloom.core.errors import DataError
+from ganloom.core.files import cache_folder, storage_errors
+
+__all__ = ["Remote", "fetch", "local_data", "say"]
+
+TIMEOUT = 30  # seconds without a byte
+CHUNK = 2**18  # bytes; pooch writes each to the disk at once
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file."""
+
+    name: str  # path below GANLOOM_DATA and below the cache
+    md5: str
+    urls: tuple[str, ...] = ()  # mirrors, the best first; empty: it can only be fetched by hand
+    page: str = ""  # where a person finds it
+
+
+def fetch(remote: Remote) -> Path:
+    """The path of the file, verified. Raises `DataError` that says which file to put where."""
+    if (folder := local_data()) and (local := folder / remote.name).exists():
+        _verify_once(local, remote)
+        return local
+    downloads = cache_folder() / "downloads"
+    path = downloads / remote.name
+    if path.exists():  # it was verified before it was moved here
+        return path
+    reasons = []
+    with storage_errors(downloads, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            for url in remote.urls:
+                if path.exists():  # another process was faster
+                    break
+                if reason := _download(url, remote, path):
+                    reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    if not path.exists():
+        raise DataError(_by_hand(remote, reasons))
+    return path
+
+
+def local_data() -> Path | None:
+    """The user's folder of local copies."""
+    folder = os.environ.get("GANLOOM_DATA")
+    return Path(folder).expanduser() if folder else None
+
+
+def say(text: str) -> None:
+    """A line on stderr, once for all processes of a training, whole however narrow the terminal."""
+    _terminal().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _terminal() -> Console:
+    return Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+
+
+def _download(url: str, remote: Remote, path: Path) -> str:
+    """Download and verify one file; the reason why it failed, or nothing."""
+    import pooch  # needed by those who download only
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
+    terminal = _terminal()
+    say(f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+            downloader = pooch.HTTPDownloader(progressbar=_Bar(bar), chunk_size=CHUNK, timeout=TIMEOUT)
+            pooch.retrieve(url, f"md5:{remote.md5}", fname=path.name, path=path.parent, downloader=downloader)
+    except requests.RequestException as error:
+        return f"{type(error).__name__}"
+    except ValueError:  # pooch's word for a wrong hash
+        return "what came is not the published file (its MD5 differs)"
+    finally:
+        say(f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
+    return ""
+
+
+class _Bar:
+    """rich's progress bar with the four names that pooch calls."""
+
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.task = bar.add_task("", total=None)
+
+    @property
+    def total(self) -> float | None:
+        return self.bar.tasks[0].total
+
+    @total.setter
+    def total(self, value: float) -> None:
+        self.bar.update(self.task, total=value)
+
+    def update(self, amount: int) -> None:
+        self.bar.update(self.task, advance=amount)
+
+    def reset(self) -> None:
+        self.bar.reset(self.task)
+
+    def close(self) -> None:
+        self.bar.refresh()
+
+
+def _verify_once(path: Path, remote: Remote) -> None:
+    """Compare the hash of a local copy, and remember the answer: some are 12 GB."""
+    status = path.stat()
+    state = f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}\t{remote.md5}"
+    stamp = cache_folder() / "verified" / hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+    if stamp.exists():
+        return
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. Replace it or take it away.") from None
+    if found != remote.md5:
+        raise DataError(
+            f"{path} is not the published {path.name}: its MD5 is {found}, not {remote.md5}. "
+            "Replace it or take it away. To train on it as it is, give its own path instead of the dataset's name."
+        )
+    with storage_errors(stamp):
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+
+
+def _by_hand(remote: Remote, reasons: list[str]) -> str:
+    where = f"{local_data()}/{remote.name}" if local_data() else f"FOLDER/{remote.name}, and set GANLOOM_DATA=FOLDER"
+    places = ", ".join(remote.urls) or remote.page
+    tried = f"could not be downloaded ({'; '.join(reasons)})" if reasons else "has to be fetched by hand"
+    return (
+        f"{remote.name} {tried}. Fetch it from {places} with a browser or on another machine, put it at {where}. "
+        f"Its MD5 is {remote.md5}."
+    )

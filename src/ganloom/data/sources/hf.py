@@ -1,0 +1,136 @@
+"""Image datasets of the Hugging Face Hub, or a folder laid out like one: `hf:OWNER/NAME`. Needs ganloom[hf].
+
+The images come from the first column of images, the classes from the first column of classes.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.data.sources.contract import SPLITS, Item
+from ganloom.data.sources.fetch import say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["HubSource", "open_source"]
+
+SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+
+
+class HubSource:
+    """The rows of a dataset in their order, each image still as it was encoded."""
+
+    ignored = 0
+
+    def __init__(self, spec: str, parts: "dict[str, Dataset]") -> None:
+        import datasets
+
+        self._spec = spec
+        self.name = spec.replace("/", "-").replace(":", "-").strip(".-")
+        self._parts = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
+        others = [name for name in parts if name not in SPLIT_NAMES]
+        if others and "train" not in parts:
+            raise DataError(
+                f"'{spec}' has no split 'train', only {', '.join(parts)}: ganloom reads {', '.join(SPLIT_NAMES)}."
+            )
+        if others:
+            say(f"{spec}: the splits {', '.join(others)} are left out; ganloom reads {', '.join(SPLIT_NAMES)}")
+        features = next(iter(parts.values())).features
+        images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
+        labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        if not images:
+            columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
+            raise DataError(f"'{spec}' has no column of images, only {columns}: choose a dataset of images.")
+        self._image, self._label = images[0], labels[0] if labels else None
+        self.class_names = list(features[self._label].names) if self._label else []
+
+    @property
+    def splits(self) -> list[str]:
+        return [split for split in SPLITS if any(SPLIT_NAMES[name] == split for name in self._parts)]
+
+    @property
+    def count(self) -> int:
+        return sum(len(part) for part in self._parts.values())
+
+    def fingerprint(self) -> Iterator[str]:
+        for name, part in self._parts.items():  # `datasets` puts a hash of version, options and files into the path
+            files = [Path(file["filename"]) for file in part.cache_files]
+            yield "\t".join([self._spec, name, *(f"{file.parent.name}/{file.name}" for file in files)])
+
+    def items(self) -> Iterator[Item]:
+        import datasets
+
+        for name, part in self._parts.items():
+            # Not decoded by `datasets`: there, one damaged image would end it all.
+            images = part.select_columns([self._image]).cast_column(self._image, datasets.Image(decode=False))
+            labels = part[self._label][:] if self._label else None
+            for index in range(len(part)):
+                label = labels[index] if labels is not None else None
+                if label is not None and label < 0:  # how datasets writes that there is none
+                    label = None
+                yield Item(f"{name}/{index}", SPLIT_NAMES[name], label, partial(_open, images, index, self._image))
+
+
+def open_source(spec: str) -> HubSource:
+    """Loads the dataset into the cache of `datasets` unless it is there. Raises `DataError` with the remedy."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        import datasets  # an extra, and slow to import
+    except ImportError:
+        raise DataError("Hugging Face datasets need a package: pip install 'ganloom[hf]'.") from None
+    path, _, config = spec.partition(":")
+    if not Path(path).is_dir():
+        say(f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}")
+    try:
+        return HubSource(spec, datasets.load_dataset(path, config or None, keep_in_memory=False))
+    except ConnectionError as error:
+        raise DataError(
+            f"'{spec}' is not in the cache of Hugging Face datasets, and the Hub cannot be reached ({_words(error)}). "
+            "Check the connection, or put a copy of the dataset's files into a folder and give its path."
+        ) from None
+    except datasets.exceptions.DatasetNotFoundError as error:
+        raise DataError(
+            f"there is no dataset '{spec}' for you: {_words(error)}. Check its name on https://huggingface.co/datasets, "
+            "or log in with `hf auth login` if it is private."
+        ) from None
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
+        configs = _configs(path)
+        if config not in configs and len(configs) > 1:
+            choices = ", ".join(f"hf:{path}:{name}" for name in configs)
+            raise DataError(f"'{path}' has several configurations, write which: {choices}.") from None
+        raise DataError(f"Hugging Face datasets cannot load '{spec}': {_words(error.__cause__ or error)}.") from None
+
+
+def _configs(path: str) -> list[str]:
+    import datasets
+
+    try:
+        return list(datasets.get_dataset_config_names(path))
+    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError):
+        return []
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _cache() -> str:
+    import datasets
+
+    return str(datasets.config.HF_DATASETS_CACHE)
+
+
+def _open(images: "Dataset", index: int, column: str) -> Image.Image:
+    value = images[index][column] or {}
+    if value.get("bytes") is not None:
+        return Image.open(io.BytesIO(value["bytes"]))
+    if value.get("path"):
+        return Image.open(value["path"])
+    raise OSError("there is no image in this row")

@@ -1,0 +1,139 @@
+"""How a tree of files says which split and which class an image belongs to: by its folders, or by a dataset.json."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ganloom.core.errors import DataError
+from ganloom.data.sources.contract import Label
+
+__all__ = ["IMAGE_SUFFIXES", "LISTING", "Layout", "is_hidden", "is_image", "suffix"]
+
+IMAGE_SUFFIXES = {
+    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
+    ".ppm", ".tga", ".tif", ".tiff", ".webp",
+}  # fmt: skip
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+LISTING = "dataset.json"  # StyleGAN's: {"labels": [["00000/img00000000.png", 6], ...]}
+UNLISTED = f"has no label in {LISTING}"
+OUTSIDE = "lies outside the folders of the splits"
+
+
+class Layout:
+    """Splits and classes of files, given their paths relative to the root, with slashes.
+
+    A folder that holds everything says nothing and is passed over. With folders `train` and `val` or `test` at the
+    top, they are the splits. Below that, when every training image lies in a sub-folder, the first one is its class.
+    A dataset.json in the manner of StyleGAN gives the labels instead, and the order.
+    """
+
+    def __init__(self, paths: Sequence[str], listing: bytes | None = None) -> None:
+        self._paths = paths
+        self._above = _shared_folders(paths)
+        tops = {parts[0] for path in paths if len(parts := self._parts(path)) > 1}
+        named = {split for top in tops if (split := SPLIT_NAMES.get(top.lower()))}
+        # A class may be called `train` (beside `car` and `bus`): it takes two splits, or nothing else, to be one.
+        alone = all(top.lower() in SPLIT_NAMES for top in tops) and all(len(self._parts(path)) > 1 for path in paths)
+        self._has_splits = "train" in named and (len(named) > 1 or alone)
+        self.splits = tuple(sorted(named)) if self._has_splits else ("train",)
+        self._labels, names = _read_listing(listing)
+        self.class_names = names if self._labels else self._folders_as_classes()
+        self._index = {name: index for index, name in enumerate(self.class_names)}
+
+    def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:
+        """(path, split, label, why not) of every image, in the order of training."""
+        listed = self._labels or {}
+        known = set(self._paths) if listed else set()
+        for path in listed:
+            if path in known:
+                yield path, self._split(path), listed[path], self._fault(path)
+        for path in self._paths:
+            if not listed:
+                yield path, self._split(path), self._class(path), self._fault(path)
+            elif path not in listed:
+                yield path, self._split(path), None, UNLISTED
+
+    def _parts(self, path: str) -> list[str]:
+        return path.split("/")[self._above :]
+
+    def _split(self, path: str) -> str:
+        return SPLIT_NAMES.get(self._parts(path)[0].lower(), "train") if self._has_splits else "train"
+
+    def _fault(self, path: str) -> str:
+        return OUTSIDE if self._has_splits and self._parts(path)[0].lower() not in SPLIT_NAMES else ""
+
+    def _class_folder(self, path: str) -> str | None:
+        depth = 1 if self._has_splits else 0
+        parts = self._parts(path)
+        return parts[depth] if len(parts) > depth + 1 else None
+
+    def _folders_as_classes(self) -> list[str]:
+        inside = [path for path in self._paths if not self._fault(path)]
+        names = {self._class_folder(path) for path in inside}
+        if any(self._class_folder(path) is None for path in inside if self._split(path) == "train"):
+            return []
+        return sorted(name for name in names if name is not None)
+
+    def _class(self, path: str) -> Label:
+        name = self._class_folder(path)
+        return self._index.get(name) if name is not None else None
+
+
+def suffix(path: str) -> str:
+    """`.png` of `cats/1.PNG`; empty where there is none."""
+    _, dot, end = path.rpartition("/")[2].rpartition(".")
+    return dot + end.lower() if dot else ""
+
+
+def is_image(path: str) -> bool:
+    return suffix(path) in IMAGE_SUFFIXES and not is_hidden(path)
+
+
+def is_hidden(path: str) -> bool:
+    """What operating systems leave in folders: `.DS_Store`, `._photo.jpg`, `__MACOSX`, and all below such a folder."""
+    return path.startswith((".", "__MACOSX")) or "/." in path or "/__MACOSX" in path
+
+
+def _shared_folders(paths: Sequence[str]) -> int:
+    """How many folders at the top hold everything and are no split."""
+    first = paths[0].split("/")[:-1] if paths else []
+    depth = 0
+    while depth < len(first) and first[depth].lower() not in SPLIT_NAMES:
+        prefix = "/".join(first[: depth + 1]) + "/"
+        if not all(path.startswith(prefix) for path in paths):
+            break
+        depth += 1
+    return depth
+
+
+def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, list[str]]:
+    """Labels by path and the classes' names; None where the listing is no StyleGAN listing or has no labels."""
+    if content is None:
+        return None, []
+    try:
+        values = json.loads(content)
+        rows = values.get("labels") if isinstance(values, dict) else None
+        if not rows:
+            return None, []
+        labels = {str(path): _label(value) for path, value in rows}
+        widths = {len(label) if isinstance(label, np.ndarray) else 0 for label in labels.values() if label is not None}
+        if len(widths) != 1:
+            raise ValueError("labels of different kinds")
+        classes = widths.pop() or 1 + max(label for label in labels.values() if isinstance(label, int))
+        names = [str(name) for name in values.get("class_names") or range(classes)]
+        if len(names) != classes:
+            raise ValueError(f"{len(names)} class names for {classes} classes")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{LISTING} is not a list of labels in the manner of StyleGAN ({error}).") from None
+    return labels, names
+
+
+def _label(value: object) -> Label:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return np.asarray(value, np.float32)
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"label {value!r}")
+    return int(value)

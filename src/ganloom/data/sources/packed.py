@@ -1,0 +1,56 @@
+"""A packed dataset as a source: to prepare it once more at another size, or with other classes."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from ganloom.data.packed import PackedDataset, damaged, open_packed
+from ganloom.data.sources.contract import Item
+
+__all__ = ["PackedSource", "is_packed", "open_source"]
+
+
+class PackedSource:
+    """The images of a packed dataset under the names that they had where they came from, in that order."""
+
+    ignored = 0
+
+    def __init__(self, dataset: PackedDataset) -> None:
+        self.dataset = dataset
+        self.name = dataset.description.name
+        self.class_names = dataset.class_names
+        self.splits = dataset.splits
+        self.count = sum(dataset.count(split) for split in dataset.splits)
+
+    def fingerprint(self) -> Iterator[str]:
+        yield self.dataset.description.content_hash
+
+    def items(self) -> Iterator[Item]:
+        rows = {split: self.dataset.rows(split) for split in self.dataset.splits}
+        try:
+            with open(self.dataset.path / "files.jsonl", encoding="utf-8") as account:
+                for line in account:
+                    entry = json.loads(line)
+                    if split := entry.get("split"):
+                        image, label = next(rows[split])
+                        flat = image[..., 0] if image.shape[2] == 1 else image
+                        yield Item(entry["file"], split, label, partial(Image.fromarray, flat))
+        except (OSError, ValueError, KeyError, StopIteration) as error:
+            raise damaged(self.dataset.path, f"files.jsonl: {error}") from None
+
+
+def open_source(spec: str) -> PackedSource:
+    """Raises `DataError` for a folder that is no packed dataset, or a damaged one."""
+    return PackedSource(open_packed(Path(spec)))
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a folder is a packed dataset, of whatever format; StyleGAN's folders have another dataset.json."""
+    try:
+        with open(path / "dataset.json", encoding="utf-8") as file:
+            return '"format"' in file.read(200)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,106 @@
+"""A packed dataset as files again: a folder of PNGs, or a zip in the manner of StyleGAN. Nothing is lost."""
+
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.core.files import storage_errors
+from ganloom.data.packed import PackedDataset
+from ganloom.data.sources import Label
+from ganloom.data.sources.layout import LISTING
+
+__all__ = ["unpack"]
+
+
+def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | None], None]) -> Path:
+    """Write every image as a PNG in `dest`, a folder or a .zip to make, and return it.
+
+    In a folder they lie as train/CLASS/00000000.png, numbered as they are packed. A dataset.json lists them in order
+    with their labels, so that either can be prepared again to the same dataset. Raises `DataError` when `dest` exists,
+    `StorageError` when there is no room.
+    """
+    if dest.exists() or dest.is_symlink():
+        raise DataError(f"{dest} exists: name another place to unpack to.")
+    beside = dest.with_name(f".{dest.name}.unfinished")
+    with storage_errors(dest, "Name another place."):
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        _remove(beside)
+        try:
+            (_write_zip if dest.suffix.lower() == ".zip" else _write_folder)(dataset, beside, progress)
+            os.replace(beside, dest)
+        finally:
+            _remove(beside)
+    return dest
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def _write_folder(dataset: PackedDataset, folder: Path, progress: Callable[[int, int | None], None]) -> None:
+    folders = _class_folders(dataset)
+    listing = []
+    for path, image, label in _files(dataset, folders, progress):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(image)
+        listing.append([path, label])
+    if dataset.class_names:
+        (folder / LISTING).write_text(_listing(dataset, listing), encoding="utf-8")
+
+
+def _write_zip(dataset: PackedDataset, path: Path, progress: Callable[[int, int | None], None]) -> None:
+    listing = []
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # StyleGAN's reader wants it uncompressed
+        for name, image, label in _files(dataset, None, progress):
+            archive.writestr(name, image)
+            listing.append([name, label])
+        if dataset.class_names:
+            archive.writestr(LISTING, _listing(dataset, listing))
+
+
+def _files(
+    dataset: PackedDataset, folders: list[str] | None, progress: Callable[[int, int | None], None]
+) -> Iterator[tuple[str, bytes, Any]]:
+    """(path, PNG, label) of every image; without `folders` named as StyleGAN names them."""
+    total, done = sum(dataset.count(split) for split in dataset.splits), 0
+    for split in dataset.splits:
+        above = f"{split}/" if len(dataset.splits) > 1 else ""
+        for index, (image, label) in enumerate(dataset.rows(split)):
+            if folders is None:
+                path = f"{above}{index // 1000:05d}/img{index:08d}.png"
+            elif isinstance(label, int):
+                path = f"{above}{folders[label]}/{index:08d}.png"
+            else:
+                path = f"{above}{index:08d}.png"
+            buffer = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+            yield path, buffer.getvalue(), _plain(label)
+            done += 1
+            if done % 100 == 0 or done == total:
+                progress(done, total)
+
+
+def _class_folders(dataset: PackedDataset) -> list[str]:
+    """A folder's name for each class: its own, as far as file systems allow."""
+    names = [re.sub(r'[\\/:*?"<>|\x00-\x1f]|^[. ]+|[. ]+$', "_", name) or "_" for name in dataset.class_names]
+    return names if len({name.lower() for name in names}) == len(names) else [f"{i:05d}" for i in range(len(names))]
+
+
+def _listing(dataset: PackedDataset, labels: list[list[Any]]) -> str:
+    return json.dumps({"class_names": dataset.class_names, "labels": labels})
+
+
+def _plain(label: Label) -> Any:
+    return label.tolist() if isinstance(label, np.ndarray) else label

@@ -1,0 +1,50 @@
+"""Which values of images of more than 8 bits become black and white: percentiles over the dataset.
+
+Scanners use a part of their 16 bits, and each another part; a window over single images would make them look alike.
+"""
+
+import threading
+from itertools import islice
+
+import numpy as np
+
+from ganloom.data.decode import DEEP_MODES, Window, load, values
+from ganloom.data.sources import Source
+
+__all__ = ["LazyWindow"]
+
+PERCENTILES = (0.5, 99.5)  # what lies outside is clipped: burnt-in marks, dead pixels
+MOST_IMAGES = 512  # looked at, evenly over the source
+MOST_VALUES = 20_000  # of each, evenly over the image
+
+
+class LazyWindow:
+    """The window of a source: the one given, or else found when the first deep image asks for it."""
+
+    def __init__(self, source: Source, given: Window | None = None) -> None:
+        self._source = source
+        self._found = given
+        self._lock = threading.Lock()  # many threads may ask at once
+
+    def __call__(self) -> Window:
+        with self._lock:
+            if self._found is None:
+                self._found = _percentiles(self._source)
+            return self._found
+
+
+def _percentiles(source: Source) -> Window:
+    """Of the values of a source's deep images. The same images give the same window."""
+    step = max(1, (source.count or 0) // MOST_IMAGES)
+    chosen = []
+    for item in islice(source.items(), 0, None, step):
+        image = load(item)
+        if not isinstance(image, str) and image.mode in DEEP_MODES:
+            array = values(image).ravel()
+            array = array[:: max(1, array.size // MOST_VALUES)].astype(np.float64)
+            chosen.append(array[np.isfinite(array)])
+            if len(chosen) == MOST_IMAGES:
+                break
+    pooled = np.concatenate(chosen) if chosen else np.zeros(0)
+    low, high = np.percentile(pooled, PERCENTILES) if pooled.size else (0.0, 1.0)
+    return float(low), float(high)

@@ -1,0 +1,140 @@
+"""Images as a person names them, looked at, prepared, opened and unpacked, with a progress bar on the way."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ganloom.config import Data, explain
+from ganloom.core.errors import ConfigError
+from ganloom.data import inspect as inspection
+from ganloom.data import unpack as unpacking
+from ganloom.data.packed import PackedDataset, open_packed
+from ganloom.data.prepare import Preprocessing, Selection
+from ganloom.data.prepare import prepare as pack
+from ganloom.data.sources import Source, find
+
+__all__ = ["inspect", "make_terminal", "open_dataset", "packed", "prepare", "unpack"]
+
+
+def prepare(
+    source: str | os.PathLike[str],
+    dest: str | os.PathLike[str],
+    *,
+    workers: int | None = None,
+    **settings: Any,
+) -> PackedDataset:
+    """Pack a source into the folder `dest`, from which any training starts at once.
+
+    `settings` are the keys of the configuration's section `data`: size, channels, resize, window, holdout ... An
+    interrupted preparation goes on where it stopped. Raises `GanloomError`.
+    """
+    data = data_section({"source": os.fspath(source), **settings})
+    terminal = make_terminal()
+    dataset = packed(find(data.source, data.follow_links), data, terminal, Path(dest), workers)
+    for line in account(dataset):
+        terminal.print(line, markup=False, highlight=False, soft_wrap=True)
+    return dataset
+
+
+def open_dataset(path: str | os.PathLike[str]) -> PackedDataset:
+    """Open a packed dataset. Raises `DataError`."""
+    return open_packed(Path(path))
+
+
+def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str]) -> Path:
+    """Write a packed dataset as a folder of PNG files or, with a `dest` ending in .zip, as a zip for StyleGAN.
+
+    Both can be prepared again, to the same dataset. Raises `GanloomError`.
+    """
+    opened = open_packed(Path(dataset))
+    with progress_bar(make_terminal(), "unpacking", opened.description.name) as progress:
+        return unpacking.unpack(opened, Path(dest), progress)
+
+
+def inspect(
+    source: str | os.PathLike[str], *, follow_links: bool = False, workers: int | None = None
+) -> inspection.Findings:
+    """Look at every image of a source. Raises `DataError` when there are none to look at."""
+    found = find(os.fspath(source), follow_links)
+    with progress_bar(make_terminal(), "looking at", found.name) as progress:
+        return inspection.inspect(found, workers=workers, progress=progress)
+
+
+def packed(
+    source: Source, data: Data, terminal: Terminal, dest: Path | None = None, workers: int | None = None
+) -> PackedDataset:
+    """The prepared images of a source: in `dest`, or in the cache without it."""
+    with progress_bar(terminal, "preparing", source.name) as progress:
+        return pack(
+            source,
+            Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
+            Selection(data.holdout, data.group_by, data.classes, data.drop_duplicates),
+            dest,
+            workers=workers,
+            max_skipped=data.max_skipped,
+            progress=progress,
+        )
+
+
+def data_section(values: Mapping[str, Any]) -> Data:
+    """A checked section `data` of the configuration. Raises `ConfigError`."""
+    try:
+        return Data.model_validate({key: value for key, value in values.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(explain(error, Data)) from None
+
+
+def account(dataset: PackedDataset) -> Iterator[str]:
+    """What became of every file, for people."""
+    told, account = dataset.description, dataset.description.account
+    splits = ", ".join(f"{count:,} {split}" for split, count in told.splits.items())
+    classes = f" in {len(told.class_names)} classes" if told.class_names else ""
+    yield f"packed    {account.taken:,} images{classes}: {splits}"
+    yield f"shape     {dataset.shape}"
+    if account.duplicates or account.dropped:
+        fate = f"{account.dropped:,} dropped" if account.dropped else "kept; leave them out with --drop-duplicates"
+        yield f"twice     {account.duplicates + account.dropped:,} images are equal to an earlier one ({fate})"
+    if account.skipped:
+        yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
+    if account.left_out:
+        yield f"left out  {account.left_out:,} images of other classes"
+    if account.ignored:
+        yield f"ignored   {account.ignored:,} files that are no images"
+    if told.window:
+        low, high = told.window
+        yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see --window)"
+    yield f"dataset   {dataset.path}"
+
+
+class _Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+@contextlib.contextmanager
+def progress_bar(terminal: Terminal, verb: str, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with the rate and the time left, which appears when there is something to tell."""
+    columns = (
+        TextColumn(f"{verb} {{task.description}}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def make_terminal() -> Terminal:
+    """Where ganloom speaks; of several processes only the first does."""
+    return Terminal(quiet=os.environ.get("RANK", "0") != "0")

@@ -1,0 +1,183 @@
+"""What a set of images calls for: size, recipe, batch, memory, augmentation, time; each with its reason."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganloom.config import Config, recipe_values
+from ganloom.core.device import choose_device, device_name
+from ganloom.core.shapes import ImageShape
+from ganloom.data.inspect import Findings, Sizes
+from ganloom.data.packed import PackedDataset
+from ganloom.training import session
+
+__all__ = ["Plan", "choose_recipe", "plan"]
+
+SMALL = 48  # images with a shorter side below this are trained at 32 pixels, others at 64
+LARGEST_OWN_SIZE = 64  # images all of one size up to this are not resized at all
+STEP = 8  # sides that are cut to the images' ratio are multiples of this
+SQUARE = 1.15  # a ratio up to this is squared: little is lost
+SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
+FEW = 2000  # images; with fewer, mirroring is worth a great deal
+SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
+OVERHEAD = 1.5  # of what is kept for gradients: the gradients themselves, and work space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A proposal: what to set, and why."""
+
+    recipe: str
+    settings: dict[str, Any]  # dotted keys over the recipe
+    reasons: list[tuple[str, str, str]] = field(default_factory=list)  # what, value, why
+
+    def command(self, source: str) -> str:
+        """What to type."""
+        flags = {"data.size": "--size", "train.micro_batch": "--micro-batch"}
+        said = [
+            f"{flags[key]} {_flat(value)}" if key in flags else f"--set {key}={_flat(value)}"
+            for key, value in self.settings.items()
+        ]
+        return " ".join(["ganloom", "train", source, "--recipe", self.recipe, *said])
+
+
+def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
+    """A recipe for images of these sizes and, where the recipe's own size would only lose something, a size."""
+    recipe = "dcgan-32" if min(sizes.common) < SMALL else "dcgan-64"
+    if sizes.uniform and max(sizes.common) <= LARGEST_OWN_SIZE:
+        return recipe, sizes.common
+    if sizes.ratio is not None and not 1 / SQUARE <= sizes.ratio <= SQUARE and 0.25 <= sizes.ratio <= 4:
+        side = 32 if recipe == "dcgan-32" else 64
+        short = max(STEP, round(side * min(sizes.ratio, 1 / sizes.ratio) / STEP) * STEP)
+        return recipe, (short, side) if sizes.ratio < 1 else (side, short)
+    return recipe, None
+
+
+def plan(findings: Findings, device: str = "auto") -> Plan:
+    """Propose a training for what was found; its speed is measured on `device` for two seconds."""
+    chosen = choose_device(device)
+    recipe, size = choose_recipe(findings.summary())
+    settings: dict[str, Any] = {} if size is None else {"data.size": size}
+    if (mirror := _mirror(findings))[0]:
+        settings["data.mirror"] = True
+    values = recipe_values(recipe)
+    height, width = size or tuple(Config.build(values).data.size or (64, 64))
+    shape = ImageShape(1 if findings.is_grey else 3, height, width)
+    noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
+    config = session.resolve(Config.build(values, settings), 1)
+    needed, free = _memory_needed(config, noise, chosen), SHARE_OF_MEMORY * _free_memory(chosen)
+    batch = config.train.batch
+    micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
+    if micro_batch < batch:
+        settings["train.micro_batch"] = micro_batch
+    config = session.resolve(Config.build(values, settings), 1)
+    with session.connected(chosen) as world:
+        speed = session.images_per_minute(config, noise, chosen, world)
+    fits = "fits" if needed(batch) <= free else "would not fit"
+    memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
+    grey = "all images are grey" if findings.is_grey else "there is colour"
+    reasons = [
+        ("size", f"{height}x{width}", _why_size(findings.summary(), size)),
+        ("channels", str(shape.channels), grey),
+        ("recipe", recipe, f"the {config.net.name} network for images of this size, which learns from few images too"),
+        ("batch", str(batch), "small batches learn most per minute"),
+        ("micro-batch", str(micro_batch), memory),
+        ("mirror", "on" if mirror[0] else "off", mirror[1]),
+        (
+            "time",
+            f"{60_000 / speed:.1f} s a kimg",
+            f"measured on {device_name(chosen)}: {speed / 60:.0f} images a second",
+        ),
+    ]
+    return Plan(recipe, settings, reasons)
+
+
+def _why_size(sizes: Sizes, size: tuple[int, int] | None) -> str:
+    if size is None:
+        return "the sides' ratio differs, so the middle is cut to a square; --resize fit keeps all of it"
+    return "their own size, nothing is lost" if size == sizes.common else "the sides' ratio is kept"
+
+
+def _mirror(findings: Findings) -> tuple[bool, str]:
+    """Whether mirror images would look like the others, and why."""
+    part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
+    if findings.asymmetry > SYMMETRIC:
+        return False, f"{part}: left and right matter"
+    if findings.is_grey:
+        return (
+            False,
+            f"{part}, but grey images are often medical, and a heart has a side: turn it on if yours have none",
+        )
+    if findings.splits["train"] >= FEW:
+        return False, f"{part}, but there are enough images: turn it on with --set data.mirror=true"
+    return True, f"{part}, and there are few images"
+
+
+class _Noise(PackedDataset):
+    """Random images in place of prepared ones: a training on them is as fast."""
+
+    def __init__(self, shape: ImageShape, class_names: list[str], count: int) -> None:
+        self._shape = shape
+        self._names = class_names
+        self._count = count
+
+    @property
+    def shape(self) -> ImageShape:
+        return self._shape
+
+    @property
+    def class_names(self) -> list[str]:
+        return self._names
+
+    def count(self, split: str = "train") -> int:
+        return self._count
+
+    def images(self, index: NDArray[np.int64], split: str = "train") -> NDArray[np.uint8]:
+        shape = len(index), self._shape.height, self._shape.width, self._shape.channels
+        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+    def labels(self, index: NDArray[np.int64], split: str = "train") -> NDArray[Any]:
+        return index % len(self._names)
+
+
+def _memory_needed(config: Config, dataset: PackedDataset, device: torch.device) -> Callable[[int], float]:
+    """Bytes that a training takes, by its micro-batch, from what one small step keeps for its gradients."""
+    small = 2
+    sizes = dict.fromkeys(("batch", "batch_g", "micro_batch", "micro_batch_g"), small)
+    with session.connected(device) as world:
+        step = session.assemble(
+            config.with_overrides({f"train.{key}": value for key, value in sizes.items()}), dataset, device, world, 1
+        )
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            step.advance(measure=False)
+    weights = sum(p.numel() * p.element_size() for learner in (step.g, step.d) for p in learner.net.parameters())
+    activations = max(0, sum(kept.values()) - weights) / small
+    # Weights, gradients, two moments of Adam, and the average of G; at twice what a step keeps, work space is in it.
+    return lambda micro_batch: 5 * weights + OVERHEAD * activations * micro_batch
+
+
+def _free_memory(device: torch.device) -> float:
+    """Bytes."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    try:
+        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+        return float(line.split()[1]) * 1024
+    except (OSError, StopIteration):  # not Linux: half of all there is
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+
+
+def _flat(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

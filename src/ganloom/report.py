@@ -1,0 +1,140 @@
+"""Reports for people: what was found, as lines for a terminal and as one HTML file that can be sent to a colleague."""
+
+import base64
+import html
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ganloom.core.files import storage_errors, write_atomically
+from ganloom.data.inspect import Findings
+
+__all__ = ["findings_as_text", "plan_as_text", "write_inspection"]
+
+Reasons = Sequence[tuple[str, str, str]]  # what, value, why
+
+FIRST = 5  # of a long list, in a terminal
+MOST_LISTED = 200  # in HTML
+CONTACT = 96  # pixels of a picture on the contact sheet, and how many stand in a row
+ACROSS = 10
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+img { max-width: 100%; } code { background: #f2f2f2; padding: .1rem .3rem; } li { font-family: monospace; }
+.bar { display: inline-block; height: .7rem; background: #4a7; } h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; }
+"""
+
+
+def findings_as_text(findings: Findings) -> Iterator[str]:
+    """One line a fact, the troubles last and with examples."""
+    for name, text in facts(findings):
+        yield f"{name:<10} {text}"
+    for name, text, examples in troubles(findings):
+        yield f"{name:<10} {text}"
+        yield from (f"{'':<13}{example}" for example in examples[:FIRST])
+        if len(examples) > FIRST:
+            yield f"{'':<13}and {len(examples) - FIRST} more"
+
+
+def facts(findings: Findings) -> Iterator[tuple[str, str]]:
+    """(name, text) of everything that is neither good nor bad."""
+    yield (
+        "images",
+        f"{findings.count:,} of {findings.name} ({_counts(findings.splits)}); {findings.ignored} other files",
+    )
+    if findings.classes:
+        yield "classes", f"{len(findings.class_names)}: {_counts(findings.classes)}"
+    sizes = Counter({f"{height}x{width}": count for (height, width), count in findings.sizes.items()})
+    yield "sizes", f"{len(sizes)}, height x width: {_counts(sizes)}"
+    ratios = [height / width for height, width in findings.sizes]
+    yield "ratios", f"height by width {min(ratios):.2f} to {max(ratios):.2f}"
+    yield "modes", f"{_counts(findings.modes)}; bits {_counts(findings.depths)}"
+    yield "colour", "all grey" if findings.is_grey else "yes"
+    if findings.window:
+        yield "window", f"values {findings.window[0]:g} to {findings.window[1]:g} become black to white"
+    yield "mean", f"{_numbers(findings.mean)} of 255, standard deviation {_numbers(findings.std)}"
+
+
+def troubles(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
+    """(name, text, examples) of what a person may want to mend."""
+    lists = [
+        ("corrupt", "files that cannot be read", [f"{name}: {reason}" for name, reason in findings.faults]),
+        ("equal", "groups of equal images", [" = ".join(names) for names in findings.equal]),
+        ("similar", "groups of images that look the same", [" ~ ".join(names) for names in findings.similar]),
+        ("blank", "images of one colour", findings.blank),
+        ("black", "images more than half of which is pure black", findings.black),
+        ("white", "images more than half of which is pure white", findings.white),
+    ]
+    for name, text, examples in lists:
+        if examples:
+            yield name, f"{len(examples):,} {text}", examples
+
+
+def plan_as_text(reasons: Reasons, command: str) -> Iterator[str]:
+    """The proposal, a line a decision, and what to type."""
+    yield ""
+    yield "proposed"
+    for what, value, why in reasons:
+        yield f"  {what:<12} {value:<14} {why}"
+    yield f"  {command}"
+
+
+def write_inspection(path: Path, findings: Findings, reasons: Reasons, command: str) -> Path:
+    """The same as one HTML file with a contact sheet. It loads nothing from elsewhere."""
+    parts = [f"<h1>{html.escape(findings.name)}: {findings.count:,} images</h1>"]
+    parts += ["<h2>What is there</h2>", _table(facts(findings))]
+    if findings.classes:
+        most = max(findings.classes.values())
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{count:,}</td>"
+            f'<td><span class="bar" style="width:{20 * count / most:.2f}rem"></span></td></tr>'
+            for name, count in sorted(findings.classes.items())
+        )
+        parts += ["<h2>Classes</h2>", f"<table>{rows}</table>"]
+    parts += ["<h2>Contact sheet</h2>", f'<img alt="some of the images" src="{_data_url(_sheet(findings.contacts))}">']
+    for name, text, examples in troubles(findings):
+        listed = "".join(f"<li>{html.escape(example)}</li>" for example in examples[:MOST_LISTED])
+        more = f"<p>and {len(examples) - MOST_LISTED:,} more</p>" if len(examples) > MOST_LISTED else ""
+        parts += [f"<h2>{html.escape(name.capitalize())}: {html.escape(text)}</h2><ul>{listed}</ul>{more}"]
+    parts += ["<h2>Proposed</h2>", _table(reasons), f"<p><code>{html.escape(command)}</code></p>"]
+    title = html.escape(f"ganloom: {findings.name}")
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    with storage_errors(path, "Name another file with --html."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, (page + "\n".join(parts) + "</html>\n").encode("utf-8", "replace"))
+    return path
+
+
+def _table(rows: Iterable[Sequence[str]]) -> str:
+    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def _sheet(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures of different sizes in rows, each in the middle of its square."""
+    rows = -(-len(pictures) // ACROSS)
+    sheet = Image.new("RGB", (min(ACROSS, len(pictures)) * CONTACT, rows * CONTACT), "white")
+    for index, picture in enumerate(pictures):
+        left, top = index % ACROSS * CONTACT, index // ACROSS * CONTACT
+        sheet.paste(picture, (left + (CONTACT - picture.width) // 2, top + (CONTACT - picture.height) // 2))
+    return sheet
+
+
+def _data_url(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _counts(counter: Counter[Any]) -> str:
+    said = ", ".join(f"{count:,} {name}" for name, count in counter.most_common(FIRST))
+    return f"{said}, and {len(counter) - FIRST} other kinds" if len(counter) > FIRST else said
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " / ".join(f"{value:.1f}" for value in values)
