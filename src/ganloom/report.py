@@ -6,7 +6,6 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -20,6 +19,7 @@ Reasons = Sequence[tuple[str, str, str]]  # what, value, why
 FIRST = 5  # of a long list, in a terminal
 MOST_LISTED = 200  # in HTML
 CONTACT = 96  # pixels of a picture on the contact sheet, and how many stand in a row
+GAP = 4
 ACROSS = 10
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -49,11 +49,11 @@ def facts(findings: Findings) -> Iterator[tuple[str, str]]:
     )
     if findings.classes:
         yield "classes", f"{len(findings.class_names)}: {_counts(findings.classes)}"
-    sizes = Counter({f"{height}x{width}": count for (height, width), count in findings.sizes.items()})
-    yield "sizes", f"{len(sizes)}, height x width: {_counts(sizes)}"
-    ratios = [height / width for height, width in findings.sizes]
-    yield "ratios", f"height by width {min(ratios):.2f} to {max(ratios):.2f}"
-    yield "modes", f"{_counts(findings.modes)}; bits {_counts(findings.depths)}"
+    yield "sizes", _sizes(findings)
+    ratios = sorted(height / width for height, width in findings.sizes)
+    yield "ratios", f"height by width {ratios[0]:.2f} to {ratios[-1]:.2f}"
+    bits = Counter({f"{depth} bits": count for depth, count in findings.depths.items()})
+    yield "modes", f"{_counts(findings.modes)}; {_counts(bits)}"
     yield "colour", "all grey" if findings.is_grey else "yes"
     if findings.window:
         yield "window", f"values {findings.window[0]:g} to {findings.window[1]:g} become black to white"
@@ -117,10 +117,11 @@ def _table(rows: Iterable[Sequence[str]]) -> str:
 
 def _sheet(pictures: list[Image.Image]) -> Image.Image:
     """Pictures of different sizes in rows, each in the middle of its square."""
+    cell = CONTACT + GAP
     rows = -(-len(pictures) // ACROSS)
-    sheet = Image.new("RGB", (min(ACROSS, len(pictures)) * CONTACT, rows * CONTACT), "white")
+    sheet = Image.new("RGB", (min(ACROSS, len(pictures)) * cell, rows * cell), "white")
     for index, picture in enumerate(pictures):
-        left, top = index % ACROSS * CONTACT, index // ACROSS * CONTACT
+        left, top = index % ACROSS * cell, index // ACROSS * cell
         sheet.paste(picture, (left + (CONTACT - picture.width) // 2, top + (CONTACT - picture.height) // 2))
     return sheet
 
@@ -131,7 +132,19 @@ def _data_url(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _counts(counter: Counter[Any]) -> str:
+def _sizes(findings: Findings) -> str:
+    by_area = sorted(findings.sizes, key=lambda size: size[0] * size[1])
+    (height, width), count = findings.sizes.most_common(1)[0]
+    if len(by_area) == 1:
+        return f"all {height}x{width} (height x width)"
+    (low, left), (high, right) = by_area[0], by_area[-1]
+    common = f"; {count:,} of {height}x{width}" if count > 1 else ""
+    return f"{len(by_area):,} from {low}x{left} to {high}x{right} (height x width){common}"
+
+
+def _counts(counter: Counter[str]) -> str:
+    if len(counter) == 1:
+        return f"all {next(iter(counter))}"
     said = ", ".join(f"{count:,} {name}" for name, count in counter.most_common(FIRST))
     return f"{said}, and {len(counter) - FIRST} other kinds" if len(counter) > FIRST else said
 

@@ -1,8 +1,10 @@
+import logging
 import os
 import re
 import socket
 from pathlib import Path
 
+import pooch
 import pytest
 from serving import md5, serve
 
@@ -52,6 +54,7 @@ def test_a_download_says_what_comes_from_where_and_where_it_goes(
         f"downloading file.gz from {host} to {cache / 'downloads' / 'set'}",
         "file.gz: 1.3 MB",
     ]
+    assert not pooch.get_logger().isEnabledFor(logging.INFO)  # it would say the same once more
 
 
 def test_only_the_first_process_of_a_training_speaks(

@@ -162,6 +162,13 @@ def test_what_is_not_in_the_cache_is_refused_offline_and_said_before(capsys: pyt
     assert "loading owner/nothing with Hugging Face datasets" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("spec", ["", "parquet", "name:config"])
+def test_a_name_without_its_owner_is_refused(spec: str) -> None:
+    write("train.parquet", rows(1))
+    with pytest.raises(DataError, match=f"'{spec}' names no dataset: write hf:OWNER/NAME"):
+        hf.open_source(spec)
+
+
 def test_without_its_package_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'ganloom\[hf\]'"):

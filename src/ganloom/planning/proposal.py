@@ -81,34 +81,40 @@ def plan(findings: Findings, device: str = "auto") -> Plan:
         speed = session.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
+    kind = "small images" if recipe == "dcgan-32" else f"images with sides from {SMALL} pixels up"
     grey = "all images are grey" if findings.is_grey else "there is colour"
     reasons = [
         ("size", f"{height}x{width}", _why_size(findings.summary(), size)),
         ("channels", str(shape.channels), grey),
-        ("recipe", recipe, f"the {config.net.name} network for images of this size, which learns from few images too"),
+        ("recipe", recipe, f"the {config.net.name} network for {kind}"),
         ("batch", str(batch), "small batches learn most per minute"),
         ("micro-batch", str(micro_batch), memory),
+        ("labels", "off", _why_labels(findings)),
         ("mirror", "on" if mirror[0] else "off", mirror[1]),
-        (
-            "time",
-            f"{60_000 / speed:.1f} s a kimg",
-            f"measured on {device_name(chosen)}: {speed / 60:.0f} images a second",
-        ),
+        ("time", f"{60_000 / speed:.1f} s a kimg", f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s"),
     ]
     return Plan(recipe, settings, reasons)
 
 
 def _why_size(sizes: Sizes, size: tuple[int, int] | None) -> str:
+    if size is None and sizes.ratio is not None:
+        return "the recipe's: the images are square, or nearly"
     if size is None:
-        return "the sides' ratio differs, so the middle is cut to a square; --resize fit keeps all of it"
+        return "their sides' ratio differs, so the middle is cut to a square; --set data.resize=fit keeps all of it"
     return "their own size, nothing is lost" if size == sizes.common else "the sides' ratio is kept"
+
+
+def _why_labels(findings: Findings) -> str:
+    if len(findings.class_names) < 2:
+        return "there are no classes"
+    return f"there are {len(findings.class_names)} classes: with --set data.labels=true one can be asked for"
 
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
     """Whether mirror images would look like the others, and why."""
     part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
     if findings.asymmetry > SYMMETRIC:
-        return False, f"{part}: left and right matter"
+        return False, f"{part}: left and right are not alike"
     if findings.is_grey:
         return (
             False,

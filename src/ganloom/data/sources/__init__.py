@@ -41,8 +41,11 @@ def find(spec: str, follow_links: bool = False) -> Source:
     """
     name, colon, argument = spec.partition(":")
     if name in PREFIXES:  # a folder of that name is ./digits
-        if bool(colon) < (PREFIXES[name] != "" and not PREFIXES[name].startswith("[")):
-            raise DataError(f"'{name}' needs to know which: write {name}:{PREFIXES[name]}.")
+        wanted = PREFIXES[name]
+        if not argument and wanted and not wanted.startswith("["):
+            raise DataError(f"'{name}' needs to know which: write {name}:{wanted}.")
+        if colon and not wanted:
+            raise DataError(f"'{name}' takes nothing after a colon: write {name}.")
         return _open(name, argument)
     path = Path(spec).expanduser()
     if path.is_dir():

@@ -86,6 +86,8 @@ def open_source(spec: str) -> HubSource:
     except ImportError:
         raise DataError("Hugging Face datasets need a package: pip install 'ganloom[hf]'.") from None
     path, _, config = spec.partition(":")
+    if "/" not in path.strip("/"):  # `datasets` would take 'parquet' for the files of the working folder
+        raise DataError(f"'{spec}' names no dataset: write hf:OWNER/NAME, as on https://huggingface.co/datasets.")
     if not Path(path).is_dir():
         say(f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}")
     try:
@@ -97,8 +99,8 @@ def open_source(spec: str) -> HubSource:
         ) from None
     except datasets.exceptions.DatasetNotFoundError as error:
         raise DataError(
-            f"there is no dataset '{spec}' for you: {_words(error)}. Check its name on https://huggingface.co/datasets, "
-            "or log in with `hf auth login` if it is private."
+            f"there is no dataset '{spec}' for you: {_words(error)}. Check its name on "
+            "https://huggingface.co/datasets, or log in with `hf auth login` if it is private."
         ) from None
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         configs = _configs(path)
