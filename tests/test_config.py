@@ -75,6 +75,53 @@ def test_a_number_that_yaml_takes_for_text_is_a_number() -> None:
     assert build(optimizer__g=values).optimizer.g.lr == 1e-4
 
 
+@pytest.mark.parametrize("written", ["-50:50", " -50 : 5e1", [-50, 50]])
+def test_a_window_is_two_values(written: Any) -> None:
+    assert build(data__window=written).data.window == (-50, 50)
+
+
+def test_a_window_in_a_file_needs_no_quotes(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "{data: {source: digits, window: 10:40}, net: mlp, loss: bce, train: {length: 1 epoch}}", encoding="utf-8"
+    )
+    assert Config.load(tmp_path / "r.yaml").data.window == (10, 40)
+
+
+@pytest.mark.parametrize("written", ["50:-50", "5:5", "nan:1", "-inf:inf", "1:inf", "-1e308:1e308"])
+def test_a_window_of_nothing_or_of_everything_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match=r"data\.window: a window begins lower than it ends, such as -1350:150"):
+        build(data__window=written)
+
+
+@pytest.mark.parametrize("written", ["5", "a:b", "1:2:3", ":", ""])
+def test_what_is_no_window_is_refused_with_an_example(written: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.window: '{written}' is not a window; write LOW:HIGH"):
+        build(data__window=written)
+
+
+@pytest.mark.parametrize("written", ["5%", " 5 % ", "0.05", 0.05])
+def test_a_share_may_be_written_in_percent(written: Any) -> None:
+    assert build(data__holdout=written).data.holdout == 0.05
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [("many", "'many' is not a share; write '5%' or 0.05"), ("100%", "less than 1"), (-0.1, "greater than or equal")],
+)
+def test_what_is_no_share_is_refused(written: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.max_skipped: .*{message}"):
+        build(data__max_skipped=written)
+
+
+def test_classes_may_be_written_with_commas() -> None:
+    assert build(data__classes="cat, dog").data.classes == build(data__classes=["cat", "dog"]).data.classes
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.group_by: not a regular expression"):
+        build(data__group_by="person(")
+
+
 def test_a_configuration_is_frozen_at_every_depth() -> None:
     config = Config.build(LEAST, FULL)
     sections = (
@@ -274,6 +321,9 @@ def dotted(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         ("data.source=a=b", "data.source", "a=b"),
         (" net.g = {width: 8}", "net.g", {"width": 8}),
         ("data.source=[a", "data.source", "[a"),
+        ("data.window=-50:50", "data.window", "-50:50"),  # no number to the base of 60, as YAML 1.1 has it
+        ("data.window=10:40.5", "data.window", "10:40.5"),
+        ("optimizer.g.lr=0.5", "optimizer.g.lr", 0.5),
     ],
 )
 def test_an_override_is_a_key_and_a_value_in_yaml(text: str, key: str, value: Any) -> None:

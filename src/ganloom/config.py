@@ -21,7 +21,9 @@ from pydantic import (
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Interval, Length
 from ganloom.core.names import check_name, nearest
+from ganloom.core.plain_yaml import read_mapping, read_value
 from ganloom.core.shapes import parse_size
+from ganloom.core.shares import check_window, parse_share, parse_window
 
 __all__ = ["Config", "parse_override", "recipe_names", "recipe_text"]
 
@@ -34,10 +36,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _share(value: Any) -> Any:
-    """`5%` as 0.05."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip().removesuffix("%")) / 100
-    return value
+    return parse_share(value) if isinstance(value, str) else value
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
@@ -76,18 +75,13 @@ class Data(Section):
     @field_validator("window", mode="before")
     @classmethod
     def _read_window(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        low, colon, high = value.partition(":")
-        if not colon:
-            raise ValueError("a window is LOW:HIGH, such as -1350:150")
-        return float(low), float(high)
+        return parse_window(value) if isinstance(value, str) else value
 
     @field_validator("window")
     @classmethod
     def _check_window(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not value[0] < value[1]:
-            raise ValueError("a window begins lower than it ends, such as -1350:150")
+        if value is not None:
+            check_window(value)
         return value
 
     @field_validator("group_by")
@@ -269,7 +263,7 @@ class Config(Section):
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}: {error}.") from None
-        return cls.build(read_yaml(text, str(path)))
+        return cls.build(read_mapping(text, str(path)))
 
     def yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -325,10 +319,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"'{text}' is not KEY=VALUE; write, for example, --set train.batch=32")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        return key.strip(), value
+    return key.strip(), read_value(value)
 
 
 def explain(error: ValidationError, section: type[BaseModel] | None = None) -> str:
@@ -389,20 +380,10 @@ def recipe_text(name: str) -> str:
 
 def recipe_values(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """A recipe as nested values; `base: other` lays it over another recipe."""
-    values = read_yaml(recipe_text(name), name)
+    values = read_mapping(recipe_text(name), name)
     base = values.pop("base", None)
     if base is None:
         return values
     if not isinstance(base, str) or base in (*above, name):
         raise ConfigError(f"the base of recipe {name} should be the name of another recipe, not {base!r}.")
     return merge(recipe_values(base, (*above, name)), values)
-
-
-def read_yaml(text: str, origin: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{origin} is not a configuration: it should be a mapping such as 'train: {{batch: 64}}'.")
-    return values

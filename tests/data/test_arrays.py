@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.arrays import ArraySource, open_source
+from ganloom.data.decode import values
+from ganloom.data.sources.arrays import DEEP_TYPES, ArraySource, open_source
 
 GREY = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
 COLOUR = np.arange(4 * 5 * 6 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 5, 6, 3)
@@ -49,6 +50,14 @@ def test_images_are_read_to_the_pixel(tmp_path: Path, array: NDArray[np.uint8], 
         assert source.name == "file"
         assert source.class_names == []
         assert labels(source) == [None] * 4
+
+
+@pytest.mark.parametrize("dtype", DEEP_TYPES)
+@pytest.mark.parametrize("shape", [(4, 5, 6), (4, 5, 6, 1)], ids=["NHW", "NHW1"])
+def test_grey_images_of_more_than_8_bits_keep_their_values(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    deep = (GREY.astype(np.int64) * 200 - (0 if dtype == "uint16" else 5000)).astype(dtype)
+    for source in (npy(tmp_path, deep.reshape(shape)), npz(tmp_path, images=deep.reshape(shape))):
+        assert np.array_equal(np.stack([values(item.open()) for item in source.items()]), deep)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +113,12 @@ def test_labels_of_more_columns_say_how_much_of_each_class(tmp_path: Path, dtype
     [
         (COLOUR.transpose(0, 3, 1, 2), r"is NCHW \(4, 3, 5, 6\), not NHWC: save it with \.transpose\(0, 2, 3, 1\)"),
         (GREY[:, None], r"is NCHW \(4, 1, 5, 6\), not NHWC"),
-        (GREY / 255, r"is float64, not uint8: scale it to 0\.\.255 and save it with \.astype\('uint8'\)"),
-        (GREY.astype(np.float32), "is float32, not uint8"),
+        (COLOUR / 255, r"is float64, not uint8: scale it to 0\.\.255 and save it with \.astype\('uint8'\)"),
+        (COLOUR.astype(np.float32), "is float32, not uint8: .* Only grey images may be uint16, .*, float64"),
+        (COLOUR.astype(np.uint16), "is uint16, not uint8"),
         (GREY.astype(np.int64), "is int64, not uint8"),
-        (GREY.astype(np.uint16), "is uint16, not uint8"),
+        (GREY.astype(np.bool_), "is bool, not uint8"),
+        (GREY.astype(np.complex64), "is complex64, not uint8"),
         (GREY[0], r"has shape \(5, 6\): it should be NHW, or NHWC"),
         (np.zeros((4, 5, 6, 2), np.uint8), r"has shape \(4, 5, 6, 2\): .* with 1, 3 or 4 channels"),
         (np.zeros((2, 4, 5, 6, 3), np.uint8), r"has shape \(2, 4, 5, 6, 3\)"),

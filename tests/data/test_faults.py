@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from packing import pack
+from packing import pack, pack_all
 from PIL import Image
 
 from ganloom.core.errors import DataError
+from ganloom.core.files import cache_folder
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.packed import open_packed
-from ganloom.data.prepare import Preprocessing, cache_folder, prepare
+from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 
-OWN_SIZE = Preprocessing(None, None)
+OWN_SIZE = Preprocessing()
 
 
 def picture(path: Path, level: int = 0, size: tuple[int, int] = (8, 8)) -> None:
@@ -35,7 +36,7 @@ def test_two_folders_of_one_name_and_equal_files_are_two_datasets(tmp_path: Path
     for name, level in (("a", 10), ("b", 200)):
         picture(tmp_path / name / "images" / "1.bmp", level)
         os.utime(tmp_path / name / "images" / "1.bmp", (1, 1))
-    first, second = (prepare(find(str(tmp_path / name / "images")), OWN_SIZE) for name in "ab")
+    first, second = (pack_all(tmp_path / name / "images") for name in "ab")
     assert [dataset.images(np.array([0])).max() for dataset in (first, second)] == [10, 200]
 
 
@@ -45,15 +46,15 @@ def test_two_array_files_of_one_name_are_two_datasets(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "x.npy", np.full((2, 8, 8), level, np.uint8))
         os.utime(tmp_path / name / "x.npy", (1, 1))
-        datasets.append(prepare(find(str(tmp_path / name / "x.npy")), OWN_SIZE))
+        datasets.append(pack_all(tmp_path / name / "x.npy"))
     assert [dataset.images(np.array([0])).max() for dataset in datasets] == [10, 200]
 
 
 def test_a_link_to_nowhere_is_skipped_and_listed(tmp_path: Path) -> None:
     many(tmp_path / "images")
-    (tmp_path / "images" / "lost.png").symlink_to(tmp_path / "nowhere.png")
-    dataset = prepare(find(str(tmp_path / "images")), OWN_SIZE)
-    assert dataset.count() == 20 and "lost.png" in (dataset.path / "skipped.csv").read_text()
+    (tmp_path / "images" / "lost.png").symlink_to(tmp_path / "images" / "nowhere.png")
+    dataset = pack_all(tmp_path / "images")
+    assert dataset.count() == 20 and "lost.png,is a symbolic link" in (dataset.path / "skipped.csv").read_text()
 
 
 def test_file_names_may_be_any_bytes(tmp_path: Path) -> None:
@@ -62,16 +63,15 @@ def test_file_names_may_be_any_bytes(tmp_path: Path) -> None:
     shutil.copyfile(tmp_path / "images" / "0.png", odd)
     with open(os.fsencode(tmp_path / "images") + b"/torn\xe9.png", "wb") as file:
         file.write(b"not a picture")
-    dataset = prepare(find(str(tmp_path / "images")), OWN_SIZE)
-    assert dataset.count() == 21 and dataset.description.skipped == 1
+    dataset = pack_all(tmp_path / "images")
+    assert dataset.count() == 21 and dataset.description.account.skipped == 1
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow says so too
 def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 9) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     Image.new("L", (8, 4), 50).save(tmp_path / "1.jpg", exif=exif)
-    dataset = prepare(find(str(tmp_path)), Preprocessing((8, 8), None))
-    assert dataset.count() == 1
+    assert pack_all(tmp_path, (8, 8)).count() == 1
 
 
 def test_sizes_are_those_of_the_picture_upright(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_sizes_are_those_of_the_picture_upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("L", (8, 4)).save(tmp_path / "phone.jpg", exif=exif)
     assert look_at_sizes(find(str(tmp_path))).common == (8, 4)
-    assert prepare(find(str(tmp_path)), OWN_SIZE).shape.height == 8
+    assert pack_all(tmp_path).shape.height == 8
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"P6\n-3 x 255\n", b"\x89PNG\r\n\x1a\n\0\0\0\x01IHDR\0"])
@@ -99,12 +99,38 @@ def test_the_list_of_what_was_skipped_outlives_a_refusal(tmp_path: Path) -> None
     assert (cache_folder() / "images-skipped.csv").read_text().count(".png,") == 2
 
 
-def test_a_dataset_without_its_description_is_made_anew(tmp_path: Path) -> None:
+def damage(folder: Path, how: str) -> None:
+    if how == "no description":
+        (folder / "dataset.json").unlink()
+    elif how == "a description of another format":
+        (folder / "dataset.json").write_text('{"format": 99}')
+    else:
+        os.truncate(folder / "train-00000.npy", 150)
+
+
+DAMAGES = ("no description", "a description of another format", "a shard cut short")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_dataset_in_the_cache_is_made_anew(tmp_path: Path, how: str) -> None:
     many(tmp_path / "images", 3)
-    first = prepare(find(str(tmp_path / "images")), OWN_SIZE)
-    (first.path / "dataset.json").unlink()
-    again = prepare(find(str(tmp_path / "images")), OWN_SIZE)
+    first = pack_all(tmp_path / "images")
+    before = first.images(np.arange(3)).copy()
+    damage(first.path, how)
+    again = pack_all(tmp_path / "images")
     assert again.description == first.description
+    assert np.array_equal(again.images(np.arange(3)), before)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_dataset_in_a_folder_of_the_users_is_left_alone_and_told_of(tmp_path: Path, how: str) -> None:
+    many(tmp_path / "images", 3)
+    dest = prepare(find(str(tmp_path / "images")), OWN_SIZE, dest=tmp_path / "packed").path
+    damage(dest, how)
+    files = sorted(dest.iterdir())
+    with pytest.raises(DataError, match=r"packed exists and is not .*: name another folder, or delete it"):
+        prepare(find(str(tmp_path / "images")), OWN_SIZE, dest=dest)
+    assert sorted(dest.iterdir()) == files
 
 
 @pytest.mark.parametrize("position", [60, 200, 300])
@@ -146,18 +172,18 @@ def test_training_labels_count_where_the_test_images_have_none(tmp_path: Path, s
 @pytest.mark.parametrize("fault", ["empty shard", "no labels", "newer format", "other shape", "no splits"])
 def test_a_damaged_packed_dataset_is_told_of_with_the_remedy(tmp_path: Path, fault: str) -> None:
     dataset = pack(tmp_path, images=np.zeros((3, 8, 8), np.uint8), labels=np.array([0, 1, 0]))
-    description, shard = dataset.path / "dataset.json", dataset.path / "images-00000.npy"
+    description, shard = dataset.path / "dataset.json", dataset.path / "train-00000.npy"
     if fault == "empty shard":
         shard.write_bytes(b"")
     elif fault == "no labels":
-        (dataset.path / "labels.npy").unlink()
+        (dataset.path / "train-labels.npy").unlink()
     elif fault == "newer format":
-        description.write_text(description.read_text().replace('"format": 1', '"format": 99'))
+        description.write_text(description.read_text().replace('"format": 2', '"format": 99'))
     elif fault == "other shape":
         np.save(shard, np.zeros((3, 4, 4, 1), np.uint8))
     else:
-        description.write_text(description.read_text().replace('"train"', '"splits": {}, "train"', 1))
-    with pytest.raises(DataError, match="delete it"):
+        description.write_text(description.read_text().replace('"splits"', '"splits": {}, "counts"'))
+    with pytest.raises(DataError, match="prepare it anew"):
         opened = open_packed(dataset.path)
         opened.images(np.arange(3))
         opened.labels(np.arange(3))

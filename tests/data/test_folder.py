@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import UnidentifiedImageError
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources import find
-from ganloom.data.sources.contract import SPLITS
-from ganloom.data.sources.folder import FolderSource
+from ganloom.data.sources import Source, find
+from ganloom.data.sources.contract import SPLITS, RefusedError
+from ganloom.data.sources.folder import LEADS_BACK, LEADS_OUT, FolderSource
+from ganloom.data.sources.layout import OUTSIDE
 
 
 def folder(root: Path, *names: str) -> FolderSource:
@@ -23,6 +25,19 @@ def folder(root: Path, *names: str) -> FolderSource:
 
 def found(source: FolderSource) -> list[tuple[str, str, object]]:
     return [(item.name, item.split, item.label) for item in source.items()]
+
+
+def refusals(source: Source) -> dict[str, str]:
+    """The reasons of items that will not be opened; that the files here are empty is another matter."""
+    reasons = {}
+    for item in source.items():
+        try:
+            item.open()
+        except RefusedError as error:
+            reasons[item.name] = str(error)
+        except UnidentifiedImageError:
+            pass
+    return reasons
 
 
 def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
@@ -67,9 +82,19 @@ def test_classes_of_all_splits_are_numbered_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["cat/1.png", "1.png"])
-def test_folders_are_only_splits_when_nothing_lies_outside_of_them(tmp_path: Path, other: str) -> None:
-    source = folder(tmp_path, "train/1.png", "test/1.png", other)
+def test_what_lies_beside_the_folders_of_splits_is_passed_over_with_the_reason(tmp_path: Path, other: str) -> None:
+    source = folder(tmp_path, "train/dog/1.png", "test/dog/1.png", other)
+    assert source.splits == ("test", "train")
+    assert source.class_names == ["dog"]
+    assert refusals(source) == {other: OUTSIDE}
+
+
+@pytest.mark.parametrize("other", ["cat/1.png", "1.png"])
+def test_a_training_folder_beside_others_and_no_second_split_is_a_folder_like_them(tmp_path: Path, other: str) -> None:
+    source = folder(tmp_path, "train/1.png", other)
+    assert source.splits == ("train",)
     assert {split for _, split, _ in found(source)} == {"train"}
+    assert source.class_names == (["cat", "train"] if other == "cat/1.png" else [])
 
 
 def test_without_a_training_folder_there_are_no_splits(tmp_path: Path) -> None:
@@ -77,18 +102,19 @@ def test_without_a_training_folder_there_are_no_splits(tmp_path: Path) -> None:
     assert source.class_names == ["test", "val"]
 
 
-def test_hidden_files_and_what_macs_leave_behind_are_no_images(tmp_path: Path) -> None:
+def test_hidden_files_and_what_macs_leave_behind_are_no_images_and_counted(tmp_path: Path) -> None:
     source = folder(
         tmp_path, "cat/1.png", "cat/._1.png", "cat/.hidden.png", ".git/1.png", "__MACOSX/cat/1.png", "cat/.DS_Store"
-    )
+    )  # fmt: skip
     assert [name for name, _, _ in found(source)] == ["cat/1.png"]
-    assert source.class_names == ["cat"]
+    assert source.ignored == 5
 
 
-def test_a_suffix_may_be_in_any_case_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_a_suffix_may_be_in_any_case_and_other_files_are_counted(tmp_path: Path) -> None:
     names = ["a.PNG", "b.JpG", "c.jpeg", "d.TIFF", "e.webp", "f.bmp"]
     source = folder(tmp_path, *names, "notes.txt", "png", "g.png.txt", "labels.csv")
     assert [name for name, _, _ in found(source)] == names
+    assert source.ignored == 4
 
 
 @pytest.mark.parametrize("name", [None, "notes.txt", ".hidden.png", "__MACOSX/1.png"])
@@ -103,11 +129,36 @@ def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     assert find(".").name == "photos"
 
 
-def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+def test_a_link_back_to_a_folder_that_holds_it_is_not_followed_and_said(tmp_path: Path) -> None:
     root = tmp_path / "root"
     folder(root, "1.png")
     (root / "again").symlink_to(root, target_is_directory=True)
-    assert [name for name, _, _ in found(FolderSource(root))] == ["1.png"]
+    source = FolderSource(root)
+    assert [name for name, _, _ in found(source)] == ["1.png", "again"]
+    assert refusals(source) == {"again": LEADS_BACK}
+
+
+def test_links_that_stay_in_the_folder_are_followed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    folder(root, "kept/1.png", "cat/1.png")
+    (root / "dog").symlink_to(root / "kept")
+    (root / "cat" / "2.png").symlink_to(root / "kept" / "1.png")
+    source = FolderSource(root)
+    assert [name for name, _, _ in found(source)] == ["cat/1.png", "cat/2.png", "dog/1.png", "kept/1.png"]
+    assert source.class_names == ["cat", "dog", "kept"]
+    assert refusals(source) == {}
+
+
+def test_links_out_of_the_folder_are_followed_only_when_asked(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    folder(root, "cat/1.png")
+    folder(tmp_path / "elsewhere", "2.png")
+    (root / "dog").symlink_to(tmp_path / "elsewhere")
+    (root / "cat" / "3.png").symlink_to(tmp_path / "elsewhere" / "2.png")
+    assert refusals(FolderSource(root)) == {"dog": LEADS_OUT, "cat/3.png": LEADS_OUT}
+    source = find(str(root), follow_links=True)
+    assert [item.name for item in source.items()] == ["cat/1.png", "cat/3.png", "dog/2.png"]
+    assert source.class_names == ["cat", "dog"]
 
 
 def test_the_fingerprint_names_every_image_with_its_size_and_time(tmp_path: Path) -> None:
@@ -116,8 +167,14 @@ def test_the_fingerprint_names_every_image_with_its_size_and_time(tmp_path: Path
     time = (tmp_path / "b.png").stat().st_mtime_ns
     lines = list(source.fingerprint())
     assert lines[0] == str(tmp_path.resolve())
-    assert lines[1].startswith("a/c.png\t0\t")
-    assert lines[2] == f"b.png\t5\t{time}"
+    assert lines[-2].startswith("a/c.png\t0\t")
+    assert lines[-1] == f"b.png\t5\t{time}"
+
+
+def test_the_fingerprint_changes_with_the_listing_of_labels(tmp_path: Path) -> None:
+    before = list(folder(tmp_path, "1.png", "2.png").fingerprint())
+    (tmp_path / "dataset.json").write_text('{"labels": [["1.png", 0], ["2.png", 1]]}', encoding="utf-8")
+    assert list(FolderSource(tmp_path).fingerprint()) != before
 
 
 folders = st.sampled_from(["a", "B c", "ü", "train", "Val", "test", ".hidden", "__MACOSX"])
@@ -142,8 +199,10 @@ def test_any_tree_gives_each_visible_image_once_in_order_or_is_refused(tree: set
         items = list(source.items())
         assert [item.name for item in items] == wanted
         assert all(item.split in SPLITS for item in items)
-        numbers = {item.label for item in items}
-        assert numbers <= (set(range(len(source.class_names))) if source.class_names else {None})
+        numbers: set[object] = set(range(len(source.class_names))) if source.class_names else {None}
+        outside = refusals(source)  # of the splits
+        assert {item.label for item in items if item.split == "train" and item.name not in outside} <= numbers
+        assert {item.label for item in items} <= numbers | {None}  # val and test may lack a class
         assert [item.name for item in FolderSource(root).items()] == wanted  # always in the same order
     finally:
         shutil.rmtree(root)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from packing import pack
+from packing import ALL, pack
 
 from ganloom.core.errors import DataError
-from ganloom.data import prepare as room
+from ganloom.data import shards
 from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -35,13 +35,14 @@ def test_several_shards_hold_the_same_images_as_one(
 ) -> None:
     np.savez(tmp_path / "in.npz", x_train=images[:8], x_test=images[8:])
     source = find(str(tmp_path / "in.npz"))
-    one = prepare(source, Preprocessing(None, None))
+    one = prepare(source, Preprocessing(), ALL)
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(room, "SHARD_BYTES", rows * COLOUR[0].nbytes + 1)  # a byte more is no row more
-    many = prepare(source, Preprocessing(None, None))
+    monkeypatch.setattr(shards, "SHARD_BYTES", rows * COLOUR[0].nbytes + 1)  # a byte more is no row more
+    many = prepare(source, Preprocessing(), ALL)
 
-    assert len(list(one.path.glob("images-*.npy"))) == 1
-    assert len(list(many.path.glob("images-*.npy"))) == -(-COUNT // rows)
+    for split, count in (("train", 8), ("test", 3)):
+        assert len(list(one.path.glob(f"{split}-*.npy"))) == 1
+        assert len(list(many.path.glob(f"{split}-*.npy"))) == -(-count // rows)
     assert np.array_equal(every(many), images[:8])
     assert np.array_equal(every(many), every(one))
     assert np.array_equal(every(many, "test"), images[8:])
@@ -71,20 +72,22 @@ def test_labels_are_classes_or_shares_of_them(tmp_path: Path, labels: Any, dtype
 def test_a_dataset_without_labels_has_no_label_file_and_no_class_names(tmp_path: Path) -> None:
     dataset = pack(tmp_path, images=COLOUR)
     assert dataset.class_names == []
-    assert not (dataset.path / "labels.npy").exists()
+    assert not list(dataset.path.glob("*-labels.npy"))
 
 
 def test_an_opened_dataset_equals_the_prepared_one(tmp_path: Path) -> None:
     dataset = pack(tmp_path, images=COLOUR)
     opened = open_packed(dataset.path)
-    assert opened == dataset
+    assert (opened.path, opened.description) == (dataset.path, dataset.description)
     assert np.array_equal(every(opened), COLOUR)
 
 
-def test_opening_reads_the_description_alone(tmp_path: Path) -> None:
-    dataset = pack(tmp_path, images=COLOUR)
+def test_opening_reads_the_description_alone_and_how_long_the_shards_are(tmp_path: Path) -> None:
+    dataset = pack(tmp_path, images=COLOUR, labels=np.zeros(COUNT, np.int64))
     for path in dataset.path.iterdir():
-        if path.name != "dataset.json":
+        if path.name.startswith("train-0"):
+            path.write_bytes(bytes(path.stat().st_size))  # nothing in it could be read
+        elif path.name != "dataset.json":
             path.unlink()
     assert open_packed(dataset.path).count() == COUNT
 
@@ -92,11 +95,15 @@ def test_opening_reads_the_description_alone(tmp_path: Path) -> None:
 def test_files_are_named_in_the_order_of_their_rows(tmp_path: Path) -> None:
     dataset = pack(tmp_path, x_test=COLOUR[:1], x_train=COLOUR[:2])
     lines = (dataset.path / "files.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {"file": "train/0", "split": "train"},
-        {"file": "train/1", "split": "train"},
-        {"file": "test/0", "split": "test"},
+    entries = [json.loads(line) for line in lines]
+    assert [(entry["file"], entry["split"]) for entry in entries] == [
+        ("train/0", "train"),
+        ("train/1", "train"),
+        ("test/0", "test"),
     ]
+    # the first image stands in both splits, under the name that its content gives it
+    assert entries[0]["sha256"] == entries[2]["sha256"] != entries[1]["sha256"]
+    assert [entry.get("duplicate", False) for entry in entries] == [False, False, True]
 
 
 def without(values: dict[str, Any], key: str) -> dict[str, Any]:
@@ -112,6 +119,7 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
     "a key missing": lambda values: json.dumps(without(values, "content_hash")),
     "a key too many": lambda values: json.dumps({**values, "extra": 1}),
     "a wrong type": lambda values: json.dumps({**values, "shape": "64x64"}),
+    "format 1": lambda values: json.dumps({**values, "format": 1}),
 }
 
 
@@ -120,7 +128,7 @@ def test_a_damaged_description_is_said_with_the_remedy(tmp_path: Path, damage: s
     path = pack(tmp_path, images=COLOUR).path / "dataset.json"
     content = DAMAGE[damage](json.loads(path.read_text(encoding="utf-8")))
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=r"is not a packed dataset of this ganloom .*: delete it, it is made anew"):
+    with pytest.raises(DataError, match=r"is not a packed dataset of this ganloom .*: prepare it anew"):
         open_packed(path.parent)
 
 
@@ -133,10 +141,10 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [None, 100, -1])
 def test_a_damaged_shard_is_said_with_the_remedy(tmp_path: Path, keep: int | None) -> None:
     dataset = pack(tmp_path, images=COLOUR)
-    shard = dataset.path / "images-00000.npy"
+    shard = dataset.path / "train-00000.npy"
     data = shard.read_bytes()
     shard.unlink()
     if keep is not None:
         shard.write_bytes(data[:keep])
-    with pytest.raises(DataError, match=r"the packed dataset .* is damaged .*: delete it, it is made anew"):
+    with pytest.raises(DataError, match=r"the packed dataset .* is damaged .*: delete it and prepare it anew"):
         open_packed(dataset.path).images(np.array([0]))

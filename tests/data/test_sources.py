@@ -41,7 +41,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     [
         (
             "notes.txt",
-            r"notes\.txt is not a kind of file with images that ganloom reads: give a folder, \.npy or \.npz",
+            r"notes\.txt is not a kind of file with images that ganloom reads: give a folder, or \.npy, .*\.zip",
         ),
         ("missing.npz", r"there is nothing at missing\.npz: check the path"),
         ("some/folder", "there is nothing at some/folder: check the path"),

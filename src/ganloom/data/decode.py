@@ -14,8 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from ganloom.data.sources import Item
+from ganloom.data.sources.contract import RefusedError
 
-__all__ = ["DEEP_MODES", "Decoded", "Preprocessing", "Window", "decode", "load", "orientation", "to_pixels", "values"]
+__all__ = [
+    "DEEP_MODES",
+    "Decoded",
+    "Preprocessing",
+    "Window",
+    "decode",
+    "load",
+    "orientation",
+    "to_pixels",
+    "upright_size",
+    "values",
+]
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
 ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
@@ -101,7 +113,10 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
                 height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
                 image.draft(None, (2 * width, 2 * height))  # twice the size: Lanczos still has something to do
             image.load()
+            turn = orientation(image)  # once more: Pillow turns TIFF by itself as it loads
             return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
+    except RefusedError as error:
+        return str(error)
     except Exception as error:  # damaged files raise nearly everything, and none of it may end a long preparation
         return f"cannot be read: {str(error) or type(error).__name__}"
 
@@ -111,6 +126,13 @@ def orientation(image: Image.Image) -> int:
     with contextlib.suppress(Exception):  # as above
         return int(image.getexif().get(ORIENTATION, 1))
     return 1
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:  # height, width
+    """The size that an image will have when it is upright, before it is loaded."""
+    # Pillow tells the size of a TIFF as it will be.
+    across = orientation(image) >= 5 and image.format != "TIFF"
+    return (image.width, image.height) if across else (image.height, image.width)
 
 
 def values(image: Image.Image) -> NDArray[Any]:  # [H, W]

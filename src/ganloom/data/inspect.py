@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, load, orientation, to_pixels, values
+from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, load, to_pixels, upright_size, values
 from ganloom.data.sources import Item, Source
 from ganloom.data.window import LazyWindow
 
@@ -79,8 +79,7 @@ def look_at_sizes(source: Source) -> Sizes:
     for item in islice(source.items(), ENOUGH):
         try:
             with item.open() as image:
-                upright = (image.width, image.height) if orientation(image) >= 5 else (image.height, image.width)
-                sizes[upright] += 1
+                sizes[upright_size(image)] += 1
         except Exception as error:  # damaged files raise nearly everything; prepare accounts for each of them
             reason = reason or f"{item.name}: {error}"
     if not sizes:

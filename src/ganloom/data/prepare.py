@@ -3,6 +3,7 @@
 What is done is kept as it is done, so that a preparation which was interrupted goes on where it stopped.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from filelock import FileLock
@@ -66,8 +67,10 @@ def prepare(
     remedy = "Name another folder." if dest else "Name another with the environment variable GANLOOM_CACHE."
     with storage_errors(folder.parent, remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
-            if not _is_made(folder, key):
+        locks = cache / "locks"  # not beside `dest`: lock files cannot be deleted safely
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]):
+            if not _is_made(folder, key, in_cache=dest is None):
                 unfinished = folder.parent / f".{folder.name}.unfinished"
                 _begin(unfinished, key)
                 try:
@@ -97,13 +100,17 @@ def _key(source: Source, preprocessing: Preprocessing, selection: Selection) -> 
     return digest.hexdigest()
 
 
-def _is_made(folder: Path, key: str) -> bool:
-    """Whether the dataset is there. Raises `DataError` when something else is."""
+def _is_made(folder: Path, key: str, in_cache: bool) -> bool:
+    """Whether the dataset is there. Raises `DataError` when something else is, which the cache is rid of."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    if (folder / "dataset.json").exists() and open_packed(folder).description.source_key == key:
-        return True
-    raise DataError(f"{folder} exists and is not this dataset: name another folder, or delete it.")
+    with contextlib.suppress(DataError):
+        if open_packed(folder).description.source_key == key:
+            return True
+    if in_cache:
+        shutil.rmtree(folder)
+        return False
+    raise DataError(f"{folder} exists and is not this dataset, or not all of it: name another folder, or delete it.")
 
 
 def _begin(unfinished: Path, key: str) -> None:
@@ -145,17 +152,20 @@ class _Job:
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", module="PIL")  # of damaged files; the account says what became of them
+            lines: list[str] = []  # of the account, not yet in the file
             kept_at = time.monotonic()
-            for item, result in self._decode_all(kept, workers):
-                entry = self._take(item, result, shards)
-                self._count(entry)
-                account.write(json.dumps(entry) + "\n")
-                if time.monotonic() - kept_at > KEEP_EVERY:
-                    shards.flush()  # before the account: what it says is there is there
-                    account.flush()
-                    kept_at = time.monotonic()
-                if self.done % 100 == 0:
-                    progress(self.done, self.source.count)
+            try:
+                for item, result in self._decode_all(kept, workers):
+                    entry = self._take(item, result, shards)
+                    self._count(entry)
+                    lines.append(json.dumps(entry) + "\n")
+                    if time.monotonic() - kept_at > KEEP_EVERY:
+                        _keep(shards, account, lines)
+                        kept_at = time.monotonic()
+                    if self.done % 100 == 0:
+                        progress(self.done, self.source.count)
+            finally:
+                _keep(shards, account, lines)
             progress(self.done, self.source.count)
         self._finish(shards, max_skipped)
 
@@ -276,6 +286,14 @@ class _Job:
                 f"{len(self.skipped)} of {self.done} images cannot be used; the first, {name}, {reason}. Mend or "
                 f"remove them (all are listed in {keep}), or allow more than {max_skipped:.0%} with --max-skipped."
             )
+
+
+def _keep(shards: Shards, account: IO[str], lines: list[str]) -> None:
+    """To the disk, the rows before the account: what it says is there is there, whenever a kill comes."""
+    shards.flush()
+    account.writelines(lines)
+    account.flush()
+    lines.clear()
 
 
 def _content_hash(values: dict[str, Any], folder: Path) -> str:

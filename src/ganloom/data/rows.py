@@ -49,10 +49,11 @@ class Rows:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write the header with the final number of rows."""
+        """Write the header with the final number of rows; all of it to the disk."""
         end = self._file.tell()
         self._write_header()
         assert end == self._file.tell() + self.count * self._row_bytes, "the header has grown"
+        self.flush()
         self._file.close()
 
     def _write_header(self) -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ganloom.config import Data, explain
 from ganloom.core.errors import ConfigError
+from ganloom.core.terminal import make_terminal, say
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
 from ganloom.data.packed import PackedDataset, open_packed
@@ -20,7 +21,7 @@ from ganloom.data.prepare import Preprocessing, Selection
 from ganloom.data.prepare import prepare as pack
 from ganloom.data.sources import Source, find
 
-__all__ = ["inspect", "make_terminal", "open_dataset", "packed", "prepare", "unpack"]
+__all__ = ["inspect", "open_dataset", "packed", "prepare", "remarks", "unpack"]
 
 
 def prepare(
@@ -39,7 +40,7 @@ def prepare(
     terminal = make_terminal()
     dataset = packed(find(data.source, data.follow_links), data, terminal, Path(dest), workers)
     for line in account(dataset):
-        terminal.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(terminal, line)
     return dataset
 
 
@@ -70,17 +71,21 @@ def inspect(
 def packed(
     source: Source, data: Data, terminal: Terminal, dest: Path | None = None, workers: int | None = None
 ) -> PackedDataset:
-    """The prepared images of a source: in `dest`, or in the cache without it."""
-    with progress_bar(terminal, "preparing", source.name) as progress:
-        return pack(
-            source,
-            Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
-            Selection(data.holdout, data.group_by, data.classes, data.drop_duplicates),
-            dest,
-            workers=workers,
-            max_skipped=data.max_skipped,
-            progress=progress,
-        )
+    """The prepared images of a source: in `dest`, or in the cache without it. Ctrl-C ends in `SystemExit`."""
+    try:
+        with progress_bar(terminal, "preparing", source.name) as progress:
+            return pack(
+                source,
+                Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
+                Selection(data.holdout, data.group_by, data.classes, data.drop_duplicates),
+                dest,
+                workers=workers,
+                max_skipped=data.max_skipped,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        say(terminal, "stopped; the same command goes on where this one was")
+        raise SystemExit(130) from None
 
 
 def data_section(values: Mapping[str, Any]) -> Data:
@@ -93,11 +98,18 @@ def data_section(values: Mapping[str, Any]) -> Data:
 
 def account(dataset: PackedDataset) -> Iterator[str]:
     """What became of every file, for people."""
-    told, account = dataset.description, dataset.description.account
+    told = dataset.description
     splits = ", ".join(f"{count:,} {split}" for split, count in told.splits.items())
     classes = f" in {len(told.class_names)} classes" if told.class_names else ""
-    yield f"packed    {account.taken:,} images{classes}: {splits}"
+    yield f"packed    {told.account.taken:,} images{classes}: {splits}"
     yield f"shape     {dataset.shape}"
+    yield from remarks(dataset)
+    yield f"dataset   {dataset.path}"
+
+
+def remarks(dataset: PackedDataset) -> Iterator[str]:
+    """What is not as simple as it might have been."""
+    told, account = dataset.description, dataset.description.account
     if account.duplicates or account.dropped:
         fate = f"{account.dropped:,} dropped" if account.dropped else "kept; leave them out with --drop-duplicates"
         yield f"twice     {account.duplicates + account.dropped:,} images are equal to an earlier one ({fate})"
@@ -110,7 +122,6 @@ def account(dataset: PackedDataset) -> Iterator[str]:
     if told.window:
         low, high = told.window
         yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see --window)"
-    yield f"dataset   {dataset.path}"
 
 
 class _Rate(ProgressColumn):
@@ -133,8 +144,3 @@ def progress_bar(terminal: Terminal, verb: str, name: str) -> Iterator[Callable[
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-def make_terminal() -> Terminal:
-    """Where ganloom speaks; of several processes only the first does."""
-    return Terminal(quiet=os.environ.get("RANK", "0") != "0")

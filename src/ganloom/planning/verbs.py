@@ -11,9 +11,10 @@ from ganloom.config import Config, nested, recipe_values
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.names import check_name
+from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.sources import find, place
-from ganloom.planning.images import make_terminal, packed
+from ganloom.planning.images import packed, remarks
 from ganloom.planning.proposal import choose_recipe
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import session
@@ -55,6 +56,8 @@ def train(
     target = Path(out) if out is not None else Path("runs") / source.name
     refuse_existing(target)
     dataset = packed(source, config.data, terminal)
+    for line in remarks(dataset):
+        say(terminal, line)
     return session.begin(config, dataset, target, recipe, chosen_device, terminal)
 
 

@@ -20,6 +20,7 @@ from ganloom.core.distributed import World, connect
 from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
+from ganloom.core.terminal import say
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
 from ganloom.nets import modelfile
@@ -285,11 +286,6 @@ def start(make: Callable[[], Tracker], name: str, tell: Callable[[str], None]) -
         return []
 
 
-def say(terminal: Terminal, text: str) -> None:
-    """A line as it is: paths may hold what rich would take for markup."""
-    terminal.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def announce(
     terminal: Terminal,
     config: Config,
@@ -303,11 +299,9 @@ def announce(
     plan = make_plan(config, facts)
     classes = f" in {len(dataset.class_names)} classes" if dataset.class_names else ""
     used = "with labels" if config.data.labels else "labels not used" if dataset.class_names else "no labels"
-    account = dataset.description.account
-    skipped = f", {account.skipped} files skipped: {dataset.path / 'skipped.csv'}" if account.skipped else ""
     length = f"{config.train.length}, {'about ' if plan.seconds else ''}{plan.total:,} images"
     lines = {
-        "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used}){skipped}",
+        "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used})",
         "shape": str(dataset.shape),
         "recipe": f"{recipe} ({config.net.name}, {config.loss.name}, batch {config.train.batch})",
         "length": length,

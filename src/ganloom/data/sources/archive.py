@@ -3,16 +3,19 @@
 So a path out of the archive could do no harm, but an archive that has one is broken or an attack, and is refused.
 """
 
+import bz2
+import gzip
 import io
+import lzma
 import re
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from PIL import Image
 
@@ -23,9 +26,7 @@ from ganloom.data.sources.layout import LISTING, Layout, is_image
 __all__ = ["ArchiveSource", "open_source"]
 
 MOST_BYTES = 256 * 2**20  # of one image file, unpacked
-DAMAGED = (
-    OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error,
-)  # fmt: skip
+COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  # by how a file begins
 LINK = "is a link or a device, which an archive cannot be trusted with"
 TWICE = "is in the archive a second time under this name"
 TOO_BIG = f"unpacks to more than {MOST_BYTES // 2**20} MiB, which no image file needs"
@@ -49,8 +50,8 @@ class ArchiveSource:
         self.name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
         paths, self.ignored, listing = [], 0, None
         for member in _members(path):
-            if member.path == LISTING:
-                listing = member.read(MOST_BYTES)
+            if member.path == LISTING and member.is_file:
+                listing = self._listing(member)
             elif is_image(member.path):
                 paths.append(member.path)
             else:
@@ -61,6 +62,12 @@ class ArchiveSource:
         self._layout = Layout(sorted(set(paths)), listing)
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
+
+    def _listing(self, member: Member) -> bytes:
+        try:
+            return member.read(MOST_BYTES)
+        except Exception as error:  # as in _members
+            raise DataError(f"{LISTING} of {self.path} cannot be unpacked: {error or type(error).__name__}.") from None
 
     def fingerprint(self) -> Iterator[str]:
         status = self.path.stat()
@@ -88,7 +95,7 @@ def _opener(member: Member) -> Callable[[], Image.Image]:
         return refused(TOO_BIG)
     try:
         content = member.read(MOST_BYTES + 1)
-    except DAMAGED as error:
+    except Exception as error:  # as in _members
         return refused(f"cannot be unpacked: {error or type(error).__name__}")
     if len(content) > MOST_BYTES:  # whatever was declared
         return refused(TOO_BIG)
@@ -97,14 +104,26 @@ def _opener(member: Member) -> Callable[[], Image.Image]:
 
 def _members(path: Path) -> Iterator[Member]:
     """Every file of the archive. Raises `DataError` when it is damaged or has a path that leads out of it."""
-    kind = _zip_members if zipfile.is_zipfile(path) else _tar_members
     try:
-        for member in kind(path):
+        for member in _zip_members(path) if _is_zip(path) else _tar_members(path):
             if member.path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.path) or ":" in member.path[:2]:
                 raise DataError(f"{path} is refused: its member '{member.path}' leads out of the archive.")
             yield member
-    except DAMAGED as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged archives raise nearly everything: Python's readers trust their headers
         raise DataError(f"{path} cannot be read as an archive: {error or type(error).__name__}.") from None
+
+
+def _is_zip(path: Path) -> bool:
+    """By its beginning: a tar whose last member is a zip ends as a zip does."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return start in (b"PK\3\4", b"PK\5\6") or (path.suffix.lower() == ".zip" and zipfile.is_zipfile(path))
+
+
+def _relative(name: str) -> str:
+    return re.sub(r"^(\./+)+", "", name)
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
@@ -116,7 +135,22 @@ def _zip_members(path: Path) -> Iterator[Member]:
         for info in archive.infolist():
             if not info.is_dir():
                 is_file = not stat.S_ISLNK(info.external_attr >> 16)
-                yield Member(info.filename, info.file_size, is_file, partial(read, info))
+                # Some programs for Windows write its slashes.
+                name = info.filename if "/" in info.filename else info.filename.replace("\\", "/")
+                yield Member(_relative(name), info.file_size, is_file, partial(read, info))
+
+
+class _Header(tarfile.TarInfo):
+    """tarfile takes a damaged header, and the end of the file, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the mark that it ends here
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"it is damaged or cut short ({error})") from None
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
@@ -124,7 +158,14 @@ def _tar_members(path: Path) -> Iterator[Member]:
         file = archive.extractfile(info)
         return file.read(most) if file else b""
 
-    with tarfile.open(path, "r|*") as archive:  # one after the other: most tars are compressed as a whole
+    with open(path, "rb") as file:
+        start = file.read(8)
+    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open)
+    # One after the other: most tars are compressed as a whole.
+    with opener(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
         for info in archive:
             if not info.isdir():
-                yield Member(info.name.removeprefix("./"), info.size, info.isfile(), partial(read, info))
+                yield Member(_relative(info.name), info.size, info.isfile(), partial(read, info))
+            archive.members = []  # it would remember them all
+        while stream.read(2**20):  # to its checksum
+            pass

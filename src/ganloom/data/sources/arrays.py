@@ -141,6 +141,10 @@ def _splits(path: Path) -> Iterator[tuple[str, _Array, NDArray[Any] | None]]:
 def _headers(path: Path) -> dict[str, _Array]:
     """Every array of a file by its key; a .npy is the array of images."""
     if path.suffix.lower() == ".npy":
+        with open(path, "rb") as file:
+            shape, _, dtype = _header(file)
+            if file.tell() + math.prod(shape) * dtype.itemsize > path.stat().st_size:
+                raise EOFError("it ends too early")
         array = np.load(path, allow_pickle=False, mmap_mode="r")
         return {"images": _Array("images", path, array.shape, array.dtype, lambda: iter(np.asarray(array)))}
     with zipfile.ZipFile(path) as archive:
@@ -160,6 +164,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if read is None:
         raise ValueError(f"its arrays are of version {version}")
     shape, fortran, dtype = read(file)
+    if any(isinstance(side, bool) or side < 0 for side in shape):
+        raise ValueError(f"it has the shape {shape}")
     if dtype.hasobject:
         raise ValueError("it holds Python objects, whose pickles are never loaded")
     return shape, fortran, dtype

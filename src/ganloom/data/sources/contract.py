@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["SPLITS", "Item", "Label", "Source", "refused"]
+__all__ = ["SPLITS", "Item", "Label", "RefusedError", "Source", "refused"]
 
 SPLITS = ("train", "val", "test")
 
@@ -48,10 +48,14 @@ class Source(Protocol):
     def items(self) -> Iterator[Item]: ...  # always in the same order
 
 
+class RefusedError(OSError):
+    """What an item that will not be opened raises: the reason, in full."""
+
+
 def refused(reason: str) -> Callable[[], Image.Image]:
     """The `open` of an item that will not be opened; preparation lists it as skipped, with this reason."""
 
     def refuse() -> Image.Image:
-        raise OSError(reason)
+        raise RefusedError(reason)
 
     return refuse

@@ -32,11 +32,12 @@ class DicomSource:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.name = root.resolve().name or "dicom"
-        self._faults = {}
+        self._faults: dict[str, str] = {}
         paths = []
         self.ignored = 0
         for path, fault in walk(root):
-            if not is_hidden(path) and (fault or suffix(path) in SUFFIXES or _has_magic(root / path)):
+            named = suffix(path) in SUFFIXES or (bool(fault) and (root / path).is_dir())
+            if not is_hidden(path) and (named or (not fault and _has_magic(root / path))):
                 paths.append(path)
                 self._faults[path] = fault
             else:
@@ -44,7 +45,7 @@ class DicomSource:
         if not paths:
             raise DataError(f"no DICOM files in {root}.")
         self._paths = paths
-        self._layout = Layout(paths)
+        self._layout = Layout(paths, faults=self._faults)
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
 
@@ -60,7 +61,7 @@ class DicomSource:
     def items(self) -> Iterator[Item]:
         pydicom = _pydicom()
         for path, split, label, fault in self._layout:
-            reason = self._faults[path] or fault
+            reason = fault
             frames = 1
             if not reason:
                 try:

@@ -11,14 +11,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from filelock import FileLock
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ganloom.core.errors import DataError
 from ganloom.core.files import cache_folder, storage_errors
+from ganloom.core.terminal import make_terminal, say
 
-__all__ = ["Remote", "fetch", "local_data", "say"]
+__all__ = ["Remote", "fetch", "local_data"]
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**18  # bytes; pooch writes each to the disk at once
@@ -63,23 +63,14 @@ def local_data() -> Path | None:
     return Path(folder).expanduser() if folder else None
 
 
-def say(text: str) -> None:
-    """A line on stderr, once for all processes of a training, whole however narrow the terminal."""
-    _terminal().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _terminal() -> Console:
-    return Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
-
-
 def _download(url: str, remote: Remote, path: Path) -> str:
     """Download and verify one file; the reason why it failed, or nothing."""
     import pooch  # needed by those who download only
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
-    terminal = _terminal()
-    say(f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
+    terminal = make_terminal(stderr=True)
+    say(terminal, f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
@@ -90,7 +81,7 @@ def _download(url: str, remote: Remote, path: Path) -> str:
     except ValueError:  # pooch's word for a wrong hash
         return "what came is not the published file (its MD5 differs)"
     finally:
-        say(f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
+        say(terminal, f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
     return ""
 
 

@@ -14,6 +14,7 @@ from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_hidd
 __all__ = ["FolderSource", "open_source", "walk"]
 
 LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with --follow-links)"
+LEADS_NOWHERE = "is a symbolic link to nothing"
 LEADS_BACK = "is a symbolic link to a folder that it lies in"
 LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
 NO_FILE = "is no regular file"
@@ -32,7 +33,7 @@ class FolderSource:
         self._faults: dict[str, str] = {}
         paths = []
         for path, fault in walk(root, follow_links):
-            if fault and not is_hidden(path):
+            if fault and not is_hidden(path) and (is_image(path) or (root / path).is_dir()):
                 self._faults[path] = fault
             if path in self._faults or is_image(path):
                 paths.append(path)
@@ -45,7 +46,7 @@ class FolderSource:
             raise DataError(f"no images in {root} that may be read: {paths[0]} {self._faults[paths[0]]}.")
         self.count = len(paths)
         listing = root / LISTING
-        self.layout = Layout(paths, listing.read_bytes() if listing.is_file() else None)
+        self.layout = Layout(paths, listing.read_bytes() if listing.is_file() else None, self._faults)
         self._paths = paths
         self.class_names = self.layout.class_names
         self.splits = self.layout.splits
@@ -53,6 +54,9 @@ class FolderSource:
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
         for path in (LISTING, *self._paths):
+            if fault := self._faults.get(path):  # it may be followed next time
+                yield f"{path}\t{fault}"
+                continue
             try:
                 status = (self.root / path).stat()
                 yield f"{path}\t{status.st_size}\t{status.st_mtime_ns}"
@@ -61,7 +65,6 @@ class FolderSource:
 
     def items(self) -> Iterator[Item]:
         for path, split, label, fault in self.layout:
-            fault = self._faults.get(path, fault)
             yield Item(path, split, label, refused(fault) if fault else partial(Image.open, self.root / path))
 
 
@@ -91,6 +94,8 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
         real = os.path.realpath(entry.path) if entry.is_symlink() else ""
         if real and bounds and not (real + os.sep).startswith(bounds.rstrip(os.sep) + os.sep):
             yield path, LEADS_OUT
+        elif real and not Path(real).exists():
+            yield path, LEADS_NOWHERE
         elif entry.is_dir():
             if real in above or real in linked:
                 yield path, LEADS_BACK if real in above else LEADS_TWICE
@@ -98,7 +103,7 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
             if real:
                 linked.add(real)
             yield from _walk(entry.path, f"{path}/", above | {os.path.realpath(entry.path)}, linked, bounds)
-        elif is_image(path) and not entry.is_file() and not real:
+        elif not entry.is_file():
             yield path, NO_FILE  # a pipe would keep its reader waiting for ever
         else:
             yield path, ""

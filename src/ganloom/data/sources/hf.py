@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ganloom.core.errors import DataError
+from ganloom.core.terminal import make_terminal, say
 from ganloom.data.sources.contract import SPLITS, Item
-from ganloom.data.sources.fetch import say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,7 +41,10 @@ class HubSource:
                 f"'{spec}' has no split 'train', only {', '.join(parts)}: ganloom reads {', '.join(SPLIT_NAMES)}."
             )
         if others:
-            say(f"{spec}: the splits {', '.join(others)} are left out; ganloom reads {', '.join(SPLIT_NAMES)}")
+            say(
+                make_terminal(stderr=True),
+                f"{spec}: the splits {', '.join(others)} are left out; ganloom reads {', '.join(SPLIT_NAMES)}",
+            )
         features = next(iter(parts.values())).features
         images = [column for column, feature in features.items() if isinstance(feature, datasets.Image)]
         labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
@@ -89,7 +92,10 @@ def open_source(spec: str) -> HubSource:
     if "/" not in path.strip("/"):  # `datasets` would take 'parquet' for the files of the working folder
         raise DataError(f"'{spec}' names no dataset: write hf:OWNER/NAME, as on https://huggingface.co/datasets.")
     if not Path(path).is_dir():
-        say(f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}")
+        say(
+            make_terminal(stderr=True),
+            f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}",
+        )
     try:
         return HubSource(spec, datasets.load_dataset(path, config or None, keep_in_memory=False))
     except ConnectionError as error:

@@ -17,6 +17,7 @@ IMAGE_SUFFIXES = {
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LISTING = "dataset.json"  # StyleGAN's: {"labels": [["00000/img00000000.png", 6], ...]}
 UNLISTED = f"has no label in {LISTING}"
+MOST_CLASSES = 100_000
 OUTSIDE = "lies outside the folders of the splits"
 
 
@@ -28,8 +29,13 @@ class Layout:
     A dataset.json in the manner of StyleGAN gives the labels instead, and the order.
     """
 
-    def __init__(self, paths: Sequence[str], listing: bytes | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str], listing: bytes | None = None, faults: Mapping[str, str] | None = None
+    ) -> None:
+        """`faults` says of some paths why they will not be read; they have no say in where the others belong."""
         self._paths = paths
+        self._faults = faults or {}
+        paths = [path for path in paths if not self._faults.get(path)]
         self._above = _shared_folders(paths)
         tops = {parts[0] for path in paths if len(parts := self._parts(path)) > 1}
         named = {split for top in tops if (split := SPLIT_NAMES.get(top.lower()))}
@@ -38,7 +44,7 @@ class Layout:
         self._has_splits = "train" in named and (len(named) > 1 or alone)
         self.splits = tuple(sorted(named)) if self._has_splits else ("train",)
         self._labels, names = _read_listing(listing)
-        self.class_names = names if self._labels else self._folders_as_classes()
+        self.class_names = self._folders_as_classes() if self._labels is None else names
         self._index = {name: index for index, name in enumerate(self.class_names)}
 
     def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:
@@ -52,15 +58,17 @@ class Layout:
             if not listed:
                 yield path, self._split(path), self._class(path), self._fault(path)
             elif path not in listed:
-                yield path, self._split(path), None, UNLISTED
+                yield path, self._split(path), None, self._faults.get(path) or UNLISTED
 
     def _parts(self, path: str) -> list[str]:
-        return path.split("/")[self._above :]
+        return path.split("/")[self._above :] or [path]  # a link to nowhere may lie above all others
 
     def _split(self, path: str) -> str:
         return SPLIT_NAMES.get(self._parts(path)[0].lower(), "train") if self._has_splits else "train"
 
     def _fault(self, path: str) -> str:
+        if fault := self._faults.get(path):
+            return fault
         return OUTSIDE if self._has_splits and self._parts(path)[0].lower() not in SPLIT_NAMES else ""
 
     def _class_folder(self, path: str) -> str | None:
@@ -108,23 +116,30 @@ def _shared_folders(paths: Sequence[str]) -> int:
 
 
 def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, list[str]]:
-    """Labels by path and the classes' names; None where the listing is no StyleGAN listing or has no labels."""
+    """Labels by path and the classes' names. Without labels, StyleGAN's folders are no classes: then both are empty.
+
+    The labels are None where there is no listing in the manner of StyleGAN.
+    """
     if content is None:
         return None, []
     try:
         values = json.loads(content)
-        rows = values.get("labels") if isinstance(values, dict) else None
-        if not rows:
+        if not isinstance(values, dict) or "labels" not in values:
             return None, []
+        rows = values["labels"]
+        if not rows:
+            return {}, []
         labels = {str(path): _label(value) for path, value in rows}
         widths = {len(label) if isinstance(label, np.ndarray) else 0 for label in labels.values() if label is not None}
         if len(widths) != 1:
             raise ValueError("labels of different kinds")
         classes = widths.pop() or 1 + max(label for label in labels.values() if isinstance(label, int))
+        if classes > MOST_CLASSES:
+            raise ValueError(f"{classes} classes")
         names = [str(name) for name in values.get("class_names") or range(classes)]
         if len(names) != classes:
             raise ValueError(f"{len(names)} class names for {classes} classes")
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{LISTING} is not a list of labels in the manner of StyleGAN ({error}).") from None
     return labels, names
 
@@ -133,7 +148,10 @@ def _label(value: object) -> Label:
     if value is None:
         return None
     if isinstance(value, list):
-        return np.asarray(value, np.float32)
-    if not isinstance(value, int) or value < 0:
+        shares = np.asarray(value, np.float32)
+        if shares.ndim != 1 or not np.isfinite(shares).all():
+            raise ValueError(f"label {value!r}")
+        return shares
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"label {value!r}")
     return int(value)
