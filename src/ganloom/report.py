@@ -63,7 +63,7 @@ def facts(findings: Findings) -> Iterator[tuple[str, str]]:
 def troubles(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
     """(name, text, examples) of what a person may want to mend."""
     lists = [
-        ("corrupt", "files that cannot be read", [f"{name}: {reason}" for name, reason in findings.faults]),
+        ("corrupt", "files that cannot be used", [f"{name}: {reason}" for name, reason in findings.faults]),
         ("equal", "groups of equal images", [" = ".join(names) for names in findings.equal]),
         ("similar", "groups of images that look the same", [" ~ ".join(names) for names in findings.similar]),
         ("blank", "images of one colour", findings.blank),

@@ -113,7 +113,7 @@ def skipped(dataset: PackedDataset) -> dict[str, str]:
     if not path.exists():
         return {}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {name: reason for name, reason in list(csv.reader(file))[1:]}
+        return dict(list(csv.reader(file))[1:])
 
 
 def bytes_of(dataset: PackedDataset) -> dict[str, bytes]:

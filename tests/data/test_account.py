@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from making import STORED, encoded, entries, noise, packed_by_name, png_header, prepared, skipped, turned, write
+from making import STORED, encoded, entries, noise, packed_by_name, png_header, prepared, rows, skipped, turned, write
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from ganloom.core.errors import DataError
-from ganloom.data.prepare import Preprocessing, Selection
+from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
 
 HEIGHT, WIDTH = 5, 7
@@ -237,14 +237,14 @@ def trees(draw: Any) -> tuple[list[tuple[str, str, int, str]], list[tuple[str, s
 
 
 def build(root: Path, good: Any, faults: Any) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Write the tree. The images expected by name, and what should become of the other files that a fault stands for."""
+    """Write the tree. The images expected by name, and what should become of the files that are faults."""
     anchor, image = of_colour(0, "PNG")
     expected = {"anchor.png": image}
     write(root / "anchor.png", anchor)
     for number, (kind, folder, seed, stem) in enumerate(good):
         suffix, make = GOOD[kind]
         content, image = make(seed)
-        name = os.path.join(folder, f"{number}{stem}{suffix}")
+        name = str(Path(folder) / f"{number}{stem}{suffix}")
         write(root / name, content)
         expected[name] = image
     fates = {}
@@ -263,8 +263,8 @@ def build(root: Path, good: Any, faults: Any) -> tuple[dict[str, NDArray[Any]], 
 def files_below(root: Path) -> Iterator[str]:
     """Every entry that is no folder; a link is an entry."""
     for folder, folders, files in os.walk(root):
-        for name in (*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))):
-            yield os.path.relpath(os.path.join(folder, name), root)
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (str((Path(folder) / name).relative_to(root)) for name in files + links)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -331,7 +331,7 @@ def test_every_kind_of_file_becomes_the_picture_that_it_shows(tmp_path: Path, ki
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_told_for_what_it_is(tmp_path: Path, fault: str) -> None:
-    expected, fates = build(tmp_path / "in", [], [(fault, "")])
+    _, fates = build(tmp_path / "in", [], [(fault, "")])
     dataset = prepared(tmp_path / "in", tmp_path / "out", HOW, max_skipped=1.0)
     fate = next(iter(fates.values()))
     account = dataset.description.account
@@ -363,8 +363,6 @@ def test_a_link_that_may_not_be_followed_does_not_cost_the_others_their_classes(
 def test_links_that_are_now_followed_are_packed_though_they_were_not_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganloom.data.prepare import prepare
-
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
     write(tmp_path / "far" / "1.png", encoded(noise(2, 3, 1, 1)))
     write(tmp_path / "in" / "0.png", encoded(noise(2, 3, 1, 0)))
@@ -384,8 +382,6 @@ def photo(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def test_a_jpeg_is_decoded_in_full_unless_asked_to_hurry(tmp_path: Path) -> None:
-    from making import rows
-
     write(tmp_path / "in" / "a.jpg", encoded(photo(300, 200), "JPEG", quality=90))
     with Image.open(tmp_path / "in" / "a.jpg") as image:
         full = np.asarray(image)
@@ -401,8 +397,6 @@ def test_a_jpeg_is_decoded_in_full_unless_asked_to_hurry(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_hurry_leaves_enough_of_a_turned_jpeg(tmp_path: Path, orientation: int) -> None:
-    from making import rows
-
     upright = photo(400, 100)
     stored = np.ascontiguousarray(STORED[orientation](upright))
     write(tmp_path / "in" / "a.jpg", encoded(stored, "JPEG", quality=95, exif=turned(orientation)))
@@ -417,8 +411,6 @@ def test_hurry_leaves_enough_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
 @pytest.mark.parametrize("resize", ["crop", "fit", "stretch"])
 @pytest.mark.parametrize("size", [(16, 16), (10, 24), (90, 70)])
 def test_resizing_is_lanczos_as_pillow_does_it(tmp_path: Path, resize: Any, size: tuple[int, int]) -> None:
-    from making import rows
-
     image = noise(40, 60, 3)
     write(tmp_path / "in" / "a.png", encoded(image))
     made = rows(prepared(tmp_path / "in", tmp_path / "out", Preprocessing(size, resize=resize)))[0]

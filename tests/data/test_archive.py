@@ -1,17 +1,14 @@
 """Archives: what a folder gives, a zip or tar of it gives; and attacks end in a clear error or a skipped file."""
 
-import bz2
 import gzip
 import io
 import json
-import lzma
-import os
 import pickle
+import resource
 import struct
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -258,8 +255,6 @@ def test_a_zip_that_declares_a_bomb_to_be_small_unpacks_no_more_than_it_declares
 
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
 def test_a_bomb_of_a_gigabyte_takes_neither_memory_nor_disk(tmp_path: Path, kind: str) -> None:
-    import resource
-
     work = tmp_path / "work"
     size, block = 2**30, bytes(2**20)
     if kind == "a.zip":
@@ -270,13 +265,11 @@ def test_a_bomb_of_a_gigabyte_takes_neither_memory_nor_disk(tmp_path: Path, kind
                 for _ in range(size // len(block)):
                     file.write(block)
     else:
-        as_tar(work / kind, {})
         header = tarfile.TarInfo("bomb.png")
         header.size = size
+        plain = as_tar(work / "a.tar", {**GOOD, "last.png": b""}).read_bytes()
         with gzip.open(work / kind, "wb", compresslevel=1) as file:
-            plain = as_tar(work / "a.tar", GOOD).read_bytes()
-            file.write(plain[: tarfile.open(work / "a.tar").__enter__().getmembers()[-1].offset_data + 512])
-            file.write(header.tobuf())
+            file.write(plain[: plain.index(b"last.png")] + header.tobuf())
             for _ in range(size // len(block)):
                 file.write(block)
             file.write(bytes(1024))
@@ -503,8 +496,3 @@ def test_labels_that_promise_more_than_there_are_images_are_a_clear_error(tmp_pa
     )
     with pytest.raises(DataError):
         prepared(work / "a.npz", work / "out")
-
-
-def test_the_modules_of_compression_are_all_there() -> None:
-    """Else the tests above would pass for the wrong reason."""
-    assert all((bz2, lzma, zlib, os))

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from packing import ALL, pack_all
 from PIL import Image
 
 from ganloom.core.errors import DataError, StorageError
+from ganloom.core.files import cache_folder
 from ganloom.core.shapes import ImageShape
 from ganloom.data import prepare as room
 from ganloom.data.packed import PackedDataset
-from ganloom.data.prepare import Preprocessing, cache_folder, prepare
+from ganloom.data.prepare import Preprocessing, Selection, prepare
+from ganloom.data.rows import Rows
 from ganloom.data.sources import find
 
 
@@ -46,12 +49,13 @@ def fill(folder: Path, count: int, size: tuple[int, int] = (4, 5)) -> Path:
     return folder
 
 
-def prepared(folder: Path, size: tuple[int, int] | None = None, channels: int | None = None) -> PackedDataset:
-    return prepare(find(str(folder)), Preprocessing(size, channels))
-
-
 def rows(dataset: PackedDataset, split: str = "train") -> NDArray[np.uint8]:
     return dataset.images(np.arange(dataset.count(split)), split)
+
+
+def datasets_in_the_cache() -> list[Path]:
+    """Finished or not."""
+    return [path for path in cache_folder().iterdir() if path.is_dir() and path.name != "locks"]
 
 
 def skipped(dataset: PackedDataset) -> list[list[str]]:
@@ -75,7 +79,7 @@ def test_an_image_of_the_right_size_is_packed_to_the_pixel(
 ) -> None:
     image = noise(6, 9)
     save(tmp_path / "in" / name, image, **({"lossless": True} if name == "a.webp" else {}))
-    dataset = prepared(tmp_path / "in", size)
+    dataset = pack_all(tmp_path / "in", size)
     assert dataset.shape == ImageShape(3, 6, 9)
     assert np.array_equal(rows(dataset), image[None])
 
@@ -98,24 +102,24 @@ def test_an_image_is_turned_upright_as_its_exif_says(tmp_path: Path, orientation
     exif[0x0112] = orientation
     image = noise(4, 6)
     save(tmp_path / "in" / "a.png", image, exif=exif)
-    assert np.array_equal(rows(prepared(tmp_path / "in"))[0], UPRIGHT[orientation](image))
+    assert np.array_equal(rows(pack_all(tmp_path / "in"))[0], UPRIGHT[orientation](image))
 
 
 def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
     image = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 51]]], np.uint8)
     save(tmp_path / "in" / "a.png", image)
-    assert rows(prepared(tmp_path / "in")).tolist() == [[[[10, 20, 30], [255, 255, 255], [204, 204, 204]]]]
+    assert rows(pack_all(tmp_path / "in")).tolist() == [[[[10, 20, 30], [255, 255, 255], [204, 204, 204]]]]
 
 
 def test_grey_with_alpha_becomes_grey_on_white(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", Image.fromarray(np.array([[[10, 255], [10, 0]]], np.uint8)))
-    assert rows(prepared(tmp_path / "in")).tolist() == [[[[10], [255]]]]
+    assert rows(pack_all(tmp_path / "in")).tolist() == [[[[10], [255]]]]
 
 
 def test_alpha_is_kept_to_the_bit_when_four_channels_are_asked_for(tmp_path: Path) -> None:
     image = noise(5, 6, 4)
     save(tmp_path / "in" / "a.png", image)
-    dataset = prepared(tmp_path / "in", channels=4)
+    dataset = pack_all(tmp_path / "in", channels=4)
     assert dataset.shape == ImageShape(4, 5, 6)
     assert np.array_equal(rows(dataset)[0], image)
 
@@ -139,39 +143,55 @@ def test_a_palette_gives_its_colours_and_its_transparent_one_white(
     tmp_path: Path, name: str, options: dict[str, Any], first: list[int]
 ) -> None:
     save(tmp_path / "in" / name, palette_image(), **options)
-    assert rows(prepared(tmp_path / "in"))[0, 0].tolist() == [first, [0, 128, 0], [7, 8, 9]]
+    assert rows(pack_all(tmp_path / "in"))[0, 0].tolist() == [first, [0, 128, 0], [7, 8, 9]]
 
 
 def test_cmyk_is_read_as_colours(tmp_path: Path) -> None:
     inks = np.array([[[255, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 255], [0, 255, 255, 0]]], np.uint8)
     save(tmp_path / "in" / "a.tif", Image.frombytes("CMYK", (4, 1), inks.tobytes()))
-    assert rows(prepared(tmp_path / "in"))[0, 0].tolist() == [[0, 255, 255], [255] * 3, [0] * 3, [255, 0, 0]]
+    assert rows(pack_all(tmp_path / "in"))[0, 0].tolist() == [[0, 255, 255], [255] * 3, [0] * 3, [255, 0, 0]]
 
 
 def test_black_and_white_of_one_bit_is_grey(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", np.array([[True, False]]))
-    assert rows(prepared(tmp_path / "in")).tolist() == [[[[255], [0]]]]
+    assert rows(pack_all(tmp_path / "in")).tolist() == [[[[255], [0]]]]
 
 
-@pytest.mark.parametrize(
-    ("name", "deep"),
-    [
-        ("deep.png", np.full((4, 5), 40_000, np.uint16)),
-        ("deep.tif", np.full((4, 5), 40_000, np.int32)),
-        ("deep.tiff", np.full((4, 5), 400.0, np.float32)),
-    ],
-)
-def test_more_than_8_bits_are_passed_over_with_a_reason_and_never_saturated(
-    tmp_path: Path, name: str, deep: NDArray[Any]
-) -> None:
-    folder = fill(tmp_path / "in", 30)
-    save(folder / name, deep)
-    dataset = prepared(folder)
-    assert dataset.count() == 30
-    ((file, reason),) = skipped(dataset)[1:]
-    assert file == name
-    assert reason.startswith("has more than 8 bits a channel")
-    assert reason.endswith("convert it to 8 bits first")
+RAMP = np.linspace(0, 1, 256).reshape(16, 16)
+DEEP = {
+    "a.png": (30_000 + RAMP * 2_000).astype(np.uint16),
+    "a.tif": (RAMP * 2e6 - 1e6).astype(np.int32),
+    "a.tiff": (RAMP * 0.02).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_more_than_8_bits_are_windowed_and_never_saturated(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "in" / name, DEEP[name])
+    dataset = pack_all(tmp_path / "in")
+    levels = rows(dataset)[0].ravel().astype(int)
+    assert dataset.shape == ImageShape(1, 16, 16)
+    assert (levels[0], levels[-1]) == (0, 255)
+    assert (np.diff(levels) >= 0).all() and len(set(levels.tolist())) > 240
+    low, high = dataset.description.window or (0, 0)
+    assert DEEP[name].min() <= low < high <= DEEP[name].max()
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_the_window_asked_for_becomes_black_and_white(tmp_path: Path, name: str) -> None:
+    save(tmp_path / "in" / name, DEEP[name])
+    low, high = float(DEEP[name].ravel()[50]), float(DEEP[name].ravel()[200])
+    dataset = prepare(find(str(tmp_path / "in")), Preprocessing(window=(low, high)), ALL)
+    levels = rows(dataset)[0].ravel()
+    assert set(levels[:51].tolist()) == {0} and set(levels[200:].tolist()) == {255}
+    assert np.abs(levels[51:200] - np.linspace(0, 255, 151)[1:150]).max() <= 1
+    assert dataset.description.window == (low, high)
+
+
+def test_8_bits_have_no_window(tmp_path: Path) -> None:
+    dataset = prepare(find(str(fill(tmp_path / "in", 1))), Preprocessing(window=(5, 6)), ALL)
+    assert np.array_equal(rows(dataset)[0], noise(4, 5))
+    assert dataset.description.window is None
 
 
 # Size
@@ -181,7 +201,7 @@ def test_a_larger_image_is_cropped_at_its_centre(tmp_path: Path) -> None:
     image = noise(4, 10)
     save(tmp_path / "in" / "a.png", image)
     save(tmp_path / "in" / "b.png", image.swapaxes(0, 1))
-    wide, tall = rows(prepared(tmp_path / "in", (4, 4)))
+    wide, tall = rows(pack_all(tmp_path / "in", (4, 4)))
     assert np.array_equal(wide, image[:, 3:7])
     assert np.array_equal(tall, image[:, 3:7].swapaxes(0, 1))
 
@@ -189,13 +209,13 @@ def test_a_larger_image_is_cropped_at_its_centre(tmp_path: Path) -> None:
 def test_shrinking_averages_pixels_and_skips_none(tmp_path: Path) -> None:
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     save(tmp_path / "in" / "a.png", board)
-    small = rows(prepared(tmp_path / "in", (8, 8)))[0]
+    small = rows(pack_all(tmp_path / "in", (8, 8)))[0]
     assert np.abs(small.astype(int) - 127).max() <= 10
 
 
 def test_a_size_need_not_be_square(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 2, (12, 20))
-    dataset = prepared(folder, (6, 10))
+    dataset = pack_all(folder, (6, 10))
     assert dataset.shape == ImageShape(3, 6, 10)
     assert rows(dataset).shape == (2, 6, 10, 3)
 
@@ -204,8 +224,8 @@ def test_images_of_different_sizes_are_refused_until_a_size_is_chosen(tmp_path: 
     folder = fill(tmp_path / "in", 3)
     save(folder / "003.png", noise(7, 8))
     with pytest.raises(DataError, match=r"003\.png is 7x8 where the images before it are 4x5: .* with --size"):
-        prepared(folder)
-    assert rows(prepared(folder, (4, 4))).shape == (4, 4, 4, 3)
+        pack_all(folder)
+    assert rows(pack_all(folder, (4, 4))).shape == (4, 4, 4, 3)
 
 
 # Channels
@@ -215,7 +235,7 @@ def test_grey_images_are_packed_grey_however_they_are_stored(tmp_path: Path) -> 
     grey = [noise(4, 5, 1, seed=index) for index in range(4)]
     for index, image in enumerate(grey):
         save(tmp_path / "in" / f"{index}.png", image if index % 2 else np.stack([image] * 3, axis=2))
-    dataset = prepared(tmp_path / "in")
+    dataset = pack_all(tmp_path / "in")
     assert dataset.shape == ImageShape(1, 4, 5)
     assert np.array_equal(rows(dataset)[..., 0], np.stack(grey))
 
@@ -227,7 +247,7 @@ def test_one_coloured_image_makes_all_of_them_colour(tmp_path: Path, place: int)
     colour[2, 3, 2] ^= 1  # one pixel, by one level
     for index in range(4):
         save(tmp_path / "in" / f"{index}.png", colour if index == place else grey)
-    dataset = prepared(tmp_path / "in")
+    dataset = pack_all(tmp_path / "in")
     assert dataset.shape == ImageShape(3, 4, 5)
     assert np.array_equal(rows(dataset)[place], colour)
     assert all(np.array_equal(row, np.stack([grey] * 3, axis=2)) for i, row in enumerate(rows(dataset)) if i != place)
@@ -238,7 +258,7 @@ def test_one_coloured_image_makes_all_of_them_colour(tmp_path: Path, place: int)
 def test_the_channels_asked_for_are_packed(tmp_path: Path, stored: int, channels: int) -> None:
     image = noise(4, 5, stored)
     save(tmp_path / "in" / "a.png", image)
-    dataset = prepared(tmp_path / "in", channels=channels)
+    dataset = pack_all(tmp_path / "in", channels=channels)
     assert dataset.shape == ImageShape(channels, 4, 5)
     expected = np.asarray(Image.fromarray(image).convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
     assert np.array_equal(rows(dataset)[0], expected.reshape(4, 5, channels))
@@ -264,12 +284,12 @@ def test_a_file_that_cannot_be_read_is_passed_over_and_listed_with_the_reason(tm
     for index in range(40):  # class by index, and brightness by class
         save(folder / "ab"[index % 2] / f"{index:02}.png", np.full((4, 5), index % 2 * 100 + 7, np.uint8))
     (folder / "a" / "000.png").write_bytes(BAD[fault])
-    dataset = prepared(folder)
+    dataset = pack_all(folder)
     assert skipped(dataset)[0] == ["file", "reason"]
     ((file, reason),) = skipped(dataset)[1:]
     assert file == "a/000.png"
     assert reason.startswith("cannot be read: ")
-    assert (dataset.count(), dataset.description.skipped) == (40, 1)
+    assert (dataset.count(), dataset.description.account.skipped) == (40, 1)
     labels = dataset.labels(np.arange(40))
     assert rows(dataset)[:, 0, 0, 0].tolist() == (labels * 100 + 7).tolist()  # each label stands by its image still
 
@@ -278,40 +298,83 @@ def test_as_many_as_one_in_twenty_may_be_unreadable_and_no_more(tmp_path: Path) 
     folder = fill(tmp_path / "in", 38)
     (folder / "bad1.png").touch()
     (folder / "bad2.png").touch()
-    assert prepared(folder).description.skipped == 2
+    assert pack_all(folder).description.account.skipped == 2
     (folder / "000.png").write_text("no image any more")
     with pytest.raises(DataError, match=r"3 of 40 images cannot be used; the first, 000\.png, cannot be read.* 5%"):
-        prepared(folder)
+        pack_all(folder)
 
 
 def test_without_a_readable_training_image_it_is_refused(tmp_path: Path) -> None:
     fill(tmp_path / "in" / "val", 40)
     (tmp_path / "in" / "train").mkdir()
     (tmp_path / "in" / "train" / "0.png").touch()
-    with pytest.raises(DataError, match="no training image of in could be read"):
-        prepared(tmp_path / "in")
+    with pytest.raises(DataError, match="no training image of in could be packed"):
+        pack_all(tmp_path / "in")
 
 
 def test_a_refused_preparation_leaves_nothing_that_could_be_taken_for_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
     (folder / "bad.png").touch()
     with pytest.raises(DataError):
-        prepared(folder)
-    assert [path.name for path in cache_folder().iterdir() if path.is_dir()] == []
+        pack_all(folder)
+    assert datasets_in_the_cache() == []
 
 
 # Splits
 
 
-def test_training_rows_stand_first_then_validation_then_test(tmp_path: Path) -> None:
+def test_every_split_has_rows_of_its_own(tmp_path: Path) -> None:
     folder, levels = tmp_path / "in", {"test": [1, 2], "train": [3, 4, 5], "validation": [6]}
     for split, values in levels.items():
         for value in values:
             save(folder / split / f"{value}.png", np.full((2, 2), value, np.uint8))
-    dataset = prepared(folder)
-    assert dataset.description.splits == {"train": (0, 3), "val": (3, 4), "test": (4, 6)}
+    dataset = pack_all(folder)
+    assert dataset.description.splits == {"train": 3, "val": 1, "test": 2}
+    assert {path.name for path in dataset.path.glob("*.npy")} == {f"{name}-00000.npy" for name in dataset.splits}
     found = {split: rows(dataset, split)[:, 0, 0, 0].tolist() for split in ("train", "val", "test")}
     assert found == {"train": [3, 4, 5], "val": [6], "test": [1, 2]}
+
+
+def held_out(folder: Path, selection: Selection | None = None) -> PackedDataset:
+    return prepare(find(str(folder)), Preprocessing(), selection)
+
+
+def test_one_in_twenty_is_held_out_where_there_is_no_split_but_train(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2000, 2, 2), dtype=np.uint8)
+    np.savez(tmp_path / "in.npz", images=images, labels=images[:, 0, 0].astype(int))
+    dataset = held_out(tmp_path / "in.npz")
+    assert dataset.count("train") + dataset.count("val") == 2000
+    assert 60 < dataset.count("val") < 140  # 100, four standard deviations to each side
+    for split in ("train", "val"):
+        labels = dataset.labels(np.arange(dataset.count(split)), split)
+        assert np.array_equal(rows(dataset, split)[:, 0, 0, 0], labels)
+    assert not {row.tobytes() for row in rows(dataset)} & {row.tobytes() for row in rows(dataset, "val")}
+
+
+def test_when_all_is_held_out_the_message_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no training image of in could be packed\. All were held out: .* to 0"):
+        held_out(fill(tmp_path / "in", 1), Selection(holdout=1 - 1e-12))
+
+
+def test_nothing_is_held_out_where_there_are_splits(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "in.npz",
+        x_train=np.arange(400, dtype=np.uint16).reshape(400, 1, 1),
+        x_test=np.zeros((1, 1, 1), np.uint8),
+    )
+    assert held_out(tmp_path / "in.npz").description.splits == {"train": 400, "test": 1}
+
+
+def test_what_is_held_out_depends_on_the_images_and_not_on_their_names_or_number(tmp_path: Path) -> None:
+    fill(tmp_path / "few", 100)
+    for index in range(200):
+        save(tmp_path / "many" / f"other{199 - index}.png", noise(4, 5, seed=index))
+    few, many = (
+        {row.tobytes() for row in rows(held_out(tmp_path / name, Selection(holdout=0.2)), "val")}
+        for name in ("few", "many")
+    )
+    first = {noise(4, 5, seed=index).tobytes() for index in range(100)}
+    assert few and few == many & first
 
 
 # The cache
@@ -326,11 +389,12 @@ def break_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "in", 3)
-    first = prepared(folder)
+    first = pack_all(folder)
     break_decoding(monkeypatch)
-    assert prepared(folder) == first
+    again = pack_all(folder)
+    assert (again.path, again.description) == (first.path, first.description)
     with pytest.raises(AssertionError, match="decoded again"):
-        prepared(folder, (2, 2))
+        pack_all(folder, (2, 2))
 
 
 def touch(folder: Path) -> None:
@@ -357,20 +421,40 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_images_that_changed_are_prepared_again(tmp_path: Path, change: str) -> None:
     folder = fill(tmp_path / "in", 3)
-    first = prepared(folder)
+    first = pack_all(folder)
     CHANGES[change](folder)
-    assert prepared(folder).path != first.path
+    assert pack_all(folder).path != first.path
 
 
-@pytest.mark.parametrize("other", [Preprocessing((4, 5), None), Preprocessing(None, 3), Preprocessing((5, 4), None)])
-def test_another_preprocessing_is_another_dataset(tmp_path: Path, other: Preprocessing) -> None:
+def test_another_preprocessing_is_another_dataset(tmp_path: Path) -> None:
     source = find(str(fill(tmp_path / "in", 2)))
-    assert prepare(source, other).path != prepare(source, Preprocessing(None, None)).path
+    others = [
+        Preprocessing(),
+        Preprocessing((4, 5)),
+        Preprocessing((5, 4)),
+        Preprocessing((5, 4), resize="fit"),
+        Preprocessing((5, 4), resize="stretch"),
+        Preprocessing(channels=3),
+        Preprocessing(window=(0, 9)),
+        Preprocessing(fast=True),
+    ]
+    assert len({prepare(source, other, ALL).path for other in others}) == len(others)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [Selection(), Selection(0, group_by="0"), Selection(0, classes=("a",)), Selection(0, drop_duplicates=True)],
+)
+def test_another_selection_is_another_dataset(tmp_path: Path, other: Selection) -> None:
+    fill(tmp_path / "in" / "a", 3)
+    fill(tmp_path / "in" / "b", 3)
+    source = find(str(tmp_path / "in"))
+    assert prepare(source, Preprocessing(), other).path != prepare(source, Preprocessing(), ALL).path
 
 
 def test_the_content_hash_is_that_of_the_images_wherever_they_lie(tmp_path: Path) -> None:
-    first = prepared(fill(tmp_path / "one", 5))
-    other = prepared(fill(tmp_path / "another", 5))
+    first = pack_all(fill(tmp_path / "one", 5))
+    other = pack_all(fill(tmp_path / "another", 5))
     assert first.path != other.path
     assert first.description.content_hash == other.description.content_hash
 
@@ -387,7 +471,7 @@ def test_the_content_hash_knows_a_pixel_a_class_and_a_split(tmp_path: Path) -> N
     (tmp_path / "label" / "train" / "b" / "000.png").unlink()  # the same rows, one of them of the other class
     (tmp_path / "split" / "val" / "b").mkdir(parents=True)
     (tmp_path / "split" / "train" / "b" / "002.png").rename(tmp_path / "split" / "val" / "b" / "002.png")
-    datasets = {name: prepared(tmp_path / name) for name in ("same", "pixel", "class", "label", "split")}
+    datasets = {name: pack_all(tmp_path / name) for name in ("same", "pixel", "class", "label", "split")}
     assert len({dataset.description.content_hash for dataset in datasets.values()}) == 5
     assert np.array_equal(rows(datasets["same"]), rows(datasets["label"]))
 
@@ -397,48 +481,58 @@ import os, sys
 from ganloom.data import prepare
 from ganloom.data.sources import find
 prepare._content_hash = lambda *given: os._exit(9)  # all images are packed, all but dataset.json is written
-prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(None, None))
+prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(), prepare.Selection(holdout=0))
 """
 
 
 def test_what_a_kill_left_behind_is_not_taken_for_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 5)
     assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == 9
-    left = [path for path in cache_folder().iterdir() if path.is_dir()]
+    left = datasets_in_the_cache()
     assert len(left) == 1
-    (left[0] / "images-00099.npy").write_text("of another time")
-    dataset = prepared(folder)
+    assert not (left[0] / "dataset.json").exists()
+    dataset = pack_all(folder)
     assert np.array_equal(rows(dataset), np.stack([noise(4, 5, seed=index) for index in range(5)]))
-    assert [path for path in cache_folder().iterdir() if path.is_dir()] == [dataset.path]
-    assert {path.name for path in dataset.path.iterdir()} == {"dataset.json", "images-00000.npy", "files.jsonl"}
+    assert datasets_in_the_cache() == [dataset.path]
+    assert {path.name for path in dataset.path.iterdir()} == {"dataset.json", "train-00000.npy", "files.jsonl"}
+
+
+def test_what_a_kill_left_behind_of_other_images_is_not_gone_on_with(tmp_path: Path) -> None:
+    folder, dest = fill(tmp_path / "in", 5), tmp_path / "out"
+    killed = KILLED.replace("holdout=0)", f"holdout=0), room.Path({str(dest)!r})").replace("prepare.", "room.")
+    killed = killed.replace("import prepare", "import prepare as room")
+    assert subprocess.run([sys.executable, "-c", killed, str(folder)], check=False).returncode == 9
+    save(folder / "000.png", noise(4, 5, seed=77))
+    dataset = prepare(find(str(folder)), Preprocessing(), ALL, dest)
+    assert np.array_equal(rows(dataset), np.stack([noise(4, 5, seed=seed) for seed in (77, 1, 2, 3, 4)]))
 
 
 def test_of_several_that_ask_at_once_one_prepares_and_the_others_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, results, packed = fill(tmp_path / "in", 3), [], []
-    other = threading.Thread(target=lambda: results.append(prepared(folder)))
-    real = room._pack
+    other = threading.Thread(target=lambda: results.append(pack_all(folder).description))
+    real = room._Job.run
 
-    def pack(*given: Any) -> None:
+    def run(*given: Any) -> None:
         packed.append(given)
         if len(packed) == 1:
             other.start()  # asks while the first is at it
         real(*given)
 
-    monkeypatch.setattr(room, "_pack", pack)
-    first = prepared(folder)
+    monkeypatch.setattr(room._Job, "run", run)
+    first = pack_all(folder)
     other.join()
-    assert results == [first]
+    assert results == [first.description]
     assert len(packed) == 1
 
 
 def test_a_dataset_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
-    first = prepared(folder)
+    first = pack_all(folder)
     before = rows(first)
     shutil.rmtree(first.path)
-    assert np.array_equal(rows(prepared(folder)), before)
+    assert np.array_equal(rows(pack_all(folder)), before)
 
 
 def test_a_full_disk_is_said_with_the_remedy_and_leaves_no_dataset(
@@ -449,10 +543,11 @@ def test_a_full_disk_is_said_with_the_remedy_and_leaves_no_dataset(
 
     folder = fill(tmp_path / "in", 3)
     with monkeypatch.context() as patched:
-        patched.setattr(np, "save", full)
+        patched.setattr(Rows, "flush", full)
         with pytest.raises(StorageError, match="no room left"):
-            prepared(folder)
-    assert prepared(folder).count() == 3
+            pack_all(folder)
+        assert not any((path / "dataset.json").exists() for path in datasets_in_the_cache())
+    assert np.array_equal(rows(pack_all(folder)), np.stack([noise(4, 5, seed=index) for index in range(3)]))
 
 
 def test_a_cache_that_cannot_be_written_is_said_with_the_remedy(
@@ -461,14 +556,19 @@ def test_a_cache_that_cannot_be_written_is_said_with_the_remedy(
     (tmp_path / "file").touch()
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "file"))
     with pytest.raises(StorageError, match=r"cannot write .*file: .*GANLOOM_CACHE"):
-        prepared(fill(tmp_path / "in", 1))
+        pack_all(fill(tmp_path / "in", 1))
 
 
 def test_progress_is_told_of_all_images(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((250, 1, 1), np.uint8))
-    told: list[tuple[int, int]] = []
-    prepare(find(str(tmp_path / "many.npy")), Preprocessing(None, None), lambda done, total: told.append((done, total)))
-    assert told == [(100, 250), (200, 250)]
+    told: list[tuple[int, int | None]] = []
+    prepare(
+        find(str(tmp_path / "many.npy")),
+        Preprocessing(),
+        ALL,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(100, 250), (200, 250), (250, 250)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ganloom.data.sources import Item
 from ganloom.data.sources.contract import RefusedError
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
+SAME_LEVELS = 8  # of 255, by which a profile that calls itself sRGB may differ
 ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -56,7 +58,7 @@ class Preprocessing:
 
     def __str__(self) -> str:
         size = f"{self.size[0]}x{self.size[1]} by {self.resize}" if self.size else "own size"
-        window = f"{self.window[0]:g}:{self.window[1]:g}" if self.window else "by percentiles"
+        window = f"{self.window[0]}:{self.window[1]}" if self.window else "by percentiles"
         draft = ", JPEG draft" if self.fast else ""
         return (
             f"upright, sRGB, white under alpha, Lanczos to {size}, channels {self.channels or 'as found'}, "
@@ -112,11 +114,16 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
             if preprocessing and preprocessing.fast and preprocessing.size:
                 height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
                 image.draft(None, (2 * width, 2 * height))  # twice the size: Lanczos still has something to do
+            if isinstance(image, TiffImageFile):
+                image.filename = ""  # else Pillow 13 maps a plain grey one into memory with its sides exchanged
             image.load()
             turn = orientation(image)  # once more: Pillow turns TIFF by itself as it loads
             return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
     except RefusedError as error:
         return str(error)
+    except UnidentifiedImageError:  # its own words hold addresses in memory
+        heic = "; convert HEIC to JPEG first" if item.name.lower().endswith((".heic", ".heif")) else ""
+        return f"cannot be read: it is in no format that is known here{heic}"
     except Exception as error:  # damaged files raise nearly everything, and none of it may end a long preparation
         return f"cannot be read: {str(error) or type(error).__name__}"
 
@@ -175,17 +182,20 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """From a profile to sRGB; None where it is sRGB already, as most are."""
     given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if "srgb" in ImageCms.getProfileDescription(given).lower():
-        return None
-    alpha = mode == "RGBA"
-    return ImageCms.buildTransform(
+    transform = ImageCms.buildTransform(
         given,
         ImageCms.createProfile("sRGB"),
         mode,
-        "RGBA" if alpha else "RGB",
+        "RGBA" if mode == "RGBA" else "RGB",
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+    if mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(given).lower():
+        # Makers' sRGB differ by a level or so, which is no reason to touch pixels; "Linear sRGB" differs by far more.
+        ramp = Image.linear_gradient("L").convert(mode)
+        shown = np.asarray(ImageCms.applyTransform(ramp, transform), np.int16)
+        return transform if np.abs(shown - np.asarray(ramp)).max() > SAME_LEVELS else None
+    return transform
 
 
 def _resize(image: Image.Image, how: Preprocessing) -> Image.Image:

@@ -82,15 +82,15 @@ def prepare(
                 if folder.exists():
                     folder.rmdir()  # empty, as was checked
                 os.replace(unfinished, folder)
+                (folder / CONTINUED).unlink()
     return open_packed(folder)
 
 
 def _is_as_wanted(dataset: PackedDataset, preprocessing: Preprocessing, selection: Selection) -> bool:
     shape = dataset.shape
     size, channels = (shape.height, shape.width), shape.channels
-    return (
-        preprocessing.size in (None, size) and preprocessing.channels in (None, channels) and selection.classes is None
-    )
+    same_images = selection == Selection() or str(selection) == dataset.description.selection
+    return same_images and preprocessing.size in (None, size) and preprocessing.channels in (None, channels)
 
 
 def _key(source: Source, preprocessing: Preprocessing, selection: Selection) -> str:
@@ -116,7 +116,7 @@ def _is_made(folder: Path, key: str, in_cache: bool) -> bool:
 def _begin(unfinished: Path, key: str) -> None:
     """Make the folder to work in, or go on with one that was begun for the same dataset."""
     try:
-        if (unfinished / CONTINUED).read_text(encoding="utf-8") == key:
+        if (unfinished / CONTINUED).read_bytes() == key.encode():
             return
     except OSError:
         pass
@@ -180,7 +180,12 @@ class _Job:
                     file.seek(-len(line), os.SEEK_CUR)
                     file.truncate()
                     break
-                self._count(json.loads(line))
+                try:
+                    self._count(json.loads(line))
+                except (ValueError, TypeError, LookupError, AttributeError):
+                    raise DataError(
+                        f"what was begun in {self.folder} is damaged ({path.name}) and is removed: prepare again."
+                    ) from None
         return self.done
 
     def _count(self, entry: dict[str, Any]) -> None:
@@ -245,7 +250,9 @@ class _Job:
         """Check the account and write dataset.json, which makes the folder a dataset."""
         self._check_skipped(max_skipped)
         if not self.splits["train"]:
-            raise DataError(f"no training image of {self.source.name} could be packed.")
+            held_out = self.splits["val"] and "val" not in self.source.splits
+            remedy = " All were held out: set data.holdout (--holdout) to 0." if held_out else ""
+            raise DataError(f"no training image of {self.source.name} could be packed.{remedy}")
         assert shards.shape
         height, width, channels = shards.shape
         values: dict[str, Any] = {
@@ -268,7 +275,6 @@ class _Job:
             "source_key": self.key,
         }
         description = Description(**values, content_hash=_content_hash(values, self.folder))
-        (self.folder / CONTINUED).unlink()
         write_atomically(self.folder / "dataset.json", description.model_dump_json(indent=2).encode())
 
     def _check_skipped(self, max_skipped: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "row_kind"]
 
 
 class Rows:
@@ -21,18 +21,24 @@ class Rows:
         self.count = count
         self._file = open(path, "r+b" if count else "w+b")
         if count:
-            size = self._file.seek(0, os.SEEK_END)
-            self._file.seek(0)
-            if np.lib.format.read_magic(self._file) != (1, 0):
-                raise ValueError(f"{path} is not what was begun")
-            found, _, found_dtype = np.lib.format.read_array_header_1_0(self._file)
-            stop = self._file.tell() + count * self._row_bytes
-            if found[1:] != shape or found_dtype != dtype or size < stop:
-                raise ValueError(f"{path} is not what was begun")
-            self._file.truncate(stop)
-            self._file.seek(stop)
+            try:
+                self._go_on()
+            except BaseException:
+                self._file.close()
+                raise
         else:
             self._write_header()
+
+    def _go_on(self) -> None:
+        size = self._file.seek(0, os.SEEK_END)
+        if row_kind(self.path) != (self.shape, self.dtype):
+            raise ValueError(f"{self.path} is not what was begun")
+        self._write_header()  # it may have promised more
+        stop = self._file.tell() + self.count * self._row_bytes
+        if size < stop:
+            raise ValueError(f"{self.path} is shorter than what was begun")
+        self._file.seek(stop)
+        self._file.truncate()
 
     @property
     def _row_bytes(self) -> int:
@@ -50,13 +56,22 @@ class Rows:
 
     def close(self) -> None:
         """Write the header with the final number of rows; all of it to the disk."""
-        end = self._file.tell()
-        self._write_header()
-        assert end == self._file.tell() + self.count * self._row_bytes, "the header has grown"
-        self.flush()
-        self._file.close()
+        with self._file:  # closed even where the disk is full
+            self._write_header()
+            self._file.seek(self.count * self._row_bytes, os.SEEK_CUR)
+            self._file.truncate()  # an interruption may have come after a row was written and before it was counted
+            self.flush()
 
     def _write_header(self) -> None:
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
         self._file.seek(0)
         np.lib.format.write_array_header_1_0(self._file, header | {"shape": (self.count, *self.shape)})
+
+
+def row_kind(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of the rows of a file. Raises `OSError` or `ValueError` where it is none of ours."""
+    with open(path, "rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{path} is not what was begun")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape[1:], dtype

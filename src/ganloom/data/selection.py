@@ -28,9 +28,9 @@ class Selection:
 
     def __str__(self) -> str:
         groups = f" in groups of {self.group_by!r}" if self.group_by else ""
-        classes = ", ".join(self.classes) if self.classes else "all"
+        classes = "all" if self.classes is None else ", ".join(map(repr, self.classes))
         twice = "dropped" if self.drop_duplicates else "kept"
-        return f"{self.holdout:g} held out{groups}, classes {classes}, duplicates {twice}; v1"
+        return f"{self.holdout} held out{groups}, classes {classes}, duplicates {twice}; v1"
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:

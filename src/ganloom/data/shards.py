@@ -1,21 +1,23 @@
 """Rows of images and labels on their way to the disk, split by split."""
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
 from ganloom.data.packed import labels_path, shard_path
-from ganloom.data.rows import Rows
+from ganloom.data.rows import Rows, row_kind
 from ganloom.data.sources import Label
 
 __all__ = ["Shards"]
 
 SHARD_BYTES = 2**30
+WIDER, BACKFILLED = ".wide", ".begun"  # suffixes of files that will take the place of others
 
 
 class Shards:
@@ -35,15 +37,31 @@ class Shards:
         self._labels: dict[str, Rows] = {}
         self._counts = {split: count for split, count in counts.items() if count}
         try:
-            for split, count in self._counts.items():
-                self._set_shape(np.load(shard_path(folder, split, 0), mmap_mode="r").shape[1:])
-                if count % self.rows_per_shard:
-                    self._open_images(split)
-                if labels_path(folder, split).exists():
-                    begun = np.load(labels_path(folder, split), mmap_mode="r")
-                    self._labels[split] = Rows(labels_path(folder, split), begun.shape[1:], begun.dtype, count)
-        except (OSError, ValueError, EOFError) as error:
+            self._go_on()
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            self._close()
             raise DataError(f"what was begun in {folder} is damaged ({error}) and is removed: prepare again.") from None
+
+    def _go_on(self) -> None:
+        """Check that what was begun is there, and open what is not finished."""
+        for path in (*self.folder.glob(f"*{WIDER}"), *self.folder.glob(f"*{BACKFILLED}")):
+            path.unlink()
+        if shapes := [row_kind(shard_path(self.folder, split, 0))[0] for split in self._counts]:
+            self._set_shape(max(shapes))
+        for split, count in self._counts.items():
+            for index in range(-(-count // self.rows_per_shard)):
+                path = shard_path(self.folder, split, index)
+                rows = min(self.rows_per_shard, count - index * self.rows_per_shard)
+                shape, _ = row_kind(path)
+                self._images[split] = Rows(path, shape, np.dtype(np.uint8), rows)
+                if shape != self.shape:  # the kill came while the images before the first colour were widened
+                    self._images.pop(split).close()
+                    self._widen_shard(path)
+                    self._images[split] = Rows(path, self.shape or (), np.dtype(np.uint8), rows)
+                if rows == self.rows_per_shard:
+                    self._images.pop(split).close()
+            if (path := labels_path(self.folder, split)).exists():
+                self._labels[split] = Rows(path, *row_kind(path), count)
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +69,16 @@ class Shards:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None and self._labelled:
-            self._complete_labels()
-        for rows in (*self._images.values(), *self._labels.values()):
-            rows.close()
+        try:
+            if kind is None and self._labelled:
+                self._complete_labels()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        with contextlib.ExitStack() as stack:  # one that cannot be closed keeps no other open
+            for rows in (*self._images.values(), *self._labels.values()):
+                stack.callback(rows.close)
 
     def add(self, split: str, image: NDArray[np.uint8], label: Label, name: str) -> None:  # image: [H, W, C]
         if self.shape is None:
@@ -98,23 +122,26 @@ class Shards:
 
     def _add_label(self, split: str, label: Label) -> None:
         if split not in self._labels:  # the first label; images before it had none
-            kind = np.asarray(label, np.float32 if isinstance(label, np.ndarray) else np.int64)
-            self._labels[split] = Rows(labels_path(self.folder, split), kind.shape, kind.dtype)
-            for _ in range(self._counts[split]):
-                self._add_label(split, None)
+            self._begin_labels(split, np.asarray(label, np.float32 if isinstance(label, np.ndarray) else np.int64))
         rows = self._labels[split]
-        # An image without a label: -1, or 0 of every class.
-        none = np.full(rows.shape, -1 if rows.dtype.kind == "i" else 0, rows.dtype)
-        rows.append(none if label is None else np.asarray(label, rows.dtype))
+        rows.append(_no_label(rows) if label is None else np.asarray(label, rows.dtype))
+
+    def _begin_labels(self, split: str, like: NDArray[Any] | Rows) -> None:
+        """Labels for the images of a split so far, which had none. They are there all at once, should a kill come."""
+        path, count = labels_path(self.folder, split), self._counts[split]
+        beside = path.with_suffix(BACKFILLED)
+        rows = Rows(beside, like.shape, like.dtype)
+        for _ in range(count):
+            rows.append(_no_label(rows))
+        rows.close()
+        os.replace(beside, path)
+        self._labels[split] = Rows(path, like.shape, like.dtype, count)
 
     def _complete_labels(self) -> None:
         """Give splits that came without any label the rows of the others' kind."""
         like = next(iter(self._labels.values()), None)
         for split in self._counts.keys() - self._labels.keys():
-            shape, dtype = (like.shape, like.dtype) if like else ((), np.dtype(np.int64))
-            self._labels[split] = Rows(labels_path(self.folder, split), shape, dtype)
-            for _ in range(self._counts[split]):
-                self._add_label(split, None)
+            self._begin_labels(split, np.zeros((), np.int64) if like is None else like)
 
     def _widen(self) -> None:
         """Give every image packed so far, all of them grey, three channels."""
@@ -123,18 +150,25 @@ class Shards:
             self._images.pop(split).close()
         for split, count in self._counts.items():
             for first in range(0, count, self.rows_per_shard):
-                path = shard_path(self.folder, split, first // self.rows_per_shard)
-                beside = path.with_suffix(".wide")
-                grey = np.load(path, mmap_mode="r")
-                wide = Rows(beside, (*self.shape[:2], 3), np.dtype(np.uint8))
-                for image in grey:
-                    wide.append(np.broadcast_to(image, wide.shape))
-                wide.close()
-                os.replace(beside, path)
+                self._widen_shard(shard_path(self.folder, split, first // self.rows_per_shard))
         self.shape = (*self.shape[:2], 3)
         for split, count in self._counts.items():
             if count % self.rows_per_shard:
                 self._open_images(split)
+
+    def _widen_shard(self, path: Path) -> None:
+        assert self.shape
+        beside = path.with_suffix(WIDER)
+        wide = Rows(beside, (*self.shape[:2], 3), np.dtype(np.uint8))
+        for image in np.load(path, mmap_mode="r"):
+            wide.append(np.broadcast_to(image, wide.shape))
+        wide.close()
+        os.replace(beside, path)
+
+
+def _no_label(rows: Rows) -> NDArray[Any]:
+    """Of an image without one: -1, or 0 of every class."""
+    return np.full(rows.shape, -1 if rows.dtype.kind == "i" else 0, rows.dtype)
 
 
 def _is_grey(image: NDArray[np.uint8]) -> bool:

@@ -17,7 +17,7 @@ from ganloom.core.errors import DataError
 from ganloom.core.files import storage_errors
 from ganloom.data.packed import PackedDataset
 from ganloom.data.sources import Label
-from ganloom.data.sources.layout import LISTING
+from ganloom.data.sources.layout import LISTING, SPLIT_NAMES, is_hidden
 
 __all__ = ["unpack"]
 
@@ -66,8 +66,7 @@ def _write_zip(dataset: PackedDataset, path: Path, progress: Callable[[int, int 
         for name, image, label in _files(dataset, None, progress):
             archive.writestr(name, image)
             listing.append([name, label])
-        if dataset.class_names:
-            archive.writestr(LISTING, _listing(dataset, listing))
+        archive.writestr(LISTING, _listing(dataset, listing))
 
 
 def _files(
@@ -93,12 +92,19 @@ def _files(
 
 
 def _class_folders(dataset: PackedDataset) -> list[str]:
-    """A folder's name for each class: its own, as far as file systems allow."""
-    names = [re.sub(r'[\\/:*?"<>|\x00-\x1f]|^[. ]+|[. ]+$', "_", name) or "_" for name in dataset.class_names]
-    return names if len({name.lower() for name in names}) == len(names) else [f"{i:05d}" for i in range(len(names))]
+    """A folder's name for each class: its own, as far as file systems allow it and preparing would not misread it."""
+    odd = r'[\\/:*?"<>|\x00-\x1f\ud800-\udfff]|^[. ]+|[. ]+$'
+    names = [re.sub(odd, "_", name) or "_" for name in dataset.class_names]
+    taken = {LISTING, *SPLIT_NAMES}
+    fit = all(name.lower() not in taken and not is_hidden(name) and len(name.encode()) < 256 for name in names)
+    if fit and len({name.lower() for name in names}) == len(names):
+        return names
+    return [f"{index:05d}" for index in range(len(names))]
 
 
 def _listing(dataset: PackedDataset, labels: list[list[Any]]) -> str:
+    if not dataset.class_names:
+        return json.dumps({"labels": None})  # else StyleGAN's folders would be taken for classes
     return json.dumps({"class_names": dataset.class_names, "labels": labels})
 
 

@@ -7,6 +7,7 @@ import threading
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ganloom.data.decode import DEEP_MODES, Window, load, values
 from ganloom.data.sources import Source
@@ -36,7 +37,20 @@ class LazyWindow:
 def _percentiles(source: Source) -> Window:
     """Of the values of a source's deep images. The same images give the same window."""
     step = max(1, (source.count or 0) // MOST_IMAGES)
-    chosen = []
+    # Where only few images are deep, those looked at may all be of 8 bits: then all are looked at.
+    chosen = _values(source, step) or _values(source, 1)
+    pooled = np.concatenate(chosen) if chosen else np.zeros(0)
+    if not pooled.size:
+        return 0.0, 1.0
+    low, high = np.percentile(pooled, PERCENTILES)
+    if low == high:  # few values among many equal ones
+        low, high = pooled.min(), pooled.max()
+    return float(low), float(high)
+
+
+def _values(source: Source, step: int) -> list[NDArray[np.float64]]:
+    """Some of the values of each deep image, looking at every `step`th image."""
+    chosen: list[NDArray[np.float64]] = []
     for item in islice(source.items(), 0, None, step):
         image = load(item)
         if not isinstance(image, str) and image.mode in DEEP_MODES:
@@ -45,6 +59,4 @@ def _percentiles(source: Source) -> Window:
             chosen.append(array[np.isfinite(array)])
             if len(chosen) == MOST_IMAGES:
                 break
-    pooled = np.concatenate(chosen) if chosen else np.zeros(0)
-    low, high = np.percentile(pooled, PERCENTILES) if pooled.size else (0.0, 1.0)
-    return float(low), float(high)
+    return chosen

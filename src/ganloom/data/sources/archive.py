@@ -15,18 +15,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources.contract import Item, Label, refused
-from ganloom.data.sources.layout import LISTING, Layout, is_image
+from ganloom.data.sources.layout import LISTING, Layout, is_image, is_listing
 
 __all__ = ["ArchiveSource", "open_source"]
 
 MOST_BYTES = 256 * 2**20  # of one image file, unpacked
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}  # by how a file begins
+COMPRESSED: dict[bytes, Callable[..., Any]] = {  # by how a file begins
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
 LINK = "is a link or a device, which an archive cannot be trusted with"
 TWICE = "is in the archive a second time under this name"
 TOO_BIG = f"unpacks to more than {MOST_BYTES // 2**20} MiB, which no image file needs"
@@ -48,18 +52,20 @@ class ArchiveSource:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
-        paths, self.ignored, listing = [], 0, None
+        paths, self.ignored = [], 0
+        listing, content = None, None
         for member in _members(path):
-            if member.path == LISTING and member.is_file:
-                listing = self._listing(member)
-            elif is_image(member.path):
+            if member.is_file and is_listing(member.path, listing):
+                listing, content = member.path, self._listing(member)
+            if is_image(member.path):
                 paths.append(member.path)
             else:
                 self.ignored += 1
         if not paths:
             raise DataError(f"no images in {path}.")
         self.count = len(paths)
-        self._layout = Layout(sorted(set(paths)), listing)
+        self._layout = Layout(sorted(set(paths)), content, listed_in=(listing or LISTING).removesuffix(LISTING))
+        self.ignored -= self._layout.takes_listing
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
 
@@ -160,12 +166,14 @@ def _tar_members(path: Path) -> Iterator[Member]:
 
     with open(path, "rb") as file:
         start = file.read(8)
-    opener = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open)
+    opener: Callable[..., IO[bytes]] = next(
+        (opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open
+    )
     # One after the other: most tars are compressed as a whole.
     with opener(path, "rb") as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
         for info in archive:
             if not info.isdir():
                 yield Member(_relative(info.name), info.size, info.isfile(), partial(read, info))
-            archive.members = []  # it would remember them all
+            archive.members = []  # type: ignore[attr-defined]  # it would remember them all
         while stream.read(2**20):  # to its checksum
             pass

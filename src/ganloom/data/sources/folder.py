@@ -9,7 +9,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources.contract import Item, refused
-from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_hidden, is_image
+from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_hidden, is_image, is_listing
 
 __all__ = ["FolderSource", "open_source", "walk"]
 
@@ -31,29 +31,36 @@ class FolderSource:
         self.name = root.resolve().name or "images"
         self.ignored = 0
         self._faults: dict[str, str] = {}
-        paths = []
+        paths, listing = [], None
         for path, fault in walk(root, follow_links):
+            if not fault and is_listing(path, listing):
+                listing = path
             if fault and not is_hidden(path) and (is_image(path) or (root / path).is_dir()):
                 self._faults[path] = fault
             if path in self._faults or is_image(path):
                 paths.append(path)
-            elif path != LISTING:
+            else:
                 self.ignored += 1
         if not paths:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"no images in {root}: looked for {kinds} in it and below it.")
+            raise DataError(
+                f"no images in {root}: looked for {kinds} in it and below it, and found {self.ignored} "
+                "other files. Archives and arrays are given by their own paths."
+            )
         if len(self._faults) == len(paths):
             raise DataError(f"no images in {root} that may be read: {paths[0]} {self._faults[paths[0]]}.")
         self.count = len(paths)
-        listing = root / LISTING
-        self.layout = Layout(paths, listing.read_bytes() if listing.is_file() else None, self._faults)
+        content = None if listing is None else (root / listing).read_bytes()
+        self.layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
+        self.ignored -= self.layout.takes_listing
+        self._listing = listing if self.layout.takes_listing else None
         self._paths = paths
         self.class_names = self.layout.class_names
         self.splits = self.layout.splits
 
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
-        for path in (LISTING, *self._paths):
+        for path in (*filter(None, [self._listing]), *self._paths):
             if fault := self._faults.get(path):  # it may be followed next time
                 yield f"{path}\t{fault}"
                 continue

@@ -8,7 +8,7 @@ import numpy as np
 from ganloom.core.errors import DataError
 from ganloom.data.sources.contract import Label
 
-__all__ = ["IMAGE_SUFFIXES", "LISTING", "Layout", "is_hidden", "is_image", "suffix"]
+__all__ = ["IMAGE_SUFFIXES", "LISTING", "SPLIT_NAMES", "Layout", "is_hidden", "is_image", "is_listing", "suffix"]
 
 IMAGE_SUFFIXES = {
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
@@ -26,24 +26,33 @@ class Layout:
 
     A folder that holds everything says nothing and is passed over. With folders `train` and `val` or `test` at the
     top, they are the splits. Below that, when every training image lies in a sub-folder, the first one is its class.
-    A dataset.json in the manner of StyleGAN gives the labels instead, and the order.
+    A dataset.json in the manner of StyleGAN gives the labels instead, and the order; it lies where everything lies.
     """
 
     def __init__(
-        self, paths: Sequence[str], listing: bytes | None = None, faults: Mapping[str, str] | None = None
+        self,
+        paths: Sequence[str],
+        listing: bytes | None = None,
+        faults: Mapping[str, str] | None = None,
+        listed_in: str = "",
     ) -> None:
-        """`faults` says of some paths why they will not be read; they have no say in where the others belong."""
+        """`faults` says of some paths why they will not be read; they have no say in where the others belong.
+
+        `listed_in` is the folder of the listing, with its slash.
+        """
         self._paths = paths
         self._faults = faults or {}
         paths = [path for path in paths if not self._faults.get(path)]
         self._above = _shared_folders(paths)
+        self.takes_listing = listing is not None and all(path.startswith(listed_in) for path in paths)
         tops = {parts[0] for path in paths if len(parts := self._parts(path)) > 1}
         named = {split for top in tops if (split := SPLIT_NAMES.get(top.lower()))}
         # A class may be called `train` (beside `car` and `bus`): it takes two splits, or nothing else, to be one.
         alone = all(top.lower() in SPLIT_NAMES for top in tops) and all(len(self._parts(path)) > 1 for path in paths)
         self._has_splits = "train" in named and (len(named) > 1 or alone)
         self.splits = tuple(sorted(named)) if self._has_splits else ("train",)
-        self._labels, names = _read_listing(listing)
+        labels, names = _read_listing(listing if self.takes_listing else None)
+        self._labels = None if labels is None else {listed_in + path: label for path, label in labels.items()}
         self.class_names = self._folders_as_classes() if self._labels is None else names
         self._index = {name: index for index, name in enumerate(self.class_names)}
 
@@ -96,6 +105,15 @@ def suffix(path: str) -> str:
 
 def is_image(path: str) -> bool:
     return suffix(path) in IMAGE_SUFFIXES and not is_hidden(path)
+
+
+def is_listing(path: str, before: str | None) -> bool:
+    """Whether this is a dataset.json, and nearer to the top than the one found before."""
+    return (
+        path.rpartition("/")[2] == LISTING
+        and not is_hidden(path)
+        and (before is None or path.count("/") < before.count("/"))
+    )
 
 
 def is_hidden(path: str) -> bool:

@@ -1,6 +1,7 @@
 """A packed dataset as a source: to prepare it once more at another size, or with other classes."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,6 @@ def is_packed(path: Path) -> bool:
     """Whether a folder is a packed dataset, of whatever format; StyleGAN's folders have another dataset.json."""
     try:
         with open(path / "dataset.json", encoding="utf-8") as file:
-            return '"format"' in file.read(200)
+            return re.match(r'\s*\{\s*"format"\s*:', file.read(200)) is not None
     except (OSError, UnicodeDecodeError):
         return False

@@ -1,0 +1,245 @@
+"""A packed dataset, unpacked to files and prepared again, is the same to the last bit."""
+
+import itertools
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from making import labels, noise, pictures, prepared, rows
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganloom.core.errors import DataError
+from ganloom.data import shards
+from ganloom.data import unpack as room
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing
+from ganloom.data.sources.arrays import ArraySource
+from ganloom.data.unpack import unpack
+
+PLACES = ("folder", "all.zip")
+
+
+def quiet(done: int, total: int | None) -> None:
+    pass
+
+
+def dataset(folder: Path, class_names: Sequence[str] | None = None, **arrays: Any) -> PackedDataset:
+    from ganloom.data.prepare import Selection, prepare
+
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "x.npz", **arrays)
+    source = ArraySource([folder / "x.npz"], class_names=class_names)
+    return prepare(source, Preprocessing(), Selection(holdout=0), folder / "packed")
+
+
+def assert_same_again(original: PackedDataset, place: Path) -> None:
+    """Unpack and prepare again."""
+    channels: Any = original.shape.channels
+    unpacked = unpack(original, place, quiet)
+    again = prepared(unpacked, place.parent / f"{place.name}-again", Preprocessing(channels=channels))
+    assert again.class_names == list(original.class_names)
+    assert again.description.splits == original.description.splits
+    for split in original.splits:
+        assert np.array_equal(rows(again, split), rows(original, split))
+        if original.class_names:
+            assert labels(again, split) == labels(original, split)
+    assert again.description.content_hash == original.description.content_hash
+    assert again.description.account.ignored == 0
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pixels_come_back(tmp_path: Path, channels: int, place: str) -> None:
+    image = np.stack([noise(5, 7, channels, seed).reshape(5, 7, channels) for seed in range(6)])
+    if channels == 4:
+        image[0, ..., 3], image[1, ..., 3] = 0, 255  # also what no one sees
+    if channels < 4:
+        original = dataset(tmp_path, x_train=image)
+    else:
+        pictures(tmp_path / "in")
+        for seed in range(6):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            Image.fromarray(image[seed]).save(tmp_path / "in" / f"{seed}.png")
+        original = prepared(tmp_path / "in", tmp_path / "packed", Preprocessing(channels=4))
+    assert np.array_equal(rows(original), image)
+    assert_same_again(original, tmp_path / place)
+
+
+LABELS = {"classes": [0, 2, 1, 1, 0, 2], "shares": [[1, 0.5, 0], [0, 0, 0]] * 3}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_come_back_in_all_splits(tmp_path: Path, kind: str, place: str) -> None:
+    arrays = {}
+    for number, split in enumerate(("train", "val", "test")):
+        arrays[f"x_{split}"] = np.stack([noise(3, 4, 1, 10 * number + seed) for seed in range(6 - number)])
+        arrays[f"y_{split}"] = np.asarray(LABELS[kind], np.float32 if kind == "shares" else np.int64)[: 6 - number]
+    assert_same_again(dataset(tmp_path, **arrays), tmp_path / place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_splits_without_labels_come_back_as_they_are(tmp_path: Path, place: str) -> None:
+    images = np.stack([noise(3, 4, 1, seed) for seed in range(7)])
+    original = dataset(tmp_path, x_train=images[:4], x_val=images[4:6], x_test=images[6:])
+    assert original.class_names == []
+    assert_same_again(original, tmp_path / place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_images_without_labels_among_labelled_ones_come_back(tmp_path: Path, place: str) -> None:
+    images = np.stack([noise(3, 4, 1, seed) for seed in range(7)])
+    original = dataset(tmp_path, x_train=images[:4], y_train=[1, 0, 1, 1], x_test=images[4:])
+    assert labels(original, "test") == [-1] * 3
+    assert_same_again(original, tmp_path / place)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_more_than_a_thousand_unlabelled_images_get_no_classes(tmp_path: Path, place: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1003, 1, 2), np.uint8)
+    assert_same_again(dataset(tmp_path, x_train=images), tmp_path / place)
+
+
+def test_several_shards_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.stack([noise(3, 4, 3, seed) for seed in range(11)])
+    monkeypatch.setattr(shards, "SHARD_BYTES", 3 * 4 * 3 * 4)
+    original = dataset(tmp_path, images=images, labels=np.arange(11) % 3)
+    assert original.description.rows_per_shard == 4
+    monkeypatch.undo()
+    for place in PLACES:
+        assert_same_again(original, tmp_path / place)
+
+
+ODD = (
+    "a/b",
+    "..",
+    ".",
+    "",
+    "Cat",
+    "cat",
+    " ",
+    "end.",
+    "日本",
+    "a_b",
+    "train",
+    "VAL",
+    "test",
+    "__MACOSX",
+    ".hidden",
+    "dataset.json",
+    "nul\0",
+    "x" * 300,
+    "é" * 150,
+    'q"uote',
+    "format",
+    "00000",
+    "C:\\x",
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(ODD), min_size=1, max_size=5, unique=True), st.sampled_from(PLACES), st.booleans())
+def test_classes_of_any_name_come_back(names: list[str], place: str, splits: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.stack([noise(2, 3, 1, seed) for seed in range(2 * len(names))])
+        numbers = np.arange(len(images)) % len(names)
+        arrays: dict[str, NDArray[Any]] = {"x_train": images, "y_train": numbers}
+        if splits:
+            arrays |= {"x_test": images[: len(names)], "y_test": numbers[: len(names)]}
+        assert_same_again(dataset(Path(folder), names, **arrays), Path(folder) / place)
+        outside = {path.name for path in Path(folder).iterdir()}
+        assert outside == {"x.npz", "packed", place, f"{place}-again"}
+
+
+def test_the_zip_is_as_stylegan_reads_it(tmp_path: Path) -> None:
+    images = np.stack([noise(4, 4, 3, seed) for seed in range(5)])
+    original = dataset(tmp_path, images=images, labels=np.array([0, 3, 1, 2, 3]))
+    with zipfile.ZipFile(unpack(original, tmp_path / "all.zip", quiet)) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")]
+        assert names == [f"00000/img{number:08}.png" for number in range(5)]
+        assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+        # As ImageFolderDataset of StyleGAN3 finds labels: by name, slashes forward.
+        found = dict(json.loads(archive.read("dataset.json"))["labels"])
+        assert [found[name] for name in names] == [0, 3, 1, 2, 3]
+        for name, image in zip(names, images, strict=True):
+            with archive.open(name) as file, Image.open(file) as picture:
+                assert np.array_equal(np.asarray(picture), image)
+
+
+def test_the_zip_of_unlabelled_images_says_that_they_have_no_labels(tmp_path: Path) -> None:
+    original = dataset(tmp_path, images=noise(4, 4)[None])
+    with zipfile.ZipFile(unpack(original, tmp_path / "all.zip", quiet)) as archive:
+        assert json.loads(archive.read("dataset.json"))["labels"] is None
+
+
+def test_a_folder_has_a_folder_for_each_split_and_class(tmp_path: Path) -> None:
+    images = np.stack([noise(4, 4, 3, seed) for seed in range(3)])
+    arrays = {"x_train": images[:2], "y_train": [1, 0], "x_val": images[2:], "y_val": [1]}
+    unpack(dataset(tmp_path, ["cat", "dog"], **arrays), tmp_path / "folder", quiet)
+    found = sorted(str(path.relative_to(tmp_path / "folder")) for path in (tmp_path / "folder").rglob("*.png"))
+    assert found == ["train/cat/00000001.png", "train/dog/00000000.png", "val/dog/00000000.png"]
+    with Image.open(tmp_path / "folder" / found[2]) as picture:
+        assert np.array_equal(np.asarray(picture), images[2])
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("there", ["a file", "a folder", "a dead link"])
+def test_a_place_where_something_is_is_refused_and_left_alone(tmp_path: Path, place: str, there: str) -> None:
+    original = dataset(tmp_path / "data", images=noise(4, 4)[None])
+    dest = tmp_path / "here" / place
+    dest.parent.mkdir()
+    if there == "a file":
+        dest.write_text("mine")
+    elif there == "a folder":
+        dest.mkdir()
+    else:
+        dest.symlink_to("nowhere")
+    with pytest.raises(DataError, match="exists: name another place"):
+        unpack(original, dest, quiet)
+    assert [path.name for path in dest.parent.iterdir()] == [place]
+    assert dest.is_symlink() or dest.is_dir() or dest.read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_interruption_leaves_nothing_and_the_next_attempt_works(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = dataset(tmp_path / "data", images=np.stack([noise(4, 4, 3, seed) for seed in range(5)]))
+    (tmp_path / "here").mkdir()
+    with monkeypatch.context() as patches:
+        plain, calls = room._plain, itertools.count()
+
+        def interrupted(label: Any) -> Any:
+            if next(calls) == 3:
+                raise KeyboardInterrupt
+            return plain(label)
+
+        patches.setattr(room, "_plain", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            unpack(original, tmp_path / "here" / place, quiet)
+    assert list((tmp_path / "here").iterdir()) == []
+    assert_same_again(original, tmp_path / "here" / place)
+
+
+def test_what_a_kill_left_of_an_earlier_attempt_is_removed(tmp_path: Path) -> None:
+    original = dataset(tmp_path / "data", images=noise(4, 4)[None])
+    (tmp_path / "here" / ".out.unfinished" / "deep").mkdir(parents=True)
+    (tmp_path / "here" / ".out.unfinished" / "deep" / "old.png").write_bytes(b"old")
+    unpack(original, tmp_path / "here" / "out", quiet)
+    assert {path.name for path in (tmp_path / "here").rglob("*")} == {"out", "00000000.png"}
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101])
+def test_progress_is_told_to_the_end(tmp_path: Path, count: int) -> None:
+    told: list[tuple[int, int | None]] = []
+    original = dataset(tmp_path, images=np.zeros((count, 1, 1), np.uint8))
+    unpack(original, tmp_path / "out", lambda done, total: told.append((done, total)))
+    assert told[-1] == (count, count)

@@ -1,0 +1,182 @@
+"""Images of more than 8 bits: their values keep order and range, and a window over the dataset makes them 0 to 255."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from making import encoded, labels, noise, packed_by_name, prepared, rows, skipped, write
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganloom.data import window
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+
+FULL = Preprocessing(window=(0.0, 65535.0))
+RAMP = np.linspace(0, 65535, 64 * 64).round().astype(np.uint16).reshape(64, 64)
+
+
+@pytest.mark.parametrize(("name", "format"), [("a.png", "PNG"), ("a.tif", "TIFF")])
+def test_a_ramp_of_16_bits_keeps_its_order_and_range(tmp_path: Path, name: str, format: str) -> None:
+    write(tmp_path / "in" / name, encoded(RAMP, format))
+    with Image.open(tmp_path / "in" / name) as image:
+        naive = np.asarray(image.convert("L"))
+    assert (naive == 255).mean() > 0.95  # what a plain convert makes of it
+    for preprocessing in (FULL, Preprocessing()):
+        made = rows(prepared(tmp_path / "in", tmp_path / str(preprocessing.window), preprocessing))[0, ..., 0]
+        assert (np.diff(made.ravel().astype(int)) >= 0).all()
+        assert np.array_equal(np.unique(made), np.arange(256))
+    assert np.array_equal(rows(prepared(tmp_path / "in", tmp_path / "exact", FULL))[0, ..., 0], np.round(RAMP / 257))
+
+
+def test_a_ramp_is_resized_before_it_is_rounded(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.png", encoded(RAMP))
+    how = Preprocessing((16, 16), window=(20_000.0, 21_000.0))
+    values = rows(prepared(tmp_path / "in", tmp_path / "out", how))[0, ..., 0].astype(float)
+    scaled = ((RAMP.astype(float) - 20_000) * 255 / 1000).clip(0, 255).astype(np.float32)
+    expected = np.asarray(Image.fromarray(scaled).resize((16, 16), Image.Resampling.LANCZOS)).round().clip(0, 255)
+    assert np.array_equal(values, expected)
+
+
+def test_a_window_is_what_becomes_black_and_white_and_what_lies_outside_is_clipped(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.tif", encoded(np.array([[-2000, -1000, 0, 500, 1000, 5000]], np.int32), "TIFF"))
+    dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing(window=(-1000.0, 1000.0)))
+    assert rows(dataset).ravel().tolist() == [0, 0, 128, 191, 255, 255]
+    assert json.loads((dataset.path / "dataset.json").read_text())["window"] == [-1000.0, 1000.0]
+
+
+def test_scans_of_different_ranges_keep_their_relation(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+    for name, low, high in (("dark", 100, 1000), ("bright", 2000, 4000)):
+        write(tmp_path / "in" / f"{name}.png", encoded((low + values * (high - low)).astype(np.uint16)))
+    dataset = prepared(tmp_path / "in", tmp_path / "out")
+    low, high = dataset.description.window or (0, 0)
+    pooled = np.concatenate([100 + values.ravel() * 900, 2000 + values.ravel() * 2000])
+    np.testing.assert_allclose((low, high), np.percentile(pooled, (0.5, 99.5)), atol=10)
+    images = packed_by_name(dataset)
+    assert images["dark.png"].max() < images["bright.png"].min()  # each by its own window, they would look alike
+
+
+def test_the_window_is_stated_in_the_description(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "a.png", encoded(RAMP))
+    told = json.loads((prepared(tmp_path / "in", tmp_path / "out").path / "dataset.json").read_text())["window"]
+    np.testing.assert_allclose(told, np.percentile(RAMP, (0.5, 99.5)))
+
+
+@pytest.mark.parametrize("given", [None, (0.0, 65535.0)])
+def test_images_of_8_bits_are_not_windowed(tmp_path: Path, given: Any) -> None:
+    image = noise(4, 5, 1) // 4
+    write(tmp_path / "in" / "a.png", encoded(image))
+    dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing(window=given))
+    assert np.array_equal(rows(dataset)[0, ..., 0], image)
+    assert dataset.description.window is None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_picture_with_values_that_are_no_numbers_is_skipped_with_the_reason_and_spoils_no_window(
+    tmp_path: Path, value: float
+) -> None:
+    good = np.linspace(0, 1000, 64, dtype=np.float32).reshape(8, 8)
+    bad = good.copy()
+    bad[3, 3] = value
+    write(tmp_path / "in" / "bad.tif", encoded(bad, "TIFF"))
+    write(tmp_path / "in" / "good.tif", encoded(good, "TIFF"))
+    dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
+    assert skipped(dataset) == {"bad.tif": "has values that are not numbers"}
+    assert np.isfinite(dataset.description.window or ()).all()
+    assert np.ptp(rows(dataset)) == 255
+
+
+@pytest.mark.parametrize("value", [0, 1, 700, 65535])
+def test_images_of_one_value_are_packed_as_one_value(tmp_path: Path, value: int) -> None:
+    for name in "ab":
+        write(tmp_path / "in" / f"{name}.png", encoded(np.full((4, 4), value, np.uint16)))
+    dataset = prepared(tmp_path / "in", tmp_path / "out")
+    assert len(np.unique(rows(dataset))) == 1
+    assert dataset.description.account.duplicates == 1
+
+
+def test_few_bright_values_among_black_ones_keep_their_order(tmp_path: Path) -> None:
+    """Their percentiles are equal, which is no window."""
+    image = np.zeros((64, 64), np.uint16)
+    image[0, :4] = (1000, 2000, 3000, 4000)
+    write(tmp_path / "in" / "stars.png", encoded(image))
+    made = rows(prepared(tmp_path / "in", tmp_path / "out"))[0, 0, :5, 0]
+    assert made.tolist() == [64, 128, 191, 255, 0]
+
+
+def test_few_deep_images_among_many_others_are_found_for_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window, "MOST_IMAGES", 4)
+    for number in range(20):
+        write(tmp_path / "in" / f"{number:02}.png", encoded(noise(64, 64, 1, number)))
+    write(tmp_path / "in" / "03-scan.png", encoded(RAMP))
+    dataset = prepared(tmp_path / "in", tmp_path / "out")
+    assert np.ptp(packed_by_name(dataset)["03-scan.png"]) == 255
+    assert len(np.unique(packed_by_name(dataset)["03-scan.png"])) == 256
+
+
+def big_endian_tiff(image: NDArray[np.uint16]) -> bytes:
+    """Pillow reads it as I;16B."""
+    height, width = image.shape
+    fields = [(256, 3, width), (257, 3, height), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    fields += [(278, 3, height), (279, 4, image.size * 2)]
+    data = image.astype(">u2").tobytes()
+    directory = len(fields).to_bytes(2, "big")
+    for tag, kind, value in fields:
+        packed = value.to_bytes(2, "big") + b"\0\0" if kind == 3 else value.to_bytes(4, "big")
+        directory += tag.to_bytes(2, "big") + kind.to_bytes(2, "big") + (1).to_bytes(4, "big") + packed
+    return b"MM\0*" + (8 + len(data)).to_bytes(4, "big") + data + directory + bytes(4)
+
+
+def test_values_of_either_byte_order_are_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "big.tif", big_endian_tiff(RAMP))
+    write(tmp_path / "in" / "little.tif", encoded(RAMP, "TIFF"))
+    with Image.open(tmp_path / "in" / "big.tif") as image:
+        assert image.mode == "I;16B"
+    made = rows(prepared(tmp_path / "in", tmp_path / "out", FULL))
+    assert np.array_equal(made[0], made[1])
+    assert np.array_equal(made[0, ..., 0], np.round(RAMP / 257))
+
+
+KINDS = ("<u2", ">u2", "<i2", "<i4", "<f2", "<f4", ">f8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_of_more_than_8_bits_are_windowed(tmp_path: Path, kind: str) -> None:
+    values = np.linspace(0, 1000, 2 * 8 * 8).reshape(2, 8, 8).round().astype(kind)
+    np.save(tmp_path / "x.npy", values)
+    dataset = prepared(tmp_path / "x.npy", tmp_path / "out", Preprocessing(window=(0.0, 1000.0)))
+    np.testing.assert_allclose(rows(dataset)[..., 0], np.round(values.astype(float) * 0.255), atol=1)
+    by_percentiles = rows(prepared(tmp_path / "x.npy", tmp_path / "percentiles"))[..., 0].ravel()
+    assert (by_percentiles[0], by_percentiles[-1]) == (0, 255)
+    assert (np.diff(by_percentiles.astype(int)) >= 0).all()
+
+
+def test_negative_values_are_values(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.array([[[-1024, 0, 1024]]], np.int16), labels=np.array([0]))
+    dataset = prepared(tmp_path / "x.npz", tmp_path / "out", Preprocessing(window=(-1024.0, 1024.0)))
+    assert rows(dataset).ravel().tolist() == [0, 128, 255]
+    assert labels(dataset) == [0]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_deep_image_has_the_channels_asked_for(tmp_path: Path, channels: Any) -> None:
+    write(tmp_path / "in" / "a.png", encoded(RAMP))
+    made = rows(prepared(tmp_path / "in", tmp_path / "out", Preprocessing(channels=channels, window=FULL.window)))[0]
+    assert made.shape == (64, 64, channels)
+    assert np.array_equal(made[..., 0], np.round(RAMP / 257))
+    assert channels < 4 or (made[..., 3] == 255).all()
+
+
+def test_another_window_is_another_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "in" / "a.png", encoded(RAMP))
+    keys = {
+        prepare(find(str(tmp_path / "in")), Preprocessing(window=given)).description.source_key
+        for given in (None, (0.0, 1000.0), (0.0, 1000.001), (0.1, 1000.0))
+    }
+    assert len(keys) == 4
