@@ -361,6 +361,15 @@ def test_a_tar_damaged_in_the_middle_does_not_end_there_without_a_word(tmp_path:
         prepared(path, tmp_path / "work" / "out", max_skipped=1.0)
 
 
+@pytest.mark.parametrize("kind", ["a.tar.gz", "a.tar.bz2", "a.tar.xz"])
+def test_a_compressed_tar_is_checked_to_its_last_checksum(tmp_path: Path, kind: str) -> None:
+    content = bytearray(as_tar(tmp_path / "work" / kind, GOOD).read_bytes())
+    content[-6] ^= 1
+    write(tmp_path / "work" / kind, bytes(content))
+    with pytest.raises(DataError, match="cannot be read as an archive"):
+        prepared(tmp_path / "work" / kind, tmp_path / "work" / "out", max_skipped=1.0)
+
+
 @pytest.mark.parametrize("kind", KINDS[:3])
 def test_an_archive_in_an_archive_is_not_opened(tmp_path: Path, kind: str) -> None:
     inner = io.BytesIO()

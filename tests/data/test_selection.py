@@ -262,3 +262,10 @@ def test_a_packed_dataset_is_chosen_from_as_any_source_is(tmp_path: Path, monkey
     assert sum(unique.description.splits.values()) == 3
     with pytest.raises(DataError, match="--group-by 'patient' is found in no name"):
         prepare(source, Preprocessing(), Selection(group_by="patient"))
+
+
+def test_blank_images_of_different_shapes_are_no_duplicates(tmp_path: Path) -> None:
+    for name, shape in {"wide.png": (2, 8), "high.png": (8, 2), "square.png": (4, 4)}.items():
+        write(tmp_path / "in" / name, encoded(np.zeros(shape, np.uint8)))
+    dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing((4, 4)), Selection(0, drop_duplicates=True))
+    assert dataset.count() == 3

@@ -145,7 +145,16 @@ ODD = (
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ODD)
+def test_a_class_of_an_odd_name_comes_back(tmp_path: Path, name: str, place: str) -> None:
+    images = np.stack([noise(2, 3, 1, seed) for seed in range(4)])
+    for folder, names in ((tmp_path / "alone", [name]), (tmp_path / "two", [name, "other"])):
+        original = dataset(folder, names, x_train=images, y_train=np.arange(4) % len(names))
+        assert_same_again(original, folder / place)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(ODD), min_size=1, max_size=5, unique=True), st.sampled_from(PLACES), st.booleans())
 def test_classes_of_any_name_come_back(names: list[str], place: str, splits: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -98,7 +98,7 @@ def inspect(
     sums = np.zeros((2, 3))
     mean = np.zeros((SIDE, SIDE))
     squares = np.zeros((SIDE, SIDE))
-    step = max(1, (source.count or 0) // CONTACTS)
+    step = max(1, -(-(source.count or 0) // CONTACTS))
     for index, (item, look) in enumerate(_look_at_all(source, window, workers or os.cpu_count() or 1)):
         if progress and index % 100 == 99:
             progress(index + 1, source.count)

@@ -36,7 +36,7 @@ class LazyWindow:
 
 def _percentiles(source: Source) -> Window:
     """Of the values of a source's deep images. The same images give the same window."""
-    step = max(1, (source.count or 0) // MOST_IMAGES)
+    step = max(1, -(-(source.count or 0) // MOST_IMAGES))
     # Where only few images are deep, those looked at may all be of 8 bits: then all are looked at.
     chosen = _values(source, step) or _values(source, 1)
     pooled = np.concatenate(chosen) if chosen else np.zeros(0)

@@ -1,6 +1,7 @@
 """What a set of images calls for: size, recipe, batch, memory, augmentation, time; each with its reason."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ class Plan:
             f"{flags[key]} {_flat(value)}" if key in flags else f"--set {key}={_flat(value)}"
             for key, value in self.settings.items()
         ]
-        return " ".join(["ganloom", "train", source, "--recipe", self.recipe, *said])
+        return " ".join(["ganloom", "train", shlex.quote(source), "--recipe", self.recipe, *said])
 
 
 def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
@@ -97,10 +98,11 @@ def plan(findings: Findings, device: str = "auto") -> Plan:
 
 
 def _why_size(sizes: Sizes, size: tuple[int, int] | None) -> str:
-    if size is None and sizes.ratio is not None:
+    if size is None and sizes.ratio is not None and 1 / SQUARE <= sizes.ratio <= SQUARE:
         return "the recipe's: the images are square, or nearly"
     if size is None:
-        return "their sides' ratio differs, so the middle is cut to a square; --set data.resize=fit keeps all of it"
+        fault = "their sides' ratio differs" if sizes.ratio is None else "they are very long"
+        return f"{fault}, so the middle is cut to a square; --set data.resize=fit keeps all of it"
     return "their own size, nothing is lost" if size == sizes.common else "the sides' ratio is kept"
 
 

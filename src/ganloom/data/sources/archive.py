@@ -100,11 +100,9 @@ def _opener(member: Member) -> Callable[[], Image.Image]:
     if member.size > MOST_BYTES:
         return refused(TOO_BIG)
     try:
-        content = member.read(MOST_BYTES + 1)
+        content = member.read(MOST_BYTES)  # never more than is declared
     except Exception as error:  # as in _members
         return refused(f"cannot be unpacked: {error or type(error).__name__}")
-    if len(content) > MOST_BYTES:  # whatever was declared
-        return refused(TOO_BIG)
     return lambda: Image.open(io.BytesIO(content))
 
 
