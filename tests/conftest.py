@@ -43,7 +43,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def digits(own_cache: Path) -> PackedDataset:
-    """As anyone gets them: 85 of the 1,797 are held out."""
+    """As anyone gets them: 77 of the 1,797 are held out."""
     return prepare(find("digits"), Preprocessing((32, 32)))
 
 

@@ -53,7 +53,7 @@ def test_train_first_says_what_it_chose(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[:6]] == ["data", "shape", "recipe", "length", "device", "run"]
-    assert "1,712 training images in 10 classes (with labels)" in lines[0]  # 85 of 1,797 are held out
+    assert "1,720 training images in 10 classes (with labels)" in lines[0]  # 77 of 1,797 are held out
     assert "32x32 grey" in lines[1] and "digits" in lines[2] and "32 images" in lines[3] and "cpu" in lines[4]
     assert str(tmp_path / "run" / "samples") in done.stdout
 
@@ -67,7 +67,7 @@ def test_a_run_folder_holds_what_it_promises(run: Path) -> None:
         size = grid.size
     assert size == (2 * 26 + 2, 10 * 22 + 2)  # one class a column, 20 pictures of 24x20
     facts = json.loads((run / "run.json").read_text())
-    assert facts["class_names"] == ["cat", "dog"] and facts["images"] == 40
+    assert facts["class_names"] == ["cat", "dog"] and facts["images"] == 38  # of 40, two are held out
 
 
 def test_short_flags_reach_the_configuration(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def inspect(
 
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(report.findings_as_text(findings)))
-    proposed = plan(findings, device)
+    proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
     typer.echo("\n".join(report.plan_as_text(proposed.reasons, proposed.command(source))))
     if html is not None:
         typer.echo(f"report     {report.write_inspection(html, findings, proposed.reasons, proposed.command(source))}")

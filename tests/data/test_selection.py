@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making import encoded, entries, labels, noise, packed_by_name, pictures, prepared, rows, write
 from numpy.typing import NDArray
+from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.packed import PackedDataset
@@ -269,3 +270,14 @@ def test_blank_images_of_different_shapes_are_no_duplicates(tmp_path: Path) -> N
         write(tmp_path / "in" / name, encoded(np.zeros(shape, np.uint8)))
     dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing((4, 4)), Selection(0, drop_duplicates=True))
     assert dataset.count() == 3
+
+
+def test_a_grey_picture_is_the_same_whether_it_is_stored_in_grey_or_in_colour(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8))
+    grey.save(tmp_path / "a.png")
+    grey.convert("RGB").save(tmp_path / "b.png")
+    nearly = np.asarray(grey.convert("RGB")).copy()
+    nearly[7, 7, 0] ^= 1  # not among the few pixels that are looked at first
+    Image.fromarray(nearly).save(tmp_path / "c.png")
+    dataset = prepare(find(str(tmp_path)), Preprocessing(), Selection(holdout=0), tmp_path.parent / "packed-grey")
+    assert dataset.description.account.duplicates == 1

@@ -71,7 +71,7 @@ class Decoded:
     """The pixels of one image, and a name for its content before it was resized."""
 
     pixels: NDArray[np.uint8]  # [H, W, C]
-    digest: str  # sha256 of the upright image's mode, size and values
+    digest: str  # sha256 of the upright image's size and values
     windowed: bool  # it had more than 8 bits
 
 
@@ -91,8 +91,10 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable
     else:
         image = _flatten(image, preprocessing.channels)
         content = np.asarray(image)
+        if image.mode == "RGB" and _is_grey(content):  # the same picture as when it is stored in grey
+            content = content[..., 0]
     # The shape is part of it: a blank picture of 10x20 is not one of 20x10.
-    digest = hashlib.sha256(f"{image.mode} {content.shape}".encode())
+    digest = hashlib.sha256(f"{content.dtype} {content.shape}".encode())
     digest.update(np.ascontiguousarray(content).data)
     if deep:
         image = Image.fromarray(_through(content, *window()))
@@ -146,6 +148,11 @@ def values(image: Image.Image) -> NDArray[Any]:  # [H, W]
     """The values of an image of more than 8 bits."""
     array = np.asarray(image)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_grey(content: NDArray[np.uint8]) -> bool:  # [H, W, 3]
+    """Looks at a few pixels first: most images in colour show it there."""
+    return all(bool((part[..., :1] == part).all()) for part in (content[::16, ::16], content))
 
 
 def _through(content: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:

@@ -102,14 +102,14 @@ def inspect(
     for index, (item, look) in enumerate(_look_at_all(source, window, workers or os.cpu_count() or 1)):
         if progress and index % 100 == 99:
             progress(index + 1, source.count)
+        if isinstance(look, str):
+            findings.faults.append((item.name, look))
+            continue
         findings.splits[item.split] += 1
         if isinstance(item.label, int):
             findings.classes[source.class_names[item.label]] += 1
         elif item.label is not None:
             findings.classes.update(source.class_names[int(k)] for k in np.flatnonzero(item.label))
-        if isinstance(look, str):
-            findings.faults.append((item.name, look))
-            continue
         findings.sizes[look.size] += 1
         findings.modes[look.mode] += 1
         findings.depths[look.depth] += 1
@@ -197,7 +197,7 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
 def _look_at_all(source: Source, window: LazyWindow, workers: int) -> Iterator[tuple[Item, _Look | str]]:
     """Every item in order, looked at on all cores."""
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # of damaged files, which are listed
+        warnings.filterwarnings("ignore", module="PIL|pydicom")  # of damaged files, which are listed
         waiting: deque[tuple[Item, Future[_Look | str]]] = deque()
         for item in source.items():
             waiting.append((item, pool.submit(_look_at, item, window)))

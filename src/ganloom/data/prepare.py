@@ -151,7 +151,9 @@ class _Job:
             Shards(self.folder, self.splits, self.preprocessing.channels, bool(self.class_names)) as shards,
             warnings.catch_warnings(),
         ):
-            warnings.filterwarnings("ignore", module="PIL")  # of damaged files; the account says what became of them
+            warnings.filterwarnings(
+                "ignore", module="PIL|pydicom"
+            )  # of damaged files; the account says what became of them
             lines: list[str] = []  # of the account, not yet in the file
             kept_at = time.monotonic()
             try:
@@ -278,14 +280,14 @@ class _Job:
         write_atomically(self.folder / "dataset.json", description.model_dump_json(indent=2).encode())
 
     def _check_skipped(self, max_skipped: float) -> None:
-        """Write skipped.csv; refuse a source of which too much cannot be used, and keep the list beside the dataset."""
+        """Write skipped.csv; refuse a source of which too much cannot be used, and keep the list in the cache."""
         if not self.skipped:
             return
         csv_path = self.folder / "skipped.csv"
         with open(csv_path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file).writerows([("file", "reason"), *self.skipped])
         if len(self.skipped) > max_skipped * self.done:
-            keep = self.folder.parent / f"{self.source.name}-skipped.csv"
+            keep = cache_folder() / f"{self.source.name}-skipped.csv"
             shutil.copyfile(csv_path, keep)
             name, reason = self.skipped[0]
             raise DataError(

@@ -4,7 +4,6 @@ Scanners use a part of their 16 bits, and each another part; a window over singl
 """
 
 import threading
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +48,14 @@ def _percentiles(source: Source) -> Window:
 
 
 def _values(source: Source, step: int) -> list[NDArray[np.float64]]:
-    """Some of the values of each deep image, looking at every `step`th image."""
+    """Some of the values of each deep image, looking at every `step`th image or, once they get many, at fewer."""
     chosen: list[NDArray[np.float64]] = []
-    for item in islice(source.items(), 0, None, step):
-        image = load(item)
+    for index, item in enumerate(source.items()):
+        image = "" if index % step else load(item)
         if not isinstance(image, str) and image.mode in DEEP_MODES:
             array = values(image).ravel()
             array = array[:: max(1, array.size // MOST_VALUES)].astype(np.float64)
             chosen.append(array[np.isfinite(array)])
-            if len(chosen) == MOST_IMAGES:
-                break
+            if len(chosen) > MOST_IMAGES:  # a source that cannot say how many it has
+                chosen, step = chosen[::2], 2 * step
     return chosen

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,14 @@ def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
     return recipe, None
 
 
-def plan(findings: Findings, device: str = "auto") -> Plan:
-    """Propose a training for what was found; its speed is measured on `device` for two seconds."""
+def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Plan:
+    """Propose a training for what was found; its speed is measured on `device` for two seconds.
+
+    `given` are settings that are decided already.
+    """
     chosen = choose_device(device)
     recipe, size = choose_recipe(findings.summary())
-    settings: dict[str, Any] = {} if size is None else {"data.size": size}
+    settings = dict(given or {}) | ({} if size is None else {"data.size": size})
     if (mirror := _mirror(findings))[0]:
         settings["data.mirror"] = True
     values = recipe_values(recipe)

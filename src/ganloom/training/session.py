@@ -111,6 +111,7 @@ def connected(device: torch.device) -> Iterator[World]:
         yield world
     finally:
         world.close()
+        torch.set_flush_denormal(False)  # the caller's own arithmetic is not ours to change
 
 
 def resolve(config: Config, processes: int) -> Config:

@@ -63,8 +63,8 @@ class ArchiveSource:
                 self.ignored += 1
         if not paths:
             raise DataError(f"no images in {path}.")
-        self.count = len(paths)
         self._layout = Layout(sorted(set(paths)), content, listed_in=(listing or LISTING).removesuffix(LISTING))
+        self.count = len(paths) + len(self._layout.missing)
         self.ignored -= self._layout.takes_listing
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
@@ -86,6 +86,8 @@ class ArchiveSource:
                 continue
             split, label, fault = placed.pop(member.path, ("train", None, TWICE))
             yield Item(member.path, split, label, refused(fault) if fault else _opener(member))
+        for path, (split, label, fault) in placed.items():
+            yield Item(path, split, label, refused(fault))
 
 
 def open_source(spec: str) -> ArchiveSource:

@@ -117,6 +117,8 @@ def _frame(path: Path, frame: int) -> Image.Image:
     pydicom = _pydicom()
     header = pydicom.dcmread(path, stop_before_pixels=True)
     pixels = pydicom.pixels.pixel_array(path, index=frame)  # colour comes as RGB
+    if header.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(pixels, header)
     if pixels.ndim == 3:
         return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
     if header.PhotometricInterpretation == "MONOCHROME1":

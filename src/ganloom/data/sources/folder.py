@@ -49,9 +49,12 @@ class FolderSource:
             )
         if len(self._faults) == len(paths):
             raise DataError(f"no images in {root} that may be read: {paths[0]} {self._faults[paths[0]]}.")
-        self.count = len(paths)
-        content = None if listing is None else (root / listing).read_bytes()
+        try:
+            content = (root / listing).read_bytes() if listing else None
+        except OSError as error:
+            raise DataError(f"cannot read {error.filename}: {error.strerror}.") from None
         self.layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
+        self.count = len(paths) + len(self.layout.missing)
         self.ignored -= self.layout.takes_listing
         self._listing = listing if self.layout.takes_listing else None
         self._paths = paths

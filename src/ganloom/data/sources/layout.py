@@ -18,6 +18,7 @@ SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "va
 LISTING = "dataset.json"  # StyleGAN's: {"labels": [["00000/img00000000.png", 6], ...]}
 UNLISTED = f"has no label in {LISTING}"
 MOST_CLASSES = 100_000
+MISSING = f"is named in {LISTING} and is not there"
 OUTSIDE = "lies outside the folders of the splits"
 
 
@@ -54,15 +55,19 @@ class Layout:
         labels, names = _read_listing(listing if self.takes_listing else None)
         self._labels = None if labels is None else {listed_in + path: label for path, label in labels.items()}
         self.class_names = self._folders_as_classes() if self._labels is None else names
+        known = set(self._paths)
+        self.missing = [path for path in self._labels or () if path not in known]
         self._index = {name: index for index, name in enumerate(self.class_names)}
 
     def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:
         """(path, split, label, why not) of every image, in the order of training."""
         listed = self._labels or {}
-        known = set(self._paths) if listed else set()
+        missing = set(self.missing)
         for path in listed:
-            if path in known:
+            if path not in missing:
                 yield path, self._split(path), listed[path], self._fault(path)
+        for path in self.missing:
+            yield path, "train", None, MISSING
         for path in self._paths:
             if not listed:
                 yield path, self._split(path), self._class(path), self._fault(path)
