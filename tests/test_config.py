@@ -106,7 +106,11 @@ def test_a_share_may_be_written_in_percent(written: Any) -> None:
 
 @pytest.mark.parametrize(
     ("written", "message"),
-    [("many", "'many' is not a share; write '5%' or 0.05"), ("100%", "less than 1"), (-0.1, "greater than or equal")],
+    [
+        ("many", "'many' is not a share; write '5%' or 0.05"),
+        ("101%", "or equal to 1"),
+        (-0.1, "greater than or equal"),
+    ],
 )
 def test_what_is_no_share_is_refused(written: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.max_skipped: .*{message}"):

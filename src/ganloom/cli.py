@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ganloom.core.errors import ConfigError, GanloomError
+from ganloom.core.terminal import printable
 
 __all__ = ["main"]
 
@@ -166,10 +167,14 @@ def inspect(
 
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(report.findings_as_text(findings)))
-    proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
-    typer.echo("\n".join(report.plan_as_text(proposed.reasons, proposed.command(source))))
+    try:
+        proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
+        reasons, command = proposed.reasons, proposed.command(source)
+    except ConfigError as error:  # no network takes them; what was found is worth reading all the same
+        reasons, command = [("none", "", str(error))], ""
+    typer.echo("\n".join(report.plan_as_text(reasons, command)))
     if html is not None:
-        typer.echo(f"report     {report.write_inspection(html, findings, proposed.reasons, proposed.command(source))}")
+        typer.echo(f"report     {report.write_inspection(html, findings, reasons, command)}")
 
 
 @app.command()
@@ -203,7 +208,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
         typer.echo(recipe_text(name), nl=False)
         return
     for each in recipe_names():
-        typer.echo(f"{each:<12} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
+        typer.echo(f"{each:<17} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
 
 
 @app.command()
@@ -245,5 +250,6 @@ def main() -> None:
         app()
     except GanloomError as error:
         if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
-            typer.echo(f"error: {error}", err=True)
+            lines = f"error: {error}".splitlines()
+            typer.echo("\n".join(printable(line) for line in lines), err=True)
         raise SystemExit(2) from None

@@ -57,7 +57,9 @@ class Data(Section):
     group_by: str | None = None  # pattern in the files' names: what it finds alike stays on one side of the hold-out
     classes: tuple[str, ...] | None = None  # null: all of them
     drop_duplicates: bool = False  # of images equal to the last bit take only the first
-    max_skipped: Share = 0.05  # of the images' files; more than that cannot be used: an error
+    max_skipped: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = (
+        0.05  # of the images' files; more than that cannot be used: an error
+    )
     follow_links: bool = False  # let symbolic links lead out of the folder
     labels: bool = False  # train with class labels
     mirror: bool = False  # flip half the images left to right (a heart has a side: off unless asked for)
@@ -70,7 +72,10 @@ class Data(Section):
     @field_validator("classes", mode="before")
     @classmethod
     def _read_classes(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        """`a,b`, or `["a, b", "c"]` where a name has a comma."""
+        if not isinstance(value, str):
+            return value
+        return read_value(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
 
     @field_validator("window", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.terminal import printable
 from ganloom.data.inspect import Findings
 
 __all__ = ["findings_as_text", "plan_as_text", "write_inspection"]
@@ -33,10 +34,10 @@ img { max-width: 100%; } code { background: #f2f2f2; padding: .1rem .3rem; } li 
 def findings_as_text(findings: Findings) -> Iterator[str]:
     """One line a fact, the troubles last and with examples."""
     for name, text in facts(findings):
-        yield f"{name:<10} {_printable(text)}"
+        yield f"{name:<10} {printable(text)}"
     for name, text, examples in troubles(findings):
         yield f"{name:<10} {text}"
-        yield from (f"{'':<13}{_printable(example)}" for example in examples[:FIRST])
+        yield from (f"{'':<13}{printable(example)}" for example in examples[:FIRST])
         if len(examples) > FIRST:
             yield f"{'':<13}and {len(examples) - FIRST} more"
 
@@ -151,8 +152,3 @@ def _counts(counter: Counter[str]) -> str:
 
 def _numbers(values: Iterable[float]) -> str:
     return " / ".join(f"{value:.1f}" for value in values)
-
-
-def _printable(text: str) -> str:
-    """Names of files may be any bytes, and some would steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -115,12 +115,14 @@ def test_a_folder_of_scans_is_found_without_being_told(tmp_path: Path) -> None:
     assert source.ignored == 1
 
 
-def test_a_folder_of_pictures_is_none_of_scans(tmp_path: Path) -> None:
+def test_scans_among_pictures_are_refused_with_the_way_to_read_them(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png")
     scan(tmp_path / "in" / "b.dcm", RAMP)
     source = find(str(tmp_path / "in"))
     assert not isinstance(source, DicomSource)
-    assert source.ignored == 1
+    assert [item.name for item in source.items()] == ["a.png", "b.dcm"]
+    dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
+    assert "dicom:FOLDER" in skipped(dataset)["b.dcm"]
 
 
 def test_files_without_suffix_are_found_when_told(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_what_cannot_be_read_is_skipped_with_the_reason_and_accounted_for(tmp_pa
     os.mkfifo(folder / "pipe")
     os.mkfifo(folder / "pipe.png")
     write(folder / "photo.png", encoded(noise(16, 16)))
-    dataset = prepared(folder, tmp_path / "out", max_skipped=1.0)
+    dataset = prepared(f"dicom:{folder}", tmp_path / "out", max_skipped=1.0)
     account = dataset.description.account
     assert account.taken == 3
     names = ["cut", "cut in header", "dead", "empty", "nonsense", "pipe", "report", "text"]
@@ -190,3 +192,9 @@ def test_a_place_that_is_none_is_refused(tmp_path: Path, spec: str, monkeypatch:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError):
         find(spec)
+
+
+def test_colour_of_twelve_bits_keeps_its_brightness(tmp_path: Path) -> None:
+    path = scan(tmp_path / "in" / "a.dcm", np.full((8, 8, 3), 4000, np.uint16), BitsStored=12, HighBit=11)
+    assert path.exists()
+    assert (rows(prepared(tmp_path / "in", tmp_path / "out"))[0] == 4000 >> 4).all()

@@ -97,9 +97,9 @@ def test_a_training_folder_beside_others_and_no_second_split_is_a_folder_like_th
     assert source.class_names == (["cat", "train"] if other == "cat/1.png" else [])
 
 
-def test_without_a_training_folder_there_are_no_splits(tmp_path: Path) -> None:
-    source = folder(tmp_path, "val/1.png", "test/1.png")
-    assert source.class_names == ["test", "val"]
+def test_splits_without_a_training_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"folders of splits \(test, val\) and none to train on"):
+        folder(tmp_path, "val/cat/1.png", "test/cat/1.png")
 
 
 def test_hidden_files_and_what_macs_leave_behind_are_no_images_and_counted(tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_any_tree_gives_each_visible_image_once_in_order_or_is_refused(tree: set
     root = Path(tempfile.mkdtemp())
     try:
         source = folder(root, *("/".join(path) for path in tree))
-    except DataError:
-        assert wanted == []
+    except DataError as error:
+        assert wanted == [] or "none to train on" in str(error)
     else:
         items = list(source.items())
         assert [item.name for item in items] == wanted

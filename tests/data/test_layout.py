@@ -100,8 +100,18 @@ def test_a_single_folder_train_is_a_split_and_not_a_class() -> None:
     assert placed("train/cat/1.png", "train/dog/1.png")[1] == ["cat", "dog"]
 
 
-def test_folders_test_and_val_without_train_are_classes() -> None:
-    assert classes_of("test/1.png", "val/1.png")[1] == ["test", "val"]
+def test_folders_test_and_val_without_train_are_refused() -> None:
+    with pytest.raises(DataError, match="none to train on: add train, or give the path of one"):
+        classes_of("test/1.png", "val/1.png")
+
+
+def test_a_few_strays_beside_many_in_class_folders_are_skipped_and_more_are_no_strays() -> None:
+    many = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(19)]
+    few, more = Layout([*many, "logo.png", "x.png"]), Layout([*many, "logo.png", "x.png", "y.png"])
+    assert few.class_names == ["cat", "dog"] and more.class_names == []
+    faults = {path: fault for path, _, _, fault in few if fault}
+    assert faults == dict.fromkeys(["logo.png", "x.png"], "lies beside the folders of the classes")
+    assert not any(fault for *_, fault in more)
 
 
 @pytest.mark.parametrize("outside", ["more/1.png", "more/cat/1.png", "cover.png"])
@@ -183,7 +193,21 @@ def test_a_listing_of_the_folder_that_holds_everything_is_found(tmp_path: Path) 
     assert labels(dataset) == [0, 1]
 
 
-@pytest.mark.parametrize("content", [b"[1, 2]", b"{}", b'{"name": "mine"}', b'"labels"', b"null"])
+FOREIGN = [
+    b"[1, 2]",
+    b"{}",
+    b'{"name": "mine"}',
+    b'"labels"',
+    b"null",
+    b'{"labels": 3}',
+    b'{"labels": ["cat", "dog"]}',
+    b'{"labels": [["a.png"]]}',
+    b'{"labels": [["a.png", 0, 1]]}',
+    b'{"labels": {"a.png": 1}}',
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
 def test_another_file_of_that_name_says_nothing(tmp_path: Path, content: bytes) -> None:
     pictures(tmp_path / "in", "cat/a.png", "dog/b.png")
     write(tmp_path / "in" / "dataset.json", content)
@@ -198,10 +222,6 @@ def test_another_file_of_that_name_says_nothing(tmp_path: Path, content: bytes) 
         b"\xff\xfe\xfd",
         b"nonsense",
         b"[" * 100_000,
-        b'{"labels": 3}',
-        b'{"labels": ["a.png"]}',
-        b'{"labels": [["a.png"]]}',
-        b'{"labels": [["a.png", 0, 1]]}',
         b'{"labels": [["a.png", -1]]}',
         b'{"labels": [["a.png", 0.5]]}',
         b'{"labels": [["a.png", true]]}',
@@ -218,7 +238,6 @@ def test_another_file_of_that_name_says_nothing(tmp_path: Path, content: bytes) 
         b'{"labels": [["a.png", 0], ["b.png", [1]]]}',
         b'{"labels": [["a.png", [1]], ["b.png", [1, 2]]]}',
         b'{"labels": [["a.png", null]]}',
-        b'{"labels": {"a.png": 1}}',
         b'{"labels": [["a.png", 1]], "class_names": ["only"]}',
         b'{"labels": [["a.png", 0]], "class_names": 5}',
     ],
@@ -260,7 +279,11 @@ PATHS = st.lists(st.tuples(st.lists(PART, max_size=3), st.sampled_from(["1.png",
 def test_every_file_of_any_tree_is_placed_once(tree: Any, faulty: set[int]) -> None:
     paths = sorted({"/".join([*folders, name]) for folders, name in tree})
     faults = {path: "is broken" for index, path in enumerate(paths) if index in faulty}
-    layout = Layout(paths, None, faults)
+    try:
+        layout = Layout(paths, None, faults)
+    except DataError as error:
+        assert "none to train on" in str(error)
+        return
     found = list(layout)
     assert [path for path, *_ in found] == paths
     for path, split, label, fault in found:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
+from ganloom.data import parallel, shards
 from ganloom.data import prepare as room
-from ganloom.data import shards
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.rows import Rows
 from ganloom.data.sources import Item, Label, Source
@@ -32,7 +32,7 @@ def small_shards_that_are_kept_often(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shards, "SHARD_BYTES", 4 * 3 * 3 * 4)  # four images
     monkeypatch.setattr(room, "KEEP_EVERY", KEPT_OFTEN)
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=itertools.count().__next__))
-    monkeypatch.setattr(room, "IN_FLIGHT", 1)
+    monkeypatch.setattr(parallel, "IN_FLIGHT", 1)
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
@@ -255,9 +255,9 @@ sys.path[:0] = sys.argv[1].split(os.pathsep)
 from functools import partial
 from pathlib import Path
 import test_resume_prepare as tests
-from ganloom.data import prepare as room, shards
+from ganloom.data import parallel, prepare as room, shards
 
-shards.SHARD_BYTES, room.KEEP_EVERY, room.IN_FLIGHT = 4 * 3 * 3 * 4, 0, 1
+shards.SHARD_BYTES, room.KEEP_EVERY, parallel.IN_FLIGHT = 4 * 3 * 3 * 4, 0, 1
 
 def kill(index):
     if index == int(sys.argv[4]):

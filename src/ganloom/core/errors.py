@@ -28,4 +28,4 @@ class RunError(GanloomError):
 
 
 class StorageError(GanloomError):
-    """A disk that is full or may not be written; what was saved before is still valid."""
+    """A disk that is full, may not be written, or is gone for now; what was saved before is still valid."""

@@ -4,7 +4,7 @@ import os
 
 from rich.console import Console
 
-__all__ = ["make_terminal", "say"]
+__all__ = ["make_terminal", "printable", "say"]
 
 
 def make_terminal(*, stderr: bool = False) -> Console:
@@ -13,4 +13,9 @@ def make_terminal(*, stderr: bool = False) -> Console:
 
 def say(terminal: Console, text: str) -> None:
     """A line as it is: paths may hold what rich would take for markup, and are not to be broken."""
-    terminal.print(text, markup=False, highlight=False, soft_wrap=True)
+    terminal.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Names of files may be any bytes, and some would steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -1,6 +1,7 @@
 """One image file as pixels: upright, flat, in sRGB, cropped and resized."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import math
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from ganloom.core.errors import StorageError
 from ganloom.data.sources import Item
 from ganloom.data.sources.contract import RefusedError
 
@@ -32,6 +34,9 @@ __all__ = [
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
 SAME_LEVELS = 8  # of 255, by which a profile that calls itself sRGB may differ
+PHOTOMETRIC = 0x0106  # the TIFF tag that is 0 where the lowest value is white
+DARK = 16  # of 255; an image of 16 bits whose upper 8 never reach this holds 12 bits or fewer
+PASSING = (errno.ENOENT, errno.ESTALE, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file
 ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,6 +117,8 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
     """The upright first frame of an item in its own mode, or the reason why it cannot be read."""
     try:
         with item.open() as image:
+            # Asked before anything else: to look for EXIF may load the image, and then this is gone.
+            upper_bits = image.mode not in DEEP_MODES and ";16" in str(getattr(image, "tile", ""))
             turn = orientation(image)
             if preprocessing and preprocessing.fast and preprocessing.size:
                 height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
@@ -119,6 +126,10 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
             if isinstance(image, TiffImageFile):
                 image.filename = ""  # else Pillow 13 maps a plain grey one into memory with its sides exchanged
             image.load()
+            if upper_bits and max(high for _, high in _extrema(image)) < DARK:
+                return "has 16 bits a channel of which only the lower are used, and is not grey: save it with 8 bits"
+            if isinstance(image, TiffImageFile) and image.mode in DEEP_MODES and image.tag_v2.get(PHOTOMETRIC) == 0:
+                image = _negative(image)
             turn = orientation(image)  # once more: Pillow turns TIFF by itself as it loads
             return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
     except RefusedError as error:
@@ -126,8 +137,31 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
     except UnidentifiedImageError:  # its own words hold addresses in memory
         heic = "; convert HEIC to JPEG first" if item.name.lower().endswith((".heic", ".heif")) else ""
         return f"cannot be read: it is in no format that is known here{heic}"
+    except MemoryError:
+        raise
+    except OSError as error:
+        if error.errno in PASSING:
+            raise StorageError(
+                f"{item.name} cannot be read now ({error.strerror}). See that it is there, and give the same command "
+                "again: it goes on where this one was."
+            ) from None
+        return f"cannot be read: {str(error) or type(error).__name__}"
     except Exception as error:  # damaged files raise nearly everything, and none of it may end a long preparation
         return f"cannot be read: {str(error) or type(error).__name__}"
+
+
+def _extrema(image: Image.Image) -> list[tuple[float, float]]:
+    """(lowest, highest) of each channel but the last, which is alpha in LA and RGBA."""
+    found: Any = image.getextrema()
+    return [found] if isinstance(found[0], int | float) else list(found)[: 1 if image.mode == "LA" else 3]
+
+
+def _negative(image: Image.Image) -> Image.Image:
+    """A deep image whose lowest value is white, as all others are."""
+    content = values(image)
+    negative = Image.fromarray(np.iinfo(np.uint16).max - content if content.dtype == np.uint16 else -content)
+    negative.info = image.info
+    return negative
 
 
 def orientation(image: Image.Image) -> int:

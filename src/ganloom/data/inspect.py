@@ -1,10 +1,8 @@
 """What is in these images: it looks, and proposes nothing."""
 
 import os
-import warnings
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -15,6 +13,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, load, to_pixels, upright_size, values
+from ganloom.data.parallel import in_order
 from ganloom.data.sources import Item, Source
 from ganloom.data.window import LazyWindow
 
@@ -99,7 +98,8 @@ def inspect(
     mean = np.zeros((SIDE, SIDE))
     squares = np.zeros((SIDE, SIDE))
     step = max(1, -(-(source.count or 0) // CONTACTS))
-    for index, (item, look) in enumerate(_look_at_all(source, window, workers or os.cpu_count() or 1)):
+    looks = in_order(source.items(), lambda item: _look_at(item, window), workers or os.cpu_count() or 1)
+    for index, (item, look) in enumerate(looks):
         if progress and index % 100 == 99:
             progress(index + 1, source.count)
         if isinstance(look, str):
@@ -192,21 +192,6 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         bits=int.from_bytes(bits.tobytes()),
         contact=contact,
     )
-
-
-def _look_at_all(source: Source, window: LazyWindow, workers: int) -> Iterator[tuple[Item, _Look | str]]:
-    """Every item in order, looked at on all cores."""
-    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL|pydicom")  # of damaged files, which are listed
-        waiting: deque[tuple[Item, Future[_Look | str]]] = deque()
-        for item in source.items():
-            waiting.append((item, pool.submit(_look_at, item, window)))
-            if len(waiting) == 8 * workers:
-                item, future = waiting.popleft()
-                yield item, future.result()
-        while waiting:
-            item, future = waiting.popleft()
-            yield item, future.result()
 
 
 class _Similar:

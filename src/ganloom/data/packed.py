@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ganloom.core.errors import DataError
 from ganloom.core.shapes import ImageShape
@@ -25,6 +25,7 @@ from ganloom.data.sources.contract import Label
 
 __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
 
+Split = Literal["train", "val", "test"]  # nothing else becomes a part of a path
 OPEN_SHARDS = 256  # at once: each holds a file descriptor
 MAPPED_BYTES = 512 * 2**20  # read between two releases of mapped pages
 
@@ -38,6 +39,7 @@ class Account(BaseModel):
     dropped: int  # duplicates that were not taken
     skipped: int  # could not be used: skipped.csv says why
     left_out: int  # of classes not asked for
+    ungrouped: int  # of the images taken, those in whose names the pattern of groups was not found
     ignored: int  # files that are no images
 
 
@@ -47,10 +49,10 @@ class Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[2] = 2
     name: str
-    shape: tuple[int, int, int]  # channels, height, width
+    shape: tuple[Literal[1, 3, 4], PositiveInt, PositiveInt]  # channels, height, width
     class_names: list[str]
-    splits: Annotated[dict[str, int], Field(min_length=1)]  # images in each
-    rows_per_shard: Annotated[int, Field(gt=0)]
+    splits: Annotated[dict[Split, NonNegativeInt], Field(min_length=1)]  # images in each
+    rows_per_shard: PositiveInt
     preprocessing: str
     selection: str
     window: tuple[float, float] | None  # the values that became black and white; None without deep images
@@ -86,7 +88,7 @@ class PackedDataset:
         return list(self.description.splits)
 
     def count(self, split: str = "train") -> int:
-        return self.description.splits.get(split, 0)
+        return next((count for name, count in self.description.splits.items() if name == split), 0)
 
     def images(
         self,

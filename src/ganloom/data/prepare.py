@@ -10,10 +10,7 @@ import json
 import os
 import shutil
 import time
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +22,7 @@ from ganloom.core.errors import DataError
 from ganloom.core.files import cache_folder, storage_errors, write_atomically
 from ganloom.data.decode import Decoded, Preprocessing, decode
 from ganloom.data.packed import Account, Description, PackedDataset, labels_path, open_packed, shard_path
+from ganloom.data.parallel import in_order
 from ganloom.data.selection import Selection
 from ganloom.data.shards import Shards
 from ganloom.data.sources import Item, Source
@@ -35,7 +33,6 @@ from ganloom.data.window import LazyWindow
 __all__ = ["MOST_SKIPPED", "Preprocessing", "Selection", "prepare"]
 
 MOST_SKIPPED = 0.05  # of the images' files; more than this is a fault of the folder, not of a file
-IN_FLIGHT = 32  # images a worker: enough to keep all cores busy, little for the memory
 KEEP_EVERY = 2.0  # seconds between two moments that an interrupted preparation can go on from
 CONTINUED = "preparation.txt"  # in an unfinished dataset: the key of what it is made of
 
@@ -63,7 +60,7 @@ def prepare(
     selection.check(source)
     key = _key(source, preprocessing, selection)
     cache = cache_folder()
-    folder = dest or cache / f"{source.name}-{key[:16]}"
+    folder = dest.expanduser().resolve() if dest else cache / f"{source.name}-{key[:16]}"
     remedy = "Name another folder." if dest else "Name another with the environment variable GANLOOM_CACHE."
     with storage_errors(folder.parent, remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +68,8 @@ def prepare(
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]):
             if not _is_made(folder, key, in_cache=dest is None):
+                if folder.exists():
+                    folder.rmdir()  # empty, as was checked; one that cannot be replaced is better known now
                 unfinished = folder.parent / f".{folder.name}.unfinished"
                 _begin(unfinished, key)
                 try:
@@ -79,11 +78,21 @@ def prepare(
                 except DataError:  # it would only end so again
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
-                if folder.exists():
-                    folder.rmdir()  # empty, as was checked
                 os.replace(unfinished, folder)
                 (folder / CONTINUED).unlink()
-    return open_packed(folder)
+    dataset = open_packed(folder)
+    _check_skipped(dataset.description.account, max_skipped, folder / "skipped.csv")
+    return dataset
+
+
+def _check_skipped(account: Account, max_skipped: float, listed: Path, first: str = "") -> None:
+    """Raise `DataError` when too many of the images' files could not be used."""
+    total = account.taken + account.dropped + account.skipped
+    if account.skipped > max_skipped * total:
+        raise DataError(
+            f"{account.skipped} of {total} images cannot be used{first}. Mend or remove them (all are listed in "
+            f"{listed}), or allow more than {max_skipped:.0%} with --max-skipped."
+        )
 
 
 def _is_as_wanted(dataset: PackedDataset, preprocessing: Preprocessing, selection: Selection) -> bool:
@@ -139,7 +148,7 @@ class _Job:
         self.class_names = selection.class_names(source)
         self.splits = dict.fromkeys(SPLITS, 0)
         self.seen: set[bytes] = set()  # digests of what was decoded, to find duplicates
-        self.done = self.taken = self.duplicates = self.dropped = self.left_out = 0
+        self.done = self.taken = self.duplicates = self.dropped = self.left_out = self.ungrouped = 0
         self.skipped: list[tuple[str, str]] = []
         self.windowed = False
         self.window = LazyWindow(source, preprocessing.window)
@@ -149,15 +158,11 @@ class _Job:
         with (
             open(self.folder / "files.jsonl", "a", encoding="utf-8") as account,
             Shards(self.folder, self.splits, self.preprocessing.channels, bool(self.class_names)) as shards,
-            warnings.catch_warnings(),
         ):
-            warnings.filterwarnings(
-                "ignore", module="PIL|pydicom"
-            )  # of damaged files; the account says what became of them
             lines: list[str] = []  # of the account, not yet in the file
             kept_at = time.monotonic()
             try:
-                for item, result in self._decode_all(kept, workers):
+                for item, result in in_order(islice(self.source.items(), kept, None), self._decode, workers):
                     entry = self._take(item, result, shards)
                     self._count(entry)
                     lines.append(json.dumps(entry) + "\n")
@@ -204,6 +209,7 @@ class _Job:
         if split := entry.get("split"):
             self.splits[split] += 1
             self.taken += 1
+            self.ungrouped += self.selection.group_by is not None and not self.selection.has_group(entry["file"])
             self.duplicates += "duplicate" in entry
         else:
             self.dropped += 1
@@ -223,34 +229,31 @@ class _Job:
         windowed = {"windowed": True} if result.windowed else {}
         return {"file": item.name, "split": split, "sha256": result.digest, **twice, **windowed}
 
-    def _decode_all(self, first: int, workers: int) -> Iterator[tuple[Item, Decoded | str | None]]:
-        """Every item from `first` on, in order, decoded on all cores: Pillow lets go of Python's lock as it works.
-
-        None stands for an item whose class was not asked for.
-        """
-
-        def work(item: Item) -> Decoded | str | None:
-            if not self.selection.takes(item.label, self.source):
-                return None
-            return decode(item, self.preprocessing, self.window)
-
-        waiting: deque[tuple[Item, Future[Decoded | str | None]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for item in islice(self.source.items(), first, None):
-                    waiting.append((item, pool.submit(work, item)))
-                    if len(waiting) == IN_FLIGHT * workers:
-                        item, future = waiting.popleft()
-                        yield item, future.result()
-                while waiting:
-                    item, future = waiting.popleft()
-                    yield item, future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def _decode(self, item: Item) -> Decoded | str | None:
+        """None for an item whose class was not asked for."""
+        if not self.selection.takes(item.label, self.source):
+            return None
+        return decode(item, self.preprocessing, self.window)
 
     def _finish(self, shards: Shards, max_skipped: float) -> None:
         """Check the account and write dataset.json, which makes the folder a dataset."""
-        self._check_skipped(max_skipped)
+        account = Account(
+            taken=self.taken,
+            duplicates=self.duplicates,
+            dropped=self.dropped,
+            skipped=len(self.skipped),
+            left_out=self.left_out,
+            ungrouped=self.ungrouped,
+            ignored=self.source.ignored,
+        )
+        if self.skipped:
+            self._list_skipped(self.folder / "skipped.csv")
+            kept = cache_folder() / f"{self.source.name}-skipped.csv"
+            try:
+                _check_skipped(account, max_skipped, kept, "; the first, {}, {}".format(*self.skipped[0]))
+            except DataError:
+                self._list_skipped(kept)
+                raise
         if not self.splits["train"]:
             held_out = self.splits["val"] and "val" not in self.source.splits
             remedy = " All were held out: set data.holdout (--holdout) to 0." if held_out else ""
@@ -266,34 +269,15 @@ class _Job:
             "preprocessing": str(self.preprocessing),
             "selection": str(self.selection),
             "window": self.window() if self.windowed else None,
-            "account": Account(
-                taken=self.taken,
-                duplicates=self.duplicates,
-                dropped=self.dropped,
-                skipped=len(self.skipped),
-                left_out=self.left_out,
-                ignored=self.source.ignored,
-            ),
+            "account": account,
             "source_key": self.key,
         }
         description = Description(**values, content_hash=_content_hash(values, self.folder))
         write_atomically(self.folder / "dataset.json", description.model_dump_json(indent=2).encode())
 
-    def _check_skipped(self, max_skipped: float) -> None:
-        """Write skipped.csv; refuse a source of which too much cannot be used, and keep the list in the cache."""
-        if not self.skipped:
-            return
-        csv_path = self.folder / "skipped.csv"
-        with open(csv_path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    def _list_skipped(self, path: Path) -> None:
+        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file).writerows([("file", "reason"), *self.skipped])
-        if len(self.skipped) > max_skipped * self.done:
-            keep = cache_folder() / f"{self.source.name}-skipped.csv"
-            shutil.copyfile(csv_path, keep)
-            name, reason = self.skipped[0]
-            raise DataError(
-                f"{len(self.skipped)} of {self.done} images cannot be used; the first, {name}, {reason}. Mend or "
-                f"remove them (all are listed in {keep}), or allow more than {max_skipped:.0%} with --max-skipped."
-            )
 
 
 def _keep(shards: Shards, account: IO[str], lines: list[str]) -> None:

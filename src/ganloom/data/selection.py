@@ -4,7 +4,6 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 
@@ -13,8 +12,6 @@ from ganloom.core.names import nearest
 from ganloom.data.sources import Label, Source
 
 __all__ = ["Selection"]
-
-LOOKED_AT = 1000  # names searched for the pattern of groups before preparation begins
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,15 @@ class Selection:
                 f"--group-by is for the hold-out, and {source.name} has splits of its own "
                 f"({', '.join(source.splits)}): leave it out."
             )
-        names = [item.name for item in islice(source.items(), LOOKED_AT)]
-        if not any(self._pattern.search(name) for name in names):
-            raise DataError(f"--group-by '{self.group_by}' is found in no name of {source.name}, such as '{names[0]}'.")
+        name = ""
+        for item in source.items():
+            if self.has_group(name := item.name):
+                return
+        raise DataError(f"--group-by '{self.group_by}' is found in no name of {source.name}, such as '{name}'.")
+
+    def has_group(self, name: str) -> bool:
+        """Whether the pattern of groups is found in a name."""
+        return self._pattern is not None and self._pattern.search(name) is not None
 
     def class_names(self, source: Source) -> list[str]:
         return [name for name in source.class_names if self.classes is None or name in self.classes]

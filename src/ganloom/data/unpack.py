@@ -29,14 +29,17 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     with their labels, so that either can be prepared again to the same dataset. Raises `DataError` when `dest` exists,
     `StorageError` when there is no room.
     """
-    if dest.exists() or dest.is_symlink():
+    dest = dest.expanduser()
+    to_zip = dest.suffix.lower() == ".zip"
+    is_empty_folder = dest.is_dir() and not dest.is_symlink() and not any(dest.iterdir())
+    if (dest.exists() or dest.is_symlink()) and (to_zip or not is_empty_folder):
         raise DataError(f"{dest} exists: name another place to unpack to.")
     beside = dest.with_name(f".{dest.name}.unfinished")
     with storage_errors(dest, "Name another place."):
         dest.parent.mkdir(parents=True, exist_ok=True)
         _remove(beside)
         try:
-            (_write_zip if dest.suffix.lower() == ".zip" else _write_folder)(dataset, beside, progress)
+            (_write_zip if to_zip else _write_folder)(dataset, beside, progress)
             os.replace(beside, dest)
         finally:
             _remove(beside)

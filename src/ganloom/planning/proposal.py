@@ -25,6 +25,7 @@ LARGEST_OWN_SIZE = 64  # images all of one size up to this are not resized at al
 STEP = 8  # sides that are cut to the images' ratio are multiples of this
 SQUARE = 1.15  # a ratio up to this is squared: little is lost
 SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
+FEWEST = 20  # images of which an average says something
 FEW = 2000  # images; with fewer, mirroring is worth a great deal
 SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
 OVERHEAD = 1.5  # of what is kept for gradients: the gradients themselves, and work space
@@ -117,6 +118,8 @@ def _why_labels(findings: Findings) -> str:
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
     """Whether mirror images would look like the others, and why."""
+    if findings.count < FEWEST:
+        return False, "too few images to say whether left and right are alike"
     part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
     if findings.asymmetry > SYMMETRIC:
         return False, f"{part}: left and right are not alike"

@@ -70,10 +70,10 @@ def find(spec: str, follow_links: bool = False) -> Source:
 def place(spec: str) -> str:
     """The same source, named so that it holds from any working folder."""
     name, colon, argument = spec.partition(":")
-    if name in BUILT_IN:
-        return spec
-    if name in PREFIXES and colon:
+    if name in PREFIXES and colon and Path(argument).expanduser().is_dir():  # dicom:FOLDER, hf:FOLDER
         return f"{name}:{Path(argument).expanduser().resolve()}"
+    if name in PREFIXES:
+        return spec
     return str(Path(spec).expanduser().resolve())
 
 
@@ -82,9 +82,9 @@ def _folder(path: Path, follow_links: bool) -> Source:
 
     if packed.is_packed(path):
         return packed.open_source(str(path))
-    if dicom.is_first_in(path):
-        return dicom.open_source(str(path))
-    return folder.FolderSource(path, follow_links)
+    if dicom.holds_dicom_alone(path):
+        return dicom.open_source(str(path), follow_links)
+    return folder.open_source(str(path), follow_links)
 
 
 def _open(module: str, spec: str) -> Source:

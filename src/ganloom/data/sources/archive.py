@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, Label, refused
+from ganloom.data.sources.contract import Item, Label, open_image, refused, stamp
 from ganloom.data.sources.layout import LISTING, Layout, is_image, is_listing
 
 __all__ = ["ArchiveSource", "open_source"]
@@ -31,6 +31,10 @@ COMPRESSED: dict[bytes, Callable[..., Any]] = {  # by how a file begins
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
+BEFORE_HEADERS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+MOST_BEFORE_HEADER = 2**20
 LINK = "is a link or a device, which an archive cannot be trusted with"
 TWICE = "is in the archive a second time under this name"
 TOO_BIG = f"unpacks to more than {MOST_BYTES // 2**20} MiB, which no image file needs"
@@ -76,8 +80,7 @@ class ArchiveSource:
             raise DataError(f"{LISTING} of {self.path} cannot be unpacked: {error or type(error).__name__}.") from None
 
     def fingerprint(self) -> Iterator[str]:
-        status = self.path.stat()
-        yield f"{self.path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+        yield stamp(self.path)
 
     def items(self) -> Iterator[Item]:
         placed: dict[str, tuple[str, Label, str]] = {path: place for path, *place in self._layout}  # type: ignore[misc]
@@ -105,7 +108,7 @@ def _opener(member: Member) -> Callable[[], Image.Image]:
         content = member.read(MOST_BYTES)  # never more than is declared
     except Exception as error:  # as in _members
         return refused(f"cannot be unpacked: {error or type(error).__name__}")
-    return lambda: Image.open(io.BytesIO(content))
+    return lambda: open_image(io.BytesIO(content))
 
 
 def _members(path: Path) -> Iterator[Member]:
@@ -147,7 +150,17 @@ def _zip_members(path: Path) -> Iterator[Member]:
 
 
 class _Header(tarfile.TarInfo):
-    """tarfile takes a damaged header, and the end of the file, for the end of the archive."""
+    """tarfile takes a damaged header, and the end of the file, for the end of the archive.
+
+    And what stands before a header, such as a long name, it reads whole, however long it says it is.
+    """
+
+    @classmethod
+    def frombuf(cls, buffer: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buffer, encoding, errors)
+        if header.type in BEFORE_HEADERS and header.size > MOST_BEFORE_HEADER:
+            raise tarfile.ReadError(f"what stands before a header has {header.size} bytes, which no name needs")
+        return header
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:

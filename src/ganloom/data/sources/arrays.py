@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import SPLITS, Item, Label
+from ganloom.data.sources.contract import MOST_CLASSES, SPLITS, Item, Label, stamp
 
 __all__ = ["ArraySource", "open_source"]
 
@@ -31,7 +31,6 @@ KEYS = {
 }
 CHANNELS = (1, 3, 4)
 DEEP_TYPES = ("uint16", "int16", "int32", "float16", "float32", "float64")  # of grey images: they are windowed
-MOST_CLASSES = 100_000
 MOST_PIXELS = 2**27  # of one image: a header may promise anything
 DAMAGED = (
     OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError,
@@ -94,8 +93,7 @@ class ArraySource:
 
     def fingerprint(self) -> Iterator[str]:
         for path in self.paths:
-            status = path.stat()
-            yield f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+            yield stamp(path)
 
     def items(self) -> Iterator[Item]:
         for prefix, split, images, labels in self._parts:
@@ -201,6 +199,8 @@ def _check_images(images: _Array) -> None:
         raise DataError(f"{where} is NCHW {shape}, not NHWC: save it with .transpose(0, 2, 3, 1).")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
         raise DataError(f"{where} has shape {shape}: it should be NHW, or NHWC with 1, 3 or 4 channels.")
+    if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) >= 8:
+        raise DataError(f"{where} has shape {shape}, which looks like one image: many are [N, H, W] or [N, H, W, C].")
     if 0 in shape:
         raise DataError(f"{where} has no images in it.")
     if math.prod(shape[1:3]) > MOST_PIXELS:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import SPLITS, Item, Label
+from ganloom.data.sources.contract import SPLITS, Item, Label, open_image
 from ganloom.data.sources.fetch import Remote, fetch, local_data
 
 __all__ = ["CelebaSource", "open_source"]
@@ -83,7 +83,7 @@ class CelebaSource:
                 data = file.read(info.file_size)  # with a number, an image that unzips to more is not read further
         except DAMAGED as error:
             raise OSError(f"it cannot be unzipped: {error}") from None
-        return Image.open(io.BytesIO(data))
+        return open_image(io.BytesIO(data))
 
 
 def open_source(spec: str) -> CelebaSource:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import SPLITS, Item
+from ganloom.data.sources.contract import SPLITS, Item, stamp
 from ganloom.data.sources.fetch import Remote, fetch, local_data
 
 __all__ = ["CifarSource", "Published", "open_source"]
@@ -91,8 +91,7 @@ class CifarSource:
             yield f"{self._published.archive.name}\t{self._published.archive.md5}"
             return
         for file in self._published.files:
-            status = (self._folder / file).stat()
-            yield f"{(self._folder / file).resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+            yield stamp(self._folder / file)
 
     def items(self) -> Iterator[Item]:
         before = self._published.label_bytes

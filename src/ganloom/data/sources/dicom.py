@@ -14,13 +14,12 @@ import numpy as np
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, refused
-from ganloom.data.sources.folder import walk
-from ganloom.data.sources.layout import Layout, is_hidden, is_image, suffix
+from ganloom.data.sources.contract import Item, refused, stamp
+from ganloom.data.sources.folder import LONGEST_NAME, walk
+from ganloom.data.sources.layout import DICOM_SUFFIXES, Layout, is_hidden, is_image, suffix, text
 
-__all__ = ["DicomSource", "is_first_in", "open_source"]
+__all__ = ["DicomSource", "holds_dicom_alone", "open_source"]
 
-SUFFIXES = {".dcm", ".dicom"}
 MAGIC = b"DICM"  # after a preamble of 128 bytes
 
 
@@ -29,14 +28,14 @@ class DicomSource:
 
     count = None  # files may have many frames
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
-        self.name = root.resolve().name or "dicom"
+        self.name = text(root.resolve().name)[:LONGEST_NAME] or "dicom"
         self._faults: dict[str, str] = {}
         paths = []
         self.ignored = 0
-        for path, fault in walk(root):
-            named = suffix(path) in SUFFIXES or (bool(fault) and (root / path).is_dir())
+        for path, fault in walk(root, follow_links):
+            named = suffix(path) in DICOM_SUFFIXES or (bool(fault) and (root / path).is_dir())
             if not is_hidden(path) and (named or (not fault and _has_magic(root / path))):
                 paths.append(path)
                 self._faults[path] = fault
@@ -53,8 +52,7 @@ class DicomSource:
         yield str(self.root.resolve())
         for path in self._paths:
             try:
-                status = (self.root / path).stat()
-                yield f"{path}\t{status.st_size}\t{status.st_mtime_ns}"
+                yield stamp(self.root / path, path)
             except OSError:
                 yield path
 
@@ -74,23 +72,25 @@ class DicomSource:
                 yield Item(name, split, label, refused(reason) if reason else partial(_frame, self.root / path, frame))
 
 
-def open_source(spec: str) -> DicomSource:
+def open_source(spec: str, follow_links: bool = False) -> DicomSource:
     """Raises `DataError` for a folder without DICOM files, and where pydicom is not installed."""
     _pydicom()
     path = Path(spec).expanduser()
     if not path.is_dir():
         raise DataError(f"there is no folder {path}: dicom:PATH takes a folder of DICOM files.")
-    return DicomSource(path)
+    return DicomSource(path, follow_links)
 
 
-def is_first_in(root: Path) -> bool:
-    """Whether the first image that a look through the folder meets is a DICOM file."""
+def holds_dicom_alone(root: Path) -> bool:
+    """Whether the images below a folder, going by their names, are all DICOM files."""
+    found = False
     for _, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in sorted(files):
-            if not is_hidden(name) and (suffix(name) in SUFFIXES or is_image(name)):
-                return suffix(name) in SUFFIXES
-    return False
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        for name in files:
+            if is_image(name):
+                return False
+            found = found or (suffix(name) in DICOM_SUFFIXES and not is_hidden(name))
+    return found
 
 
 def _pydicom() -> Any:
@@ -120,8 +120,9 @@ def _frame(path: Path, frame: int) -> Image.Image:
     if header.PhotometricInterpretation == "PALETTE COLOR":
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
     if pixels.ndim == 3:
-        return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8))
+        bits = 16 if header.PhotometricInterpretation == "PALETTE COLOR" else int(header.BitsStored)
+        return Image.fromarray(pixels if pixels.dtype == np.uint8 else (pixels >> (bits - 8)).astype(np.uint8))
     if header.PhotometricInterpretation == "MONOCHROME1":
         highest = 2 ** int(header.BitsStored) - 1 if header.PixelRepresentation == 0 else -1
         pixels = highest - pixels.astype(np.int64)
-    return Image.fromarray(np.asarray(pydicom.pixels.apply_rescale(pixels, header), np.float32))
+    return Image.fromarray(np.asarray(pydicom.pixels.apply_modality_lut(pixels, header), np.float32))

@@ -5,11 +5,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, refused
-from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_hidden, is_image, is_listing
+from ganloom.data.sources.contract import Item, open_image, refused, stamp
+from ganloom.data.sources.layout import (
+    DICOM_SUFFIXES,
+    IMAGE_SUFFIXES,
+    LISTING,
+    Layout,
+    is_hidden,
+    is_image,
+    is_listing,
+    suffix,
+    text,
+)
 
 __all__ = ["FolderSource", "open_source", "walk"]
 
@@ -17,6 +25,8 @@ LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with --f
 LEADS_NOWHERE = "is a symbolic link to nothing"
 LEADS_BACK = "is a symbolic link to a folder that it lies in"
 LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
+DICOM = "is a DICOM file among other images: give dicom:FOLDER for those"
+LONGEST_NAME = 100  # of what becomes a part of other names
 NO_FILE = "is no regular file"
 
 
@@ -28,7 +38,7 @@ class FolderSource:
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
-        self.name = root.resolve().name or "images"
+        self.name = text(root.resolve().name)[:LONGEST_NAME] or "images"
         self.ignored = 0
         self._faults: dict[str, str] = {}
         paths, listing = [], None
@@ -37,6 +47,8 @@ class FolderSource:
                 listing = path
             if fault and not is_hidden(path) and (is_image(path) or (root / path).is_dir()):
                 self._faults[path] = fault
+            if not fault and suffix(path) in DICOM_SUFFIXES and not is_hidden(path):
+                self._faults[path] = DICOM
             if path in self._faults or is_image(path):
                 paths.append(path)
             else:
@@ -68,19 +80,18 @@ class FolderSource:
                 yield f"{path}\t{fault}"
                 continue
             try:
-                status = (self.root / path).stat()
-                yield f"{path}\t{status.st_size}\t{status.st_mtime_ns}"
+                yield stamp(self.root / path, path)
             except OSError:  # a link to nowhere, say: preparation will skip it and say so
                 yield path
 
     def items(self) -> Iterator[Item]:
         for path, split, label, fault in self.layout:
-            yield Item(path, split, label, refused(fault) if fault else partial(Image.open, self.root / path))
+            yield Item(path, split, label, refused(fault) if fault else partial(open_image, self.root / path))
 
 
-def open_source(spec: str) -> FolderSource:
+def open_source(spec: str, follow_links: bool = False) -> FolderSource:
     """Raises `DataError` for a folder that is unreadable or has no images."""
-    return FolderSource(Path(spec))
+    return FolderSource(Path(spec), follow_links)
 
 
 def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:

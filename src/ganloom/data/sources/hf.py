@@ -14,14 +14,13 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.core.terminal import make_terminal, say
-from ganloom.data.sources.contract import SPLITS, Item
+from ganloom.data.sources.contract import SPLITS, Item, open_image
+from ganloom.data.sources.layout import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 __all__ = ["HubSource", "open_source"]
-
-SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
 
 
 class HubSource:
@@ -138,7 +137,7 @@ def _cache() -> str:
 def _open(images: "Dataset", index: int, column: str) -> Image.Image:
     value = images[index][column] or {}
     if value.get("bytes") is not None:
-        return Image.open(io.BytesIO(value["bytes"]))
+        return open_image(io.BytesIO(value["bytes"]))
     if value.get("path"):
-        return Image.open(value["path"])
+        return open_image(Path(value["path"]))
     raise OSError("there is no image in this row")

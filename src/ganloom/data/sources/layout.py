@@ -6,19 +6,32 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Label
+from ganloom.data.sources.contract import MOST_CLASSES, Label
 
-__all__ = ["IMAGE_SUFFIXES", "LISTING", "SPLIT_NAMES", "Layout", "is_hidden", "is_image", "is_listing", "suffix"]
+__all__ = [
+    "DICOM_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "LISTING",
+    "SPLIT_NAMES",
+    "Layout",
+    "is_hidden",
+    "is_image",
+    "is_listing",
+    "suffix",
+    "text",
+]
 
 IMAGE_SUFFIXES = {
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
     ".ppm", ".tga", ".tif", ".tiff", ".webp",
 }  # fmt: skip
+DICOM_SUFFIXES = {".dcm", ".dicom"}
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LISTING = "dataset.json"  # StyleGAN's: {"labels": [["00000/img00000000.png", 6], ...]}
 UNLISTED = f"has no label in {LISTING}"
-MOST_CLASSES = 100_000
 MISSING = f"is named in {LISTING} and is not there"
+STRAY = "lies beside the folders of the classes"
+MOST_STRAYS = 0.05  # with more of them, the folders are no classes
 OUTSIDE = "lies outside the folders of the splits"
 
 
@@ -26,7 +39,8 @@ class Layout:
     """Splits and classes of files, given their paths relative to the root, with slashes.
 
     A folder that holds everything says nothing and is passed over. With folders `train` and `val` or `test` at the
-    top, they are the splits. Below that, when every training image lies in a sub-folder, the first one is its class.
+    top, they are the splits. Below that, when all training images lie in sub-folders, or all but a few strays, the
+    first one is their class.
     A dataset.json in the manner of StyleGAN gives the labels instead, and the order; it lies where everything lies.
     """
 
@@ -50,14 +64,21 @@ class Layout:
         named = {split for top in tops if (split := SPLIT_NAMES.get(top.lower()))}
         # A class may be called `train` (beside `car` and `bus`): it takes two splits, or nothing else, to be one.
         alone = all(top.lower() in SPLIT_NAMES for top in tops) and all(len(self._parts(path)) > 1 for path in paths)
+        if named and alone and "train" not in named:
+            raise DataError(
+                f"there are folders of splits ({', '.join(sorted(tops))}) and none to train on: "
+                "add train, or give the path of one of them."
+            )
         self._has_splits = "train" in named and (len(named) > 1 or alone)
         self.splits = tuple(sorted(named)) if self._has_splits else ("train",)
+        self._has_classes = self._in_class_folders(paths)
         labels, names = _read_listing(listing if self.takes_listing else None)
         self._labels = None if labels is None else {listed_in + path: label for path, label in labels.items()}
         self.class_names = self._folders_as_classes() if self._labels is None else names
+        self._index = {name: index for index, name in enumerate(self.class_names)}
+        self.class_names = [text(name) for name in self.class_names]
         known = set(self._paths)
         self.missing = [path for path in self._labels or () if path not in known]
-        self._index = {name: index for index, name in enumerate(self.class_names)}
 
     def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:
         """(path, split, label, why not) of every image, in the order of training."""
@@ -83,7 +104,13 @@ class Layout:
     def _fault(self, path: str) -> str:
         if fault := self._faults.get(path):
             return fault
-        return OUTSIDE if self._has_splits and self._parts(path)[0].lower() not in SPLIT_NAMES else ""
+        if self._is_outside(path):
+            return OUTSIDE
+        stray = self._has_classes and self._labels is None and self._split(path) == "train"
+        return STRAY if stray and self._class_folder(path) is None else ""
+
+    def _is_outside(self, path: str) -> bool:
+        return self._has_splits and self._parts(path)[0].lower() not in SPLIT_NAMES
 
     def _class_folder(self, path: str) -> str | None:
         depth = 1 if self._has_splits else 0
@@ -91,11 +118,15 @@ class Layout:
         return parts[depth] if len(parts) > depth + 1 else None
 
     def _folders_as_classes(self) -> list[str]:
-        inside = [path for path in self._paths if not self._fault(path)]
-        names = {self._class_folder(path) for path in inside}
-        if any(self._class_folder(path) is None for path in inside if self._split(path) == "train"):
+        if not self._has_classes:
             return []
+        names = {self._class_folder(path) for path in self._paths if not self._fault(path)}
         return sorted(name for name in names if name is not None)
+
+    def _in_class_folders(self, paths: Sequence[str]) -> bool:
+        train = [path for path in paths if self._split(path) == "train" and not self._is_outside(path)]
+        strays = sum(self._class_folder(path) is None for path in train)
+        return strays <= MOST_STRAYS * len(train) and strays < len(train)
 
     def _class(self, path: str) -> Label:
         name = self._class_folder(path)
@@ -106,6 +137,11 @@ def suffix(path: str) -> str:
     """`.png` of `cats/1.PNG`; empty where there is none."""
     _, dot, end = path.rpartition("/")[2].rpartition(".")
     return dot + end.lower() if dot else ""
+
+
+def text(name: str) -> str:
+    """A file's name, which may be any bytes, as text that can be written anywhere."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def is_image(path: str) -> bool:
@@ -150,8 +186,10 @@ def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, li
         if not isinstance(values, dict) or "labels" not in values:
             return None, []
         rows = values["labels"]
-        if not rows:
+        if rows is None or rows == []:
             return {}, []
+        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):
+            return None, []  # another program's
         labels = {str(path): _label(value) for path, value in rows}
         widths = {len(label) if isinstance(label, np.ndarray) else 0 for label in labels.values() if label is not None}
         if len(widths) != 1:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.core.names import nearest
-from ganloom.data.sources.contract import Item
+from ganloom.data.sources.contract import Item, open_image, stamp
 from ganloom.data.sources.fetch import local_data
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ class LsunSource:
 
     def fingerprint(self) -> Iterator[str]:
         for folder in self._folders.values():
-            path = folder / "data.mdb"
-            status = path.stat()
-            yield f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
+            yield stamp(folder / "data.mdb")
 
     def items(self) -> Iterator[Item]:
         for split, environment in self._environments.items():
@@ -105,4 +103,4 @@ def _read(environment: "Environment", key: bytes) -> Image.Image:
             data = transaction.get(key)
     except lmdb.Error as error:
         raise OSError(f"LMDB says {error}") from None
-    return Image.open(io.BytesIO(data or b""))
+    return open_image(io.BytesIO(data or b""))
