@@ -123,7 +123,7 @@ def synthetic(folder: Path, images: int, side: int, noise: bool) -> PackedDatase
         shard = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
         if noise:
             shard[:] = np.random.default_rng(first).integers(0, 256, shape, np.uint8)
-    account = Account(taken=images, duplicates=0, dropped=0, skipped=0, left_out=0, ignored=0)
+    account = Account(taken=images, duplicates=0, dropped=0, skipped=0, left_out=0, ungrouped=0, ignored=0)
     description = Description(
         name="synthetic", shape=(3, side, side), class_names=[], splits={"train": images}, rows_per_shard=rows,
         preprocessing="", selection="", window=None, account=account, source_key="", content_hash="",
@@ -187,9 +187,10 @@ def measure_open(temporary: Path) -> dict[str, float]:
 
 
 def repeat(folder: Path, times: int, dest: Path) -> Path:
-    """A folder with every image several times, as hard links or copies."""
-    for index, path in enumerate(files(folder) * times):
-        target = dest / f"{index // count(folder)}" / path.name
+    """A folder with every image several times, as hard links or copies, without splits."""
+    once = files(folder)
+    for index, path in enumerate(once * times):
+        target = dest / f"{index // len(once)}" / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(path, target)
@@ -218,9 +219,11 @@ def main() -> None:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
-        folders = [options.small] if options.small else []
+        folders = []
         if options.originals:
-            folders = [repeat(options.originals, 10, Path(temporary) / "originals"), *folders]
+            folders.append(repeat(options.originals, 10, Path(temporary) / "originals"))
+        if options.small:
+            folders.append(repeat(options.small, 1, Path(temporary) / "small"))
         for folder in folders:
             name = f"{folder.name} ({count(folder)} files)"
             results[f"prepare {name}, images/s"] = measure_prepare(folder, Path(temporary))

@@ -33,6 +33,7 @@ def small_shards_that_are_kept_often(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(room, "KEEP_EVERY", KEPT_OFTEN)
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(parallel, "IN_FLIGHT", 1)
+    monkeypatch.setattr(parallel, "TOGETHER", 1)
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
@@ -257,7 +258,7 @@ from pathlib import Path
 import test_resume_prepare as tests
 from ganloom.data import parallel, prepare as room, shards
 
-shards.SHARD_BYTES, room.KEEP_EVERY, parallel.IN_FLIGHT = 4 * 3 * 3 * 4, 0, 1
+shards.SHARD_BYTES, room.KEEP_EVERY, parallel.IN_FLIGHT, parallel.TOGETHER = 4 * 3 * 3 * 4, 0, 1, 1
 
 def kill(index):
     if index == int(sys.argv[4]):
