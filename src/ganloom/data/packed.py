@@ -27,7 +27,9 @@ __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packe
 
 Split = Literal["train", "val", "test"]  # nothing else becomes a part of a path
 OPEN_SHARDS = 256  # at once: each holds a file descriptor
-MAPPED_BYTES = 512 * 2**20  # read between two releases of mapped pages
+SMALL_BYTES = 256 * 2**20  # a dataset up to this size may be mapped whole
+MAPPED_BYTES = 64 * 2**20  # of a larger one that may be mapped at once
+MAPPED_TOGETHER = 64 * 2**10  # what the system maps around a byte that is read
 
 
 class Account(BaseModel):
@@ -73,7 +75,7 @@ class PackedDataset:
         self.description = description
         self._maps: dict[tuple[str, int], tuple[NDArray[np.uint8], mmap.mmap]] = {}
         self._labels: dict[str, NDArray[Any]] = {}
-        self._taken = 0  # bytes read since mapped pages were last given back
+        self._mapped = 0  # bytes, at most, since mapped pages were last given back
 
     @property
     def shape(self) -> ImageShape:
@@ -132,9 +134,10 @@ class PackedDataset:
                 del self._maps[next(iter(self._maps))]
             self._maps[split, shard] = self._open(shard_path(self.path, split, shard))
         result = self._maps[split, shard][0].take(rows, axis=0)
-        self._taken += result.nbytes
-        if self._taken > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-            self._taken = 0
+        self._mapped += len(rows) * max(self.description.row_bytes, MAPPED_TOGETHER)
+        size = sum(self.description.splits.values()) * self.description.row_bytes
+        if self._mapped > MAPPED_BYTES and size > SMALL_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._mapped = 0
             for _, pages in self._maps.values():
                 pages.madvise(mmap.MADV_DONTNEED)
         return result
