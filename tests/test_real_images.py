@@ -74,6 +74,36 @@ def test_cifar10_in_colour(images: Path) -> None:
     assert means == pytest.approx([0.49139968, 0.48215841, 0.44653091], abs=1e-6)
 
 
+def test_the_official_binary_of_cifar10_equals_the_arrays(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its test batch is a short one here: the first thousand images."""
+    monkeypatch.setenv("GANLOOM_DATA", str(images))
+    official, arrays = prepare(find("cifar10"), Preprocessing()), np.load(images / "cifar10.npz")
+    assert official.description.splits == {"train": 50_000, "test": 1_000}
+    assert official.class_names[3] == "cat" and len(official.class_names) == 10
+    for split in ("train", "test"):
+        every = np.arange(official.count(split))
+        assert (official.images(every, split) == arrays[f"x_{split}"]).all()
+        assert (official.labels(every, split) == arrays[f"y_{split}"]).all()
+
+
+@pytest.mark.parametrize("recipe", ["dcgan-cifar10", "dcgan-cifar10-64"])
+def test_the_recipes_for_cifar10_find_their_images(
+    images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str
+) -> None:
+    monkeypatch.setenv("GANLOOM_DATA", str(images))
+    settings = {**TINY, "train.length": "64 images", "sample.count": 4}
+    run = ganloom.train(recipe=recipe, out=tmp_path / "run", device="cpu", settings=settings)
+    assert run.facts.images == 50_000 and run.config.data.source == "cifar10"
+
+
+def test_the_xray_recipe_trains_on_radiographs(images: Path, tmp_path: Path) -> None:
+    settings = {**TINY, "train.length": "96 images", "sample.count": 4}
+    run = ganloom.train(
+        images / "chest_xray", recipe="chest-xray-64", out=tmp_path / "run", device="cpu", settings=settings
+    )
+    assert run.facts.shape == (1, 64, 64)
+
+
 def test_blood_smears_that_are_not_square(images: Path) -> None:
     dataset = packed(images / "blood_smears", (48, 64))
     assert dataset.shape == ImageShape(3, 48, 64) and dataset.class_names == []
