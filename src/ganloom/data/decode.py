@@ -138,7 +138,7 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
         heic = "; convert HEIC to JPEG first" if item.name.lower().endswith((".heic", ".heif")) else ""
         return f"cannot be read: it is in no format that is known here{heic}"
     except MemoryError:
-        raise
+        raise StorageError(f"there is no memory for {item.name}: prepare with fewer --workers.") from None
     except OSError as error:
         if error.errno in PASSING:
             raise StorageError(

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,41 @@ def prepare(
     source: str | os.PathLike[str],
     dest: str | os.PathLike[str],
     *,
+    size: int | str | tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str | None = None,
+    window: str | tuple[float, float] | None = None,
+    holdout: str | float | None = None,
+    group_by: str | None = None,
+    classes: str | Sequence[str] | None = None,
+    drop_duplicates: bool = False,
+    max_skipped: str | float | None = None,
+    follow_links: bool = False,
+    fast: bool = False,
     workers: int | None = None,
-    **settings: Any,
 ) -> PackedDataset:
     """Pack a source into the folder `dest`, from which any training starts at once.
 
-    `settings` are the keys of the configuration's section `data`: size, channels, resize, window, holdout ... An
-    interrupted preparation goes on where it stopped. Raises `GanloomError`.
+    The keywords are keys of the configuration's section `data`, and None leaves its default: size is 64, "48x64" or
+    (height, width), window "LOW:HIGH", shares "5%" or 0.05. An interrupted preparation goes on where it stopped; Ctrl-C
+    ends in `SystemExit`. Raises `GanloomError`.
     """
-    data = data_section({"source": os.fspath(source), **settings})
+    data = data_section(
+        {
+            "source": os.fspath(source),
+            "size": size,
+            "channels": channels,
+            "resize": resize,
+            "window": window,
+            "holdout": holdout,
+            "group_by": group_by,
+            "classes": classes,
+            "drop_duplicates": drop_duplicates,
+            "max_skipped": max_skipped,
+            "follow_links": follow_links,
+            "fast": fast,
+        }
+    )
     terminal = make_terminal()
     dataset = packed(find(data.source, data.follow_links), data, terminal, Path(dest), workers)
     for line in account(dataset):
