@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 def describe() -> dict[str, Any]:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
-        "command": " ".join(["python", *(Path(arg).name if i == 0 else arg for i, arg in enumerate(sys.argv))]),
+        "command": " ".join(["python", *(Path(arg).name if Path(arg).exists() else arg for arg in sys.argv)]),
         "commit": commit.stdout.strip(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
