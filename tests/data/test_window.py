@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from making import encoded, labels, noise, packed_by_name, prepared, rows, skipped, write
+from making import encoded, labels, noise, packed_by_name, pictures, prepared, rows, skipped, write
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganloom.core.errors import DataError
 from ganloom.data import window
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -180,3 +181,10 @@ def test_another_window_is_another_dataset(tmp_path: Path, monkeypatch: pytest.M
         for given in (None, (0.0, 1000.0), (0.0, 1000.001), (0.1, 1000.0))
     }
     assert len(keys) == 4
+
+
+def test_a_packed_dataset_has_nothing_left_to_window(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "a.png", "b.png")
+    path = prepared(tmp_path / "in", tmp_path / "out").path
+    with pytest.raises(DataError, match="is packed, in 8 bits"):
+        prepared(path, tmp_path / "again", Preprocessing(window=(0, 100)))

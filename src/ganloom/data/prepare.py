@@ -55,6 +55,8 @@ def prepare(
     cannot be used or sizes disagree, `StorageError` when there is no room.
     """
     selection = selection or Selection()
+    if isinstance(source, PackedSource) and preprocessing.window:
+        raise DataError(f"{source.name} is packed, in 8 bits: a window is for preparing it from where it came from.")
     if dest is None and isinstance(source, PackedSource) and _is_as_wanted(source.dataset, preprocessing, selection):
         return source.dataset
     selection.check(source)
