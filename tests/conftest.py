@@ -41,6 +41,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         os.environ["GANLOOM_CACHE"] = before
 
 
+@pytest.fixture
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty `GANLOOM_DATA`, and a cache of its own."""
+    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GANLOOM_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
 @pytest.fixture(scope="session")
 def digits(own_cache: Path) -> PackedDataset:
     """As anyone gets them: 77 of the 1,797 are held out."""

@@ -40,6 +40,7 @@ def _share(value: Any) -> Any:
 
 
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
+WholeShare = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -57,9 +58,7 @@ class Data(Section):
     group_by: str | None = None  # pattern in the files' names: what it finds alike stays on one side of the hold-out
     classes: tuple[str, ...] | None = None  # null: all of them
     drop_duplicates: bool = False  # of images equal to the last bit take only the first
-    max_skipped: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = (
-        0.05  # of the images' files; more than that cannot be used: an error
-    )
+    max_skipped: WholeShare = 0.05  # of the images' files; more than that cannot be used: an error
     follow_links: bool = False  # let symbolic links lead out of the folder
     labels: bool = False  # train with class labels
     mirror: bool = False  # flip half the images left to right (a heart has a side: off unless asked for)

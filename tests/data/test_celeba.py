@@ -21,12 +21,8 @@ PARTITION = "".join(f"{name} {0 if index < 30 else 1 if index < 35 else 2}\n" fo
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`GANLOOM_DATA`."""
-    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GANLOOM_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
+def folder(data_home: Path) -> Path:
+    return data_home
 
 
 def photograph(shade: int) -> bytes:

@@ -21,12 +21,8 @@ BATCHES = [*cifar10.PUBLISHED.files, "test_batch.bin"]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """`GANLOOM_DATA`, and a cache of its own."""
-    monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("GANLOOM_DATA", str(tmp_path / "data"))
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
+def folder(data_home: Path) -> Path:
+    return data_home
 
 
 def record(image: NDArray[np.uint8], *labels: int) -> bytes:

@@ -17,6 +17,7 @@ from ganloom.data import decode as room
 from ganloom.data.packed import open_packed
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
+from ganloom.planning.images import remarks
 
 
 def test_no_other_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +114,7 @@ def test_the_pattern_of_groups_is_looked_for_in_every_name(tmp_path: Path) -> No
         find(str(tmp_path / "in")), Preprocessing(), Selection(holdout=0.1, group_by=r"person(\d+)"), tmp_path / "out"
     )
     assert dataset.description.account.ungrouped == 20
+    assert any("20 images have names without the pattern" in line for line in remarks(dataset))
 
 
 def test_a_place_that_is_a_link_is_followed_before_the_work(tmp_path: Path) -> None:

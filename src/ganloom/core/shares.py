@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["parse_share", "parse_window"]
+__all__ = ["check_window", "parse_share", "parse_window"]
 
 
 def parse_share(text: str) -> float:

@@ -172,8 +172,8 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         return result
     pixels = result.pixels
     flat = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    grey = np.asarray(flat.convert("L"))
-    small = np.asarray(flat.convert("L").resize((9, 8), Image.Resampling.LANCZOS))
+    in_grey = flat.convert("L")
+    grey, small = np.asarray(in_grey), np.asarray(in_grey.resize((9, 8), Image.Resampling.LANCZOS))
     bits = np.packbits((small[:, :-1] > small[:, 1:]).ravel())
     contact = flat.convert("RGB")
     contact.thumbnail((96, 96))
@@ -188,7 +188,7 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         black=bool((grey == 0).mean() > CLIPPED),
         white=bool((grey == 255).mean() > CLIPPED),
         sums=np.broadcast_to(np.stack([scaled.mean(0), np.square(scaled).mean(0)]).astype(np.float64), (2, 3)),
-        tiny=np.asarray(flat.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)),
+        tiny=np.asarray(in_grey.resize((SIDE, SIDE), Image.Resampling.BOX)),
         bits=int.from_bytes(bits.tobytes()),
         contact=contact,
     )

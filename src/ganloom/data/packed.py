@@ -21,11 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from ganloom.core.errors import DataError
 from ganloom.core.shapes import ImageShape
-from ganloom.data.sources.contract import Label
+from ganloom.data.sources.contract import SPLITS, Label
 
 __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
 
-Split = Literal["train", "val", "test"]  # nothing else becomes a part of a path
+Split = Annotated[str, Field(pattern=f"^({'|'.join(SPLITS)})$")]  # nothing else becomes a part of a path
 OPEN_SHARDS = 256  # at once: each holds a file descriptor
 SMALL_BYTES = 256 * 2**20  # a dataset up to this size may be mapped whole
 MAPPED_BYTES = 64 * 2**20  # of a larger one that may be mapped at once
@@ -75,6 +75,7 @@ class PackedDataset:
         self.description = description
         self._maps: dict[tuple[str, int], tuple[NDArray[np.uint8], mmap.mmap]] = {}
         self._labels: dict[str, NDArray[Any]] = {}
+        self._is_large = sum(description.splits.values()) * description.row_bytes > SMALL_BYTES
         self._mapped = 0  # bytes, at most, since mapped pages were last given back
 
     @property
@@ -90,7 +91,7 @@ class PackedDataset:
         return list(self.description.splits)
 
     def count(self, split: str = "train") -> int:
-        return next((count for name, count in self.description.splits.items() if name == split), 0)
+        return self.description.splits.get(split, 0)
 
     def images(
         self,
@@ -135,8 +136,7 @@ class PackedDataset:
             self._maps[split, shard] = self._open(shard_path(self.path, split, shard))
         result = self._maps[split, shard][0].take(rows, axis=0)
         self._mapped += len(rows) * max(self.description.row_bytes, MAPPED_TOGETHER)
-        size = sum(self.description.splits.values()) * self.description.row_bytes
-        if self._mapped > MAPPED_BYTES and size > SMALL_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        if self._is_large and self._mapped > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             self._mapped = 0
             for _, pages in self._maps.values():
                 pages.madvise(mmap.MADV_DONTNEED)

@@ -141,6 +141,8 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
         yield f"twice     {account.duplicates + account.dropped:,} images are equal to an earlier one ({fate})"
     if account.skipped:
         yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
+    if account.ungrouped:
+        yield f"alone     {account.ungrouped:,} images have names without the pattern of groups: each is its own group"
     if account.left_out:
         yield f"left out  {account.left_out:,} images of other classes"
     if account.ignored:

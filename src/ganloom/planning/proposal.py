@@ -28,6 +28,7 @@ SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look l
 FEWEST = 20  # images of which an average says something
 FEW = 2000  # images; with fewer, mirroring is worth a great deal
 SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
+LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
 OVERHEAD = 1.5  # of what is kept for gradients: the gradients themselves, and work space
 
 
@@ -54,11 +55,15 @@ def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
     recipe = "dcgan-32" if min(sizes.common) < SMALL else "dcgan-64"
     if sizes.uniform and max(sizes.common) <= LARGEST_OWN_SIZE:
         return recipe, sizes.common
-    if sizes.ratio is not None and not 1 / SQUARE <= sizes.ratio <= SQUARE and 0.25 <= sizes.ratio <= 4:
+    if sizes.ratio is not None and not _is_square(sizes.ratio) and 0.25 <= sizes.ratio <= 4:
         side = 32 if recipe == "dcgan-32" else 64
         short = max(STEP, round(side * min(sizes.ratio, 1 / sizes.ratio) / STEP) * STEP)
         return recipe, (short, side) if sizes.ratio < 1 else (side, short)
     return recipe, None
+
+
+def _is_square(ratio: float) -> bool:
+    return 1 / SQUARE <= ratio <= SQUARE
 
 
 def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Plan:
@@ -102,7 +107,7 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
 
 
 def _why_size(sizes: Sizes, size: tuple[int, int] | None) -> str:
-    if size is None and sizes.ratio is not None and 1 / SQUARE <= sizes.ratio <= SQUARE:
+    if size is None and sizes.ratio is not None and _is_square(sizes.ratio):
         return "the recipe's: the images are square, or nearly"
     if size is None:
         fault = "their sides' ratio differs" if sizes.ratio is None else "they are very long"
@@ -178,7 +183,7 @@ def _memory_needed(config: Config, dataset: PackedDataset, device: torch.device)
             step.advance(measure=False)
     weights = sum(p.numel() * p.element_size() for learner in (step.g, step.d) for p in learner.net.parameters())
     activations = max(0, sum(kept.values()) - weights) / small
-    # Weights, gradients, two moments of Adam, and the average of G; at twice what a step keeps, work space is in it.
+    # Weights, gradients, two moments of Adam, and the average of G.
     return lambda micro_batch: 5 * weights + OVERHEAD * activations * micro_batch
 
 
@@ -189,8 +194,9 @@ def _free_memory(device: torch.device) -> float:
     try:
         line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
         return float(line.split()[1]) * 1024
-    except (OSError, StopIteration):  # not Linux: half of all there is
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
+    except (OSError, StopIteration):  # not Linux: half of all there is; Windows does not say
+        known = hasattr(os, "sysconf")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
 
 
 def _flat(value: Any) -> str:

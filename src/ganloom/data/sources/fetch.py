@@ -17,6 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from ganloom.core.errors import DataError
 from ganloom.core.files import cache_folder, storage_errors
 from ganloom.core.terminal import make_terminal, say
+from ganloom.data.sources.contract import stamp
 
 __all__ = ["Remote", "fetch", "local_data"]
 
@@ -112,10 +113,9 @@ class _Bar:
 
 def _verify_once(path: Path, remote: Remote) -> None:
     """Compare the hash of a local copy, and remember the answer: some are 12 GB."""
-    status = path.stat()
-    state = f"{path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}\t{remote.md5}"
-    stamp = cache_folder() / "verified" / hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
-    if stamp.exists():
+    state = f"{stamp(path)}\t{remote.md5}"
+    answer = cache_folder() / "verified" / hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+    if answer.exists():
         return
     try:
         with open(path, "rb") as file:
@@ -127,9 +127,9 @@ def _verify_once(path: Path, remote: Remote) -> None:
             f"{path} is not the published {path.name}: its MD5 is {found}, not {remote.md5}. "
             "Replace it or take it away. To train on it as it is, give its own path instead of the dataset's name."
         )
-    with storage_errors(stamp):
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
+    with storage_errors(answer):
+        answer.parent.mkdir(parents=True, exist_ok=True)
+        answer.touch()
 
 
 def _by_hand(remote: Remote, reasons: list[str]) -> str:

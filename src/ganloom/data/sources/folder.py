@@ -65,13 +65,13 @@ class FolderSource:
             content = (root / listing).read_bytes() if listing else None
         except OSError as error:
             raise DataError(f"cannot read {error.filename}: {error.strerror}.") from None
-        self.layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
-        self.count = len(paths) + len(self.layout.missing)
-        self.ignored -= self.layout.takes_listing
-        self._listing = listing if self.layout.takes_listing else None
+        self._layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
+        self.count = len(paths) + len(self._layout.missing)
+        self.ignored -= self._layout.takes_listing
+        self._listing = listing if self._layout.takes_listing else None
         self._paths = paths
-        self.class_names = self.layout.class_names
-        self.splits = self.layout.splits
+        self.class_names = self._layout.class_names
+        self.splits = self._layout.splits
 
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
@@ -85,7 +85,7 @@ class FolderSource:
                 yield path
 
     def items(self) -> Iterator[Item]:
-        for path, split, label, fault in self.layout:
+        for path, split, label, fault in self._layout:
             yield Item(path, split, label, refused(fault) if fault else partial(open_image, self.root / path))
 
 

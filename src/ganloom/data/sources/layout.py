@@ -77,7 +77,7 @@ class Layout:
         self.class_names = self._folders_as_classes() if self._labels is None else names
         self._index = {name: index for index, name in enumerate(self.class_names)}
         self.class_names = [text(name) for name in self.class_names]
-        known = set(self._paths)
+        known = set(self._paths) if self._labels else set()
         self.missing = [path for path in self._labels or () if path not in known]
 
     def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:

@@ -15,6 +15,10 @@ __all__ = ["open_source"]
 
 MIRRORS = ("https://zenodo.org/records/10519652/files/{file}?download=1",)
 SIZES = ("", "_64", "_128", "_224")
+ORGANS = (
+    "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left", "lung-right",
+    "pancreas", "spleen",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,30 +137,21 @@ SETS = {
             "68e3f8846a6bd62f0c9bf841c0d9eacc", "2dcccc29b88e6da5a01161ef20cda288", "eeae80d0a227a8d099027e1b3cfd3b60",
             "50747347e05c87dd3aaf92c49f9f3170",
         ),
-        class_names=(
-            "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
-            "lung-right", "pancreas", "spleen",
-        ),
+        class_names=ORGANS,
     ),
     "organcmnist": Published(
         md5=(
             "b9ceb9546e10131b32923c5bbeaea2b1", "3ce34a8724ea6f548e6db4744d03b6a9", "773c1f009daa3fe5d9a2a201b2a7ed94",
             "050f5e875dc056f6768abf94ec9995d1",
         ),
-        class_names=(
-            "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
-            "lung-right", "pancreas", "spleen",
-        ),
+        class_names=ORGANS,
     ),
     "organsmnist": Published(
         md5=(
             "9ab87b696fb54e2a387ebe992d6ed5f1", "53a6d115339d874c25e309a994ff46d3", "ded0c5fa01a95dc4978b956f613e9b8e",
             "b354719e553fbbb2513d5533f52a4cb1",
         ),
-        class_names=(
-            "bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right", "liver", "lung-left",
-            "lung-right", "pancreas", "spleen",
-        ),
+        class_names=ORGANS,
     ),
 }
 # fmt: on
