@@ -1,10 +1,14 @@
 """Where ganloom speaks: of several processes only the first does."""
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-__all__ = ["make_terminal", "printable", "say"]
+__all__ = ["make_terminal", "printable", "progress_bar", "say"]
 
 
 def make_terminal(*, stderr: bool = False) -> Console:
@@ -19,3 +23,25 @@ def say(terminal: Console, text: str) -> None:
 def printable(text: str) -> str:
     """Names of files may be any bytes, and some would steer a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+class _Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+@contextlib.contextmanager
+def progress_bar(terminal: Console, verb: str, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with the rate and the time left, which appears when there is something to tell."""
+    columns = (
+        TextColumn(f"{verb} {{task.description}}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -1,27 +1,22 @@
 """Images as a person names them, looked at, prepared, opened and unpacked, with a progress bar on the way."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console as Terminal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from ganloom.config import Data, explain
 from ganloom.core.errors import ConfigError
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.terminal import make_terminal, progress_bar, say
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
+from ganloom.data.opening import packed
 from ganloom.data.packed import PackedDataset, open_packed
-from ganloom.data.prepare import Preprocessing, Selection
-from ganloom.data.prepare import prepare as pack
-from ganloom.data.sources import Source, find
+from ganloom.data.sources import find
 
-__all__ = ["inspect", "open_dataset", "packed", "prepare", "remarks", "unpack"]
+__all__ = ["inspect", "open_dataset", "prepare", "remarks", "unpack"]
 
 
 def prepare(
@@ -94,26 +89,6 @@ def inspect(
         return inspection.inspect(found, workers=workers, progress=progress)
 
 
-def packed(
-    source: Source, data: Data, terminal: Terminal, dest: Path | None = None, workers: int | None = None
-) -> PackedDataset:
-    """The prepared images of a source: in `dest`, or in the cache without it. Ctrl-C ends in `SystemExit`."""
-    try:
-        with progress_bar(terminal, "preparing", source.name) as progress:
-            return pack(
-                source,
-                Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
-                Selection(data.holdout, data.group_by, data.classes, data.drop_duplicates),
-                dest,
-                workers=workers,
-                max_skipped=data.max_skipped,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        say(terminal, "stopped; the same command goes on where this one was")
-        raise SystemExit(130) from None
-
-
 def data_section(values: Mapping[str, Any]) -> Data:
     """A checked section `data` of the configuration. Raises `ConfigError`."""
     try:
@@ -150,25 +125,3 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
     if told.window:
         low, high = told.window
         yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see --window)"
-
-
-class _Rate(ProgressColumn):
-    """Images a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")
-
-
-@contextlib.contextmanager
-def progress_bar(terminal: Terminal, verb: str, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar with the rate and the time left, which appears when there is something to tell."""
-    columns = (
-        TextColumn(f"{verb} {{task.description}}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-        task = bar.add_task(name, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

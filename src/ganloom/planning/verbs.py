@@ -13,8 +13,9 @@ from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.names import check_name
 from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
+from ganloom.data.opening import packed
 from ganloom.data.sources import find, place
-from ganloom.planning.images import packed, remarks
+from ganloom.planning.images import remarks
 from ganloom.planning.proposal import choose_recipe
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import session

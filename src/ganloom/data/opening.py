@@ -1,0 +1,33 @@
+"""The prepared images of a source as the configuration asks for them, with a progress bar while they are made."""
+
+from pathlib import Path
+
+from rich.console import Console as Terminal
+
+from ganloom.config import Data
+from ganloom.core.terminal import progress_bar, say
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, Selection, prepare
+from ganloom.data.sources import Source
+
+__all__ = ["packed"]
+
+
+def packed(
+    source: Source, data: Data, terminal: Terminal, dest: Path | None = None, workers: int | None = None
+) -> PackedDataset:
+    """The prepared images of a source: in `dest`, or in the cache without it. Ctrl-C ends in `SystemExit`."""
+    try:
+        with progress_bar(terminal, "preparing", source.name) as progress:
+            return prepare(
+                source,
+                Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
+                Selection(data.holdout, data.group_by, data.classes, data.drop_duplicates),
+                dest,
+                workers=workers,
+                max_skipped=data.max_skipped,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        say(terminal, "stopped; the same command goes on where this one was")
+        raise SystemExit(130) from None
