@@ -24,6 +24,7 @@ TINY = {
     "sample.every": "200 images",
     "checkpoint.every": "150 images",
     "sample.count": 20,
+    "evaluate.every": "0 images",
     "trackers.tensorboard": False,
 }
 

@@ -10,8 +10,6 @@ from pydantic import ValidationError
 
 from ganloom.config import (
     Config,
-    Cosine,
-    Plateau,
     known_keys,
     merge,
     nested,
@@ -20,6 +18,7 @@ from ganloom.config import (
     recipe_text,
     recipe_values,
 )
+from ganloom.config.sections import Cosine, Plateau
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
 

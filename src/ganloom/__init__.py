@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "GanloomError": "ganloom.core.errors",
+    "compare": "ganloom.evaluation.comparing",
+    "evaluate": "ganloom.evaluation.measuring",
     "inspect": "ganloom.planning.images",
     "load": "ganloom.synthesis.model",
     "open_dataset": "ganloom.planning.images",
@@ -16,7 +18,19 @@ _HOMES = {
     "unpack": "ganloom.planning.images",
 }
 
-__all__ = ["GanloomError", "__version__", "inspect", "load", "open_dataset", "prepare", "resume", "train", "unpack"]
+__all__ = [
+    "GanloomError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "inspect",
+    "load",
+    "open_dataset",
+    "prepare",
+    "resume",
+    "train",
+    "unpack",
+]
 
 
 def __getattr__(name: str) -> Any:

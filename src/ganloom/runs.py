@@ -7,6 +7,8 @@ tensorboard/         the same as TensorBoard events, with the grids
 samples/             reals.png, and grids of the same latents as training goes on
 checkpoints/         NIMG.safetensors, and NIMG.json that vouches for it
 model.safetensors    the averaged generator, self-describing
+best.safetensors     the same at the moment of its best score; its whole checkpoint is in checkpoints/best/
+scores.json          what `evaluate` measured, and scores/ with the pictures it made
 """
 
 import os
@@ -51,6 +53,9 @@ class Run:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model.safetensors"
+        self.best_model = path / "best.safetensors"
+        self.best_checkpoint = self.checkpoints / "best"
+        self.scores = path / "scores.json"
 
     @property
     def config(self) -> Config:
@@ -69,6 +74,10 @@ class Run:
     def sample(self, nimg: int) -> Path:
         """Where the grid made after `nimg` images lies."""
         return self.samples / f"{nimg:012d}.png"
+
+    def picture(self, name: str) -> Path:
+        """Where a picture that a metric made lies."""
+        return self.path / "scores" / f"{name}.png"
 
     def newest_sample(self) -> Path | None:
         grids = sorted(self.samples.glob("[0-9]*.png"))
@@ -98,7 +107,7 @@ def create_run(path: Path, config: Config, facts: Facts) -> Run:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:
-            for folder in ("samples", "checkpoints"):
+            for folder in ("samples", "checkpoints", "checkpoints/best"):
                 (beside / folder).mkdir(parents=True)
             write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
             write_atomically(beside / "config.yaml", config.yaml().encode())

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ganloom import config
+from ganloom.config import sections
 from ganloom.core.lengths import Length
 from ganloom.training.schedules import Plateau, Schedule, make_schedule
 
@@ -11,7 +11,7 @@ TOTAL = 10_000
 
 
 def make(**settings: object) -> Schedule:
-    optimizer = config.Optimizer.model_validate({"schedule": settings})
+    optimizer = sections.Optimizer.model_validate({"schedule": settings})
     return make_schedule(optimizer.schedule, images, TOTAL, torch.device("cpu"))
 
 

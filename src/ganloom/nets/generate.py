@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from ganloom.core import rng
 from ganloom.core.pictures import to_uint8
 
-__all__ = ["generate"]
+__all__ = ["generate", "generate_floats"]
 
 
-@torch.no_grad()
 def generate(
     G: nn.Module,
     latent: int,  # size of z
@@ -21,6 +20,15 @@ def generate(
     batch: int = 64,
 ) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W] on the CPU, `count` images in all
     """Pictures `0` to `count` of a seed. G is used in evaluation mode and left in the mode it was in."""
+    for images in generate_floats(G, latent, count, seed, y, batch):
+        yield to_uint8(images).cpu()
+
+
+@torch.no_grad()
+def generate_floats(
+    G: nn.Module, latent: int, count: int, seed: int, y: Tensor | None, batch: int = 64
+) -> Iterator[Tensor]:  # float [<= batch, C, H, W] in [-1, 1], where G is
+    """The same as G makes them, not yet rounded."""
     device = next(G.parameters()).device
     dtype = next(G.parameters()).dtype
     training = G.training
@@ -31,6 +39,6 @@ def generate(
             z = rng.latents(seed, start, stop - start, latent).to(device, dtype)
             labels = None if y is None else y[start:stop].to(device)
             rng.seed(seed, start, "generate")  # for networks that draw noise of their own
-            yield to_uint8(G(z, labels)).cpu()
+            yield G(z, labels)
     finally:
         G.train(training)

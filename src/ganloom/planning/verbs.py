@@ -18,7 +18,7 @@ from ganloom.data.sources import find, place
 from ganloom.planning.images import remarks
 from ganloom.planning.proposal import choose_recipe
 from ganloom.runs import Run, open_run, refuse_existing
-from ganloom.training import session
+from ganloom.training import scoring, session
 
 __all__ = ["resume", "train"]
 
@@ -96,3 +96,4 @@ def check(config: Config) -> None:
     objectives.loss(config.loss.name, config.loss.options)
     for name in config.penalties:
         objectives.penalty(name)
+    scoring.check(config.evaluate)

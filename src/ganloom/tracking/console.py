@@ -19,14 +19,16 @@ REDRAW_SECONDS = 1.0  # between two drawings of the bar
 
 
 class _Screen(Progress):
-    """A progress bar with two lines below it."""
+    """A progress bar with three lines below it."""
 
     losses = ""
+    scores = ""
     newest = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
         yield Text(self.losses)
+        yield Text(self.scores)
         yield Text(self.newest)
 
 
@@ -57,6 +59,9 @@ class Console:
                 self._drawn = time.monotonic()
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
+        if "loss_d" not in values:
+            self._scores(nimg, values)
+            return
         losses = (
             f"Loss_D {values['loss_d']:.3f}  Loss_G {values['loss_g']:.3f}  D(x) {values['d_real']:.3f}  "
             f"D(G(z)) {values['d_fake_before']:.3f} -> {values['d_fake_after']:.3f}"
@@ -67,6 +72,12 @@ class Console:
             self._printed = time.monotonic()
             done, rate = self._progress_text(nimg, values["seconds"], values["images_per_second"])
             self._terminal.print(f"{done}  {rate}  {losses}", highlight=False, soft_wrap=True)
+
+    def _scores(self, nimg: int, values: Mapping[str, float]) -> None:
+        text = f"{nimg / 1000:,.1f} kimg  " + "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        self._progress.scores = text
+        if not self._terminal.is_terminal:
+            self._terminal.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._progress.newest = f"newest pictures: {self._path(nimg)}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from ganloom import config
+from ganloom.config import sections
 from ganloom.core.distributed import World
 from ganloom.core.lengths import Length
 from ganloom.training.schedules import make_schedule
@@ -20,7 +20,7 @@ class Learner:
     def __init__(
         self,
         net: nn.Module,
-        settings: config.Optimizer,
+        settings: sections.Optimizer,
         *,
         batch: int,
         micro_batch: int,

@@ -20,6 +20,7 @@ class Plan:
     seconds: float | None
     log: int
     sample: int
+    evaluate: int
     checkpoint: int
 
 
@@ -48,10 +49,14 @@ def loop(
                 recorder.log(step, stats, seconds, speed)
             if recorder and not last and crosses(plan.sample, before, after):
                 recorder.samples(step)
+            if recorder and not last and crosses(plan.evaluate, before, after):
+                recorder.evaluate(step, seconds)
             if recorder and not last and crosses(plan.checkpoint, before, after):
                 recorder.save(step, seconds)
             if step.world.any(signals.received is not None, step.device):
                 break
+        if recorder and plan.evaluate and signals.received is None and step.nimg > began_at:
+            recorder.evaluate(step, seconds)
         if recorder:
             recorder.save(step, seconds)
             recorder.samples(step)

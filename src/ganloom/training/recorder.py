@@ -1,6 +1,7 @@
 """What a training leaves behind: log rows, pictures, checkpoints, the model."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ganloom.nets.generate import generate
 from ganloom.runs import Run
 from ganloom.tracking import Trackers
 from ganloom.training import checkpoint
+from ganloom.training.scoring import Scorer
 from ganloom.training.step import AdversarialStep, Stats
 
 __all__ = ["Recorder"]
@@ -27,6 +29,7 @@ class Recorder:
     config: Config
     header: modelfile.Header
     trackers: Trackers
+    scorer: Scorer | None = None
 
     def log(self, step: AdversarialStep, stats: Stats, seconds: float, images_per_second: float) -> None:
         """A row of the log. All but its last two columns are the same in every repetition."""
@@ -44,8 +47,17 @@ class Recorder:
         """The checkpoint, then the model it makes."""
         self._refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
         checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
-        training = {**self.header.training, "nimg": step.nimg}
-        modelfile.write(self.run.model, step.ema.G, self.header.model_copy(update={"training": training}))
+        self._write_model(self.run.model, step)
+
+    def evaluate(self, step: AdversarialStep, seconds: float) -> None:
+        """A row of scores; the model, and all of its training, are kept when they are the best so far."""
+        assert self.scorer is not None, "a plan that evaluates has a scorer"
+        self._refresh(step)
+        scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
+        self.trackers.scalars(step.nimg, scores)
+        if self.scorer.is_best(scores, step.nimg, self.run.best_model):
+            checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=1)
+            self._write_model(self.run.best_model, step, best=scores)
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one class a column where there are not too many."""
@@ -62,6 +74,10 @@ class Recorder:
         path = self.run.samples / "reals.png"
         if not path.exists():
             save_png(path, grid(step.stream.images(0, self.config.sample.count)))
+
+    def _write_model(self, path: Path, step: AdversarialStep, **more: object) -> None:
+        training = {**self.header.training, "nimg": step.nimg, **more}
+        modelfile.write(path, step.ema.G, self.header.model_copy(update={"training": training}))
 
     def _refresh(self, step: AdversarialStep) -> None:
         step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)

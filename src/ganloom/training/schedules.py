@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganloom import config
+from ganloom.config import sections
 from ganloom.core.lengths import Length
 
 __all__ = ["Schedule", "make_schedule"]
@@ -92,7 +92,7 @@ class Plateau(Schedule):
 
 
 def make_schedule(
-    settings: config.Constant | config.Linear | config.Cosine | config.Plateau,
+    settings: sections.Constant | sections.Linear | sections.Cosine | sections.Plateau,
     images: Images,
     total: int,
     device: torch.device,
@@ -100,12 +100,12 @@ def make_schedule(
     """The schedule of an optimizer's settings, for a run of `total` images."""
     warmup = images(settings.warmup)
     match settings:
-        case config.Linear():
+        case sections.Linear():
             return Linear(warmup, settings.final, total)
-        case config.Cosine():
+        case sections.Cosine():
             return Cosine(warmup, settings.final, total)
-        case config.Plateau():
+        case sections.Plateau():
             interval = max(1, images(settings.interval))
             return Plateau(warmup, settings.factor, settings.patience, interval, settings.threshold, device)
-        case config.Constant():
+        case sections.Constant():
             return Schedule(warmup)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from ganloom.core.distributed import World, connect
 from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
-from ganloom.core.terminal import say
+from ganloom.core.terminal import progress_bar, say
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
 from ganloom.nets import modelfile
@@ -33,10 +34,12 @@ from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.learner import Learner
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
+from ganloom.training.scoring import Scorer
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "begin", "go_on", "resolve"]
 
+NEVER = Length(0, "images")
 TIMED_SECONDS = 2.0  # spent on measuring the speed, for a length in minutes only
 
 
@@ -47,7 +50,7 @@ def begin(
     with connected(device) as world:
         config = resolve(config, world.size)
         assemble(config, dataset, device, world, total=1)  # refuses what cannot be, before there is a folder
-        speed = images_per_minute(config, dataset, device, world) if config.train.length.is_time else None
+        config, speed = timed(config, dataset, device, world, terminal, None)
         facts = Facts(
             id=uuid.uuid4().hex[:12],
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -83,9 +86,8 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
         )
     with connected(device) as world:
         config = resolve(config, world.size)
-        if config.train.length.is_time and facts.images_per_minute is None:
-            speed = images_per_minute(config, dataset, device, world)
-            facts = facts.model_copy(update={"images_per_minute": speed})
+        config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
+        facts = facts.model_copy(update={"images_per_minute": speed})
         if world.is_first:
             run.clean()
             run.save_config(config)
@@ -173,6 +175,37 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     return AdversarialStep(config, g, d, ema, stream, world, device)
 
 
+def timed(
+    config: Config, dataset: PackedDataset, device: torch.device, world: World, terminal: Terminal, speed: float | None
+) -> tuple[Config, float | None]:
+    """What only a clock can tell, asked once and then written down: the speed of the training, where its length is in
+    minutes, and the images between two evaluations, where they are to take a share of the time.
+    """
+    unknown = config.evaluate.every is None
+    if speed is None and (config.train.length.is_time or unknown):
+        speed = images_per_minute(config, dataset, device, world)
+    if not unknown:
+        return config, speed
+    assert speed is not None, "measured above"
+    step = assemble(config, dataset, device, world, total=1)
+    scorer = make_scorer(config, dataset, device, terminal)
+    began = time.monotonic()
+    scorer.measure(step.ema.G, step.stream.labels(0, config.evaluate.n))
+    images = (time.monotonic() - began) * speed / 60 / config.evaluate.budget
+    every = torch.tensor(math.ceil(images / 1000), device=device)
+    world.broadcast([every])
+    return config.with_overrides({"evaluate.every": f"{int(every)} kimg"}), speed
+
+
+def make_scorer(config: Config, dataset: PackedDataset, device: torch.device, terminal: Terminal) -> Scorer:
+    """With the features of the real images, from the cache or computed now."""
+    scorer = Scorer(config.evaluate, dataset, config.net.latent, config.seed, device)
+    with progress_bar(terminal, "features of", dataset.description.name) as progress:
+        scorer.extraction.progress = progress
+        scorer.prepare()
+    return scorer
+
+
 def images_per_minute(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> float:
     """The speed of this training on this machine, measured on a throw-away copy; the same answer in every process."""
     step = assemble(config, dataset, device, world, total=1)
@@ -192,7 +225,7 @@ def make_plan(config: Config, facts: Facts) -> Plan:
         return length.images(epoch=facts.images, step=train.batch * train.d_updates)
 
     every = {"log": images(config.log.every), "sample": images(config.sample.every)}
-    every["checkpoint"] = images(config.checkpoint.every)
+    every |= {"checkpoint": images(config.checkpoint.every), "evaluate": images(config.evaluate.every or NEVER)}
     if not train.length.is_time:
         return Plan(total=max(1, images(train.length)), seconds=None, **every)
     assert facts.images_per_minute is not None
@@ -241,7 +274,8 @@ def train(
     recorder = None
     if world.is_first:
         trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
-        recorder = Recorder(run, config, header, trackers)
+        scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate else None
+        recorder = Recorder(run, config, header, trackers, scorer)
         recorder.reals(step)
     try:
         stopped = loop(step, plan, recorder, console.advance, voucher.seconds if voucher else 0.0)
@@ -250,6 +284,10 @@ def train(
             recorder.trackers.close()
     say(terminal, f"pictures  {run.newest_sample()}")
     say(terminal, f"model     {run.model}")
+    if run.best_model.exists():
+        best = modelfile.read_header(run.best_model).training
+        score = ", ".join(f"{name} {value:.3g}" for name, value in best["best"].items())
+        say(terminal, f"best      {run.best_model} ({best['nimg']:,} images; {score})")
     if stopped:
         say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)
@@ -307,6 +345,7 @@ def announce(
         "recipe": f"{recipe} ({config.net.name}, {config.loss.name}, batch {config.train.batch})",
         "length": length,
         "device": device_name(device),
+        "scores": f"{', '.join(config.evaluate.metrics)} every {config.evaluate.every}" if plan.evaluate else "none",
         "run": str(out),
     }
     for name, text in lines.items():

@@ -1,0 +1,192 @@
+"""The configuration of a run: frozen, typed, closed. YAML in and out, dotted overrides on top."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from ganloom.config.sections import (
+    SCHEDULES,
+    Checkpoint,
+    Data,
+    Ema,
+    Evaluate,
+    Log,
+    Loss,
+    Net,
+    NonNegativeInt,
+    Optimizer,
+    Optimizers,
+    Penalty,
+    Sample,
+    Section,
+    Trackers,
+    Train,
+    named,
+)
+from ganloom.core.errors import ConfigError
+from ganloom.core.names import check_name, nearest
+from ganloom.core.plain_yaml import read_mapping, read_value
+
+__all__ = ["Config", "Data", "Evaluate", "Optimizer", "parse_override", "recipe_names", "recipe_text"]
+
+
+class Config(Section):
+    """All that decides the outcome of a training; with the same images it is enough to repeat it."""
+
+    seed: NonNegativeInt = 0
+    data: Data
+    net: Annotated[Net, BeforeValidator(named)]
+    loss: Annotated[Loss, BeforeValidator(named)]
+    penalties: dict[str, Penalty] = Field(default_factory=dict)
+    optimizer: Optimizers = Optimizers()
+    train: Train
+    ema: Ema = Ema()
+    checkpoint: Checkpoint = Checkpoint()
+    sample: Sample = Sample()
+    evaluate: Evaluate = Evaluate()
+    log: Log = Log()
+    trackers: Trackers = Trackers()
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> "Config":
+        """Lay dotted `overrides` over nested `values` and validate. Raises `ConfigError` with the remedy."""
+        merged = merge(values, nested(overrides or {}))
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise ConfigError(explain(error)) from None
+
+    @classmethod
+    def load(cls, path: Path) -> "Config":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}.") from None
+        return cls.build(read_mapping(text, str(path)))
+
+    def yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> "Config":
+        return Config.build(self.model_dump(mode="json"), overrides)
+
+
+def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """{'train.batch': 8} as {'train': {'batch': 8}}."""
+    result: dict[str, Any] = {}
+    for key, value in sorted(dotted.items(), key=_names_first):
+        *parents, last = key.split(".")
+        result = merge(result, _nest(parents, {last: value}))
+    return result
+
+
+def _names_first(item: tuple[str, Any]) -> tuple[int, bool]:
+    """`net=mlp` brings new options, so it goes before `net.latent=64` in whatever order they were given."""
+    key, _ = item
+    return key.count("."), not key.endswith(".name")
+
+
+def _nest(parents: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
+    for parent in reversed(parents):
+        leaf = {parent: leaf}
+    return leaf
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options."""
+    result = dict(below)
+    for key, value in above.items():
+        old, new = result.get(key), value
+        if key in OWN_OPTIONS:
+            old, new = named(old), named(new)
+            if isinstance(old, Mapping) and isinstance(new, Mapping) and _renamed(old, new):
+                old = {shared: old[shared] for shared in old if shared in OWN_OPTIONS[key]}
+        result[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+    return result
+
+
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {"net": ("latent",), "loss": (), "schedule": ("warmup",)}
+"""Sections whose keys depend on their `name`, each with the keys that mean the same under every name."""
+
+
+def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return "name" in new and "name" in old and new["name"] != old["name"]
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`train.batch=32` as its key and its value, read as YAML. Raises `ConfigError`."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"'{text}' is not KEY=VALUE; write, for example, --set train.batch=32")
+    return key.strip(), read_value(value)
+
+
+def explain(error: ValidationError, section: type[BaseModel] | None = None) -> str:
+    """What pydantic found, one line a fault, unknown keys with the nearest known one."""
+    lines = []
+    for fault in error.errors():
+        # A discriminated union puts its tag into the path; the person who wrote the file did not.
+        place = ".".join(str(part) for part in fault["loc"] if part not in SCHEDULES)
+        if fault["type"] == "extra_forbidden":
+            own = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
+            known = [key.replace("*", own) for key in known_keys(section or Config)]
+            lines.append(f"unknown key '{place}'. {nearest(place, known)}")
+        elif fault["type"] == "union_tag_invalid":
+            lines.append(f"unknown {place} '{fault['ctx']['tag']}'. {nearest(fault['ctx']['tag'], SCHEDULES)}")
+        elif fault["type"] == "missing":
+            lines.append(f"'{place}' is missing.")
+        elif isinstance(fault["input"], Mapping):  # a whole section: too much to show
+            lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}.")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{place}: {message} (got {fault['input']!r})." if place else f"{message}.")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of a section."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        free = ".*" if get_origin(field.annotation) is dict else ""  # a key of the user's choice: penalties.r1.weight
+        for kind in _models_in(field.annotation):
+            yield from known_keys(kind, f"{prefix}{name}{free}.")
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [kind for inner in getattr(annotation, "__args__", ()) for kind in _models_in(inner)]
+
+
+# Recipes: YAML files inside the package, or anywhere on the user's disk.
+
+
+def recipe_names() -> list[str]:
+    files = resources.files("ganloom.recipes").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def recipe_text(name: str) -> str:
+    """The YAML of a recipe: one of the package's by name, or a file ending in .yaml. Raises `ConfigError`."""
+    if name.endswith((".yaml", ".yml")):
+        try:
+            return Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the recipe {name}: {error}.") from None
+    check_name("recipe", name, recipe_names())
+    return resources.files("ganloom.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def recipe_values(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe as nested values; `base: other` lays it over another recipe."""
+    values = read_mapping(recipe_text(name), name)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or base in (*above, name):
+        raise ConfigError(f"the base of recipe {name} should be the name of another recipe, not {base!r}.")
+    return merge(recipe_values(base, (*above, name)), values)

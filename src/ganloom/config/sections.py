@@ -1,0 +1,252 @@
+"""The sections of a configuration. Every key stands here, with its default and what it means."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from ganloom.core.lengths import Interval, Length
+from ganloom.core.plain_yaml import read_value
+from ganloom.core.shapes import parse_size
+from ganloom.core.shares import check_window, parse_share, parse_window
+
+__all__ = [
+    "SCHEDULES",
+    "Checkpoint",
+    "Data",
+    "Ema",
+    "Evaluate",
+    "Log",
+    "Loss",
+    "Net",
+    "NonNegativeInt",
+    "Optimizer",
+    "Optimizers",
+    "Penalty",
+    "Plateau",
+    "Sample",
+    "Schedule",
+    "Section",
+    "Trackers",
+    "Train",
+    "named",
+]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _share(value: Any) -> Any:
+    return parse_share(value) if isinstance(value, str) else value
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
+WholeShare = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Section):
+    source: str
+    size: tuple[PositiveInt, PositiveInt] | None = None  # height, width; null: the images' own size
+    channels: Literal[1, 3, 4] | None = None  # null: as found, grey or colour
+    resize: Literal["crop", "fit", "stretch"] = "crop"  # cut to the ratio, pad to it with black, or ignore it
+    window: tuple[float, float] | None = None  # LOW:HIGH, what becomes black and white; null: percentiles; 8 bits: none
+    fast: bool = False  # let the JPEG decoder shrink big images: quicker, and not right to the pixel
+    holdout: Share = 0.05  # goes to `val`, never trained on, where the source has no splits
+    group_by: str | None = None  # pattern in the files' names: what it finds alike stays on one side of the hold-out
+    classes: tuple[str, ...] | None = None  # null: all of them
+    drop_duplicates: bool = False  # of images equal to the last bit take only the first
+    max_skipped: WholeShare = 0.05  # of the images' files; more than that cannot be used: an error
+    follow_links: bool = False  # let symbolic links lead out of the folder
+    labels: bool = False  # train with class labels
+    mirror: bool = False  # flip half the images left to right (a heart has a side: off unless asked for)
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _read_size(cls, value: Any) -> Any:
+        return parse_size(value) if isinstance(value, int | str) else value
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _read_classes(cls, value: Any) -> Any:
+        """`a,b`, or `["a, b", "c"]` where a name has a comma."""
+        if not isinstance(value, str):
+            return value
+        return read_value(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _read_window(cls, value: Any) -> Any:
+        return parse_window(value) if isinstance(value, str) else value
+
+    @field_validator("window")
+    @classmethod
+    def _check_window(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None:
+            check_window(value)
+        return value
+
+    @field_validator("group_by")
+    @classmethod
+    def _check_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        return value
+
+
+class Net(Section):
+    name: str
+    latent: PositiveInt = 100
+    g: dict[str, Any] = {}  # keyword options of the network's Generator
+    d: dict[str, Any] = {}  # keyword options of its Discriminator
+
+
+class Loss(BaseModel):
+    """A loss by name; every other key is a keyword option of that loss."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class Penalty(Section):
+    weight: NonNegative
+    interval: PositiveInt = 1  # in D updates; a lazy penalty counts that many times over
+
+
+SCHEDULES = ("constant", "linear", "cosine", "plateau")
+
+
+class Schedule(Section):
+    warmup: Interval = Length(0, "images")  # linear, from 0 to the full rate
+
+
+class Constant(Schedule):
+    name: Literal["constant"] = "constant"
+
+
+class Linear(Schedule):
+    name: Literal["linear"]
+    final: Fraction = 0.0  # of the full rate, at the end of the run
+
+
+class Cosine(Schedule):
+    name: Literal["cosine"]
+    final: Fraction = 0.0
+
+
+class Plateau(Schedule):
+    """Multiply the rate by `factor` when the network's loss has improved in none of more than `patience` intervals."""
+
+    name: Literal["plateau"]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    patience: NonNegativeInt = 5
+    interval: Interval = Length(1, "epochs")
+    threshold: NonNegative = 1e-4  # an improvement is a mean loss lower than the best by this share of it
+
+
+def named(value: Any) -> Any:
+    """`net: mlp` for `net: {name: mlp}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _schedule(value: Any) -> Any:
+    value = named(value)
+    return {"name": "constant", **value} if isinstance(value, Mapping) else value
+
+
+class Optimizer(Section):
+    name: Literal["adam", "adamw"] = "adam"
+    lr: Positive = 2e-4
+    beta1: Beta = 0.5
+    beta2: Beta = 0.999
+    weight_decay: NonNegative = 0.0
+    clip: Positive | None = None  # largest gradient norm
+    schedule: Annotated[
+        Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")], BeforeValidator(_schedule)
+    ] = Constant()
+
+
+class Optimizers(Section):
+    g: Optimizer = Optimizer()
+    d: Optimizer = Optimizer()
+
+
+def _some(length: Length) -> Length:
+    if length.amount <= 0:
+        raise ValueError("a run needs a length of more than nothing")
+    return length
+
+
+class Train(Section):
+    length: Annotated[Length, AfterValidator(_some)]
+    batch: PositiveInt = 64
+    micro_batch: PositiveInt | None = None  # null: the whole batch; BatchNorm sees one micro-batch
+    batch_g: PositiveInt | None = None  # null: as for D
+    micro_batch_g: PositiveInt | None = None  # null: as for D where it divides batch_g
+    d_updates: PositiveInt = 1  # per G update
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Train":
+        for batch, micro, key in (
+            (self.batch, self.micro_batch, "micro_batch"),
+            (self.batch_g or self.batch, self.micro_batch_g, "micro_batch_g"),
+        ):
+            if micro and batch % micro:
+                divisors = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
+                raise ValueError(f"{key} {micro} does not divide the batch of {batch}: choose one of {divisors}")
+        return self
+
+
+class Ema(Section):
+    half_life: Interval = Length(10, "kimg")  # 0: the average is G itself
+    ramp_up: NonNegative = 0.05  # the half-life is at most this share of the images seen; 0: no ramp
+
+
+class Checkpoint(Section):
+    every: Interval = Length(50, "kimg")  # 0, here and below: only at the end
+    keep: PositiveInt = 2
+
+
+class Sample(Section):
+    every: Interval = Length(20, "kimg")
+    count: PositiveInt = 64  # pictures in a grid
+
+
+class Evaluate(Section):
+    """Cheap scores while training, in the features of the encoder that ganloom ships; the best model is kept."""
+
+    every: Interval | None = None  # null: chosen at the start by one timing, to take `budget` of the time; 0: never
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.05
+    n: Annotated[int, Field(ge=100)] = 2000  # generated images, and real ones where there are so many
+    metrics: tuple[str, ...] = ("fd", "prdc")  # such as need features alone
+    best: str = "fd"  # which of their numbers says what is best
+
+
+class Log(Section):
+    every: Interval = Length(4, "kimg")
+
+
+class Wandb(Section):
+    mode: Literal["off", "online", "offline"] = "off"
+    project: str = "ganloom"
+
+
+class Trackers(Section):
+    tensorboard: bool = True
+    wandb: Wandb = Wandb()

@@ -1,0 +1,199 @@
+"""What is compared with what: the real images, and the generated ones of a run, a model or a folder."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console as Terminal
+from torch import Tensor
+
+from ganloom.config import Data
+from ganloom.core import rng
+from ganloom.core.errors import DataError, ModelError, RunError
+from ganloom.core.files import sha256, storage_errors
+from ganloom.core.pictures import to_uint8
+from ganloom.core.shapes import ImageShape
+from ganloom.core.terminal import progress_bar, say
+from ganloom.data.opening import packed
+from ganloom.data.packed import PackedDataset
+from ganloom.data.sources import find
+from ganloom.metrics.contract import Generator, Images
+from ganloom.nets.generate import generate_floats
+from ganloom.runs import Run, open_run
+from ganloom.synthesis.model import Model, load
+
+__all__ = ["Fakes", "Subject", "generated", "open_subject", "some", "whole_split"]
+
+GENERATED = "generated"  # the split of images that no camera made
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated, and the real images that it is held against."""
+
+    name: str  # for people
+    hash: str  # of the model's file, or of the folder's content
+    nimg: int | None  # images that the model was trained with
+    model: Model | None  # None: a folder
+    folder: PackedDataset | None  # None: a model
+    reals: PackedDataset
+    run: Run | None
+    knows_training: bool  # whether `reals` are, as far as can be known, the images that it was trained on
+
+
+@dataclass(frozen=True)
+class Fakes:
+    """Generated images, and the network that makes them where there is one."""
+
+    images: Images
+    generator: Generator | None
+
+
+def open_subject(target: Path, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
+    """A run folder (its own images, unless `data` says where they are now), a model file, or a folder of images.
+
+    Real images are prepared to the size and the channels of the generated ones. Raises `GanloomError`.
+    """
+    if (target / "config.yaml").is_file():
+        return _of_run(open_run(target), data, device, terminal)
+    if not target.exists():
+        raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
+    if data is None:
+        raise DataError(f"{target} is no run folder, so say what to compare it with: ganloom evaluate {target} DATA")
+    if target.suffix == ".safetensors":
+        model = load(target, device=str(device))
+        reals = packed(find(data), _at(data, model.shape), terminal)
+        trained_on = model.header.training.get("content_hash")
+        known = trained_on == reals.description.content_hash
+        if not known:
+            say(terminal, f"note: the images of {data} are not those that {target} was trained on")
+        return Subject(
+            str(target), sha256(target.read_bytes()), model.header.training.get("nimg"), model, None, reals, None, known
+        )
+    folder = packed(find(str(target)), Data(source=str(target), holdout=0.0), terminal)
+    reals = packed(find(data), _at(data, folder.shape), terminal)
+    return Subject(str(target), folder.description.content_hash, None, None, folder, reals, None, True)
+
+
+def _of_run(run: Run, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
+    model = load(run.path, device=str(device))
+    settings = run.config.data if data is None else run.config.with_overrides({"data.source": data}).data
+    try:
+        source = find(settings.source, settings.follow_links)
+    except DataError as error:
+        raise DataError(f"{error} If the images were moved: ganloom evaluate {run.path} DATA") from None
+    reals = packed(source, settings, terminal)
+    known = reals.description.content_hash == run.facts.content_hash
+    if not known and data is None:
+        raise RunError(f"the images of {settings.source} are no longer those that {run.path} was trained on.")
+    if not known:
+        say(terminal, f"note: the images of {data} are not those that {run.path} was trained on")
+    nimg = model.header.training.get("nimg")
+    return Subject(str(run.path), sha256(run.model.read_bytes()), nimg, model, None, reals, run, known)
+
+
+def _at(source: str, shape: ImageShape) -> Data:
+    return Data.model_validate({"source": source, "size": (shape.height, shape.width), "channels": shape.channels})
+
+
+def whole_split(dataset: PackedDataset, split: str) -> Images:
+    """Every image of a split. Raises `DataError` when it has none."""
+    if not dataset.count(split):
+        raise DataError(f"{dataset.description.name} has no images in '{split}': it has {', '.join(dataset.splits)}.")
+    index = np.arange(dataset.count(split))
+    labels = dataset.labels(index, split) if dataset.class_names else None
+    return Images(
+        lambda rows: dataset.images(rows, split),
+        index,
+        labels,
+        dataset.description.name,
+        dataset.description.content_hash,
+        split,
+    )
+
+
+def some(images: Images, n: int, seed: int) -> Images:
+    """`n` of the images, chosen by the seed; all of them where there are no more."""
+    if n >= len(images):
+        return images
+    rows = np.sort(np.random.default_rng(rng.key(seed, "real")).permutation(len(images))[:n])
+    labels = None if images.labels is None else images.labels[rows]
+    return Images(images.take, images.positions[rows], labels, images.name, images.identity, images.split)
+
+
+@contextlib.contextmanager
+def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Terminal) -> Iterator[Fakes]:
+    """`n` generated images: made now, on the disk as long as the context lasts, or chosen from the folder.
+
+    A model that takes labels gets them in the real images' proportions. Raises `DataError` for too few files in the
+    folder, `ModelError` for a model whose images are no numbers.
+    """
+    if subject.folder is not None:
+        images = whole_split(subject.folder, "train")
+        if len(images) < n:
+            raise DataError(f"{subject.name} holds {len(images):,} images, fewer than --n {n}.")
+        chosen = some(images, n, seed)
+        yield Fakes(Images(chosen.take, chosen.positions, chosen.labels, subject.name, subject.hash, GENERATED), None)
+        return
+    model = subject.model
+    assert model is not None, "a subject is a folder or a model"
+    same_classes = list(model.class_names) == subject.reals.class_names
+    labels = _labels(model, n, seed, reals.labels if same_classes else None)
+    shape = model.shape
+    with tempfile.TemporaryDirectory(prefix="ganloom-", ignore_cleanup_errors=True) as folder:
+        file = Path(folder) / "generated"
+        with progress_bar(terminal, "generating", subject.name) as progress:
+            fill(file, model, n, seed, labels, progress)
+        array = np.memmap(file, np.uint8, "r", shape=(n, shape.height, shape.width, shape.channels))
+        images = Images(
+            lambda rows: array[rows],
+            np.arange(n),
+            None if labels is None else labels.numpy(),
+            subject.name,
+            f"{subject.hash}, seed {seed}",
+            GENERATED,
+        )
+        yield Fakes(images, Generator(model.G, model.header.latent, len(model.class_names)))
+        del images, array
+
+
+def fill(
+    path: Path,
+    model: Model,
+    n: int,
+    seed: int,
+    labels: Tensor | None,  # int64 [n] or float [n, K]
+    progress: Callable[[int, int | None], None],
+) -> None:
+    """Write the model's pictures 0 to n, [n, H, W, C], rounded as a PNG would round them."""
+    done = 0
+    with storage_errors(path, "Name another place with the environment variable TMPDIR."), open(path, "wb") as file:
+        for images in generate_floats(model.G, model.header.latent, n, seed, labels):
+            if not torch.isfinite(images).all():
+                raise ModelError(
+                    "the model makes images that are no numbers (NaN or infinity), so there is nothing to measure: "
+                    "its training has diverged. Take an earlier model, or train anew with lower rates."
+                )
+            file.write(to_uint8(images).cpu().permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+            done += len(images)
+            progress(done, n)
+
+
+def _labels(model: Model, n: int, seed: int, real: NDArray[Any] | None) -> Tensor | None:  # int64 [n] or float [n, K]
+    """Labels of real images drawn at random, so that classes are as frequent as there; of every class in turn where
+    the real images do not have the model's classes.
+    """
+    if not model.class_names:
+        return None
+    if real is not None and real.ndim == 1:
+        real = real[real >= 0]
+    if real is None or len(real) == 0:
+        return torch.arange(n) % len(model.class_names)
+    rows = np.random.default_rng(rng.key(seed, "labels")).integers(len(real), size=n)
+    return torch.from_numpy(real[rows])

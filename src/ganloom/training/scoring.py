@@ -1,0 +1,107 @@
+"""Cheap scores while training: the averaged generator against the training images, in the built-in encoder's features.
+
+What is measured never steers the training, so when it is measured does not matter to its outcome.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganloom import metrics
+from ganloom.config import Evaluate
+from ganloom.core import rng
+from ganloom.core.errors import ConfigError
+from ganloom.core.names import nearest
+from ganloom.core.pictures import to_uint8
+from ganloom.data.packed import PackedDataset
+from ganloom.metrics.contract import Comparison, Images, Side
+from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extractors import loomnet
+from ganloom.metrics.meanings import MEANINGS, is_better
+from ganloom.metrics.scores import label
+from ganloom.nets import modelfile
+from ganloom.nets.generate import generate_floats
+
+__all__ = ["Scorer", "check"]
+
+FEATURES = {"features"}
+
+
+def check(settings: Evaluate) -> None:
+    """Raise `ConfigError` for metrics that need more than features, and for a best that is none."""
+    for name in settings.metrics:
+        if not metrics.find(name).NEEDS <= FEATURES:
+            cheap = ", ".join(each for each in metrics.names() if metrics.find(each).NEEDS <= FEATURES)
+            raise ConfigError(f"evaluate.metrics: {name} is too costly while training. There are {cheap}.")
+    if settings.best not in MEANINGS or MEANINGS[settings.best].better is None:
+        known = sorted(key for key, meaning in MEANINGS.items() if meaning.better)
+        raise ConfigError(
+            f"evaluate.best: no better and worse is known of '{settings.best}'. {nearest(settings.best, known)}"
+        )
+
+
+class Scorer:
+    """Measures a generator against some images of the training, always the same ones."""
+
+    def __init__(
+        self, settings: Evaluate, dataset: PackedDataset, latent: int, seed: int, device: torch.device
+    ) -> None:
+        self.settings, self.latent, self.seed = settings, latent, seed
+        self.extraction = Extraction(loomnet.load().to(device), device)
+        self.class_names = dataset.class_names
+        total = dataset.count()
+        rows = np.random.default_rng(rng.key(seed, "real")).permutation(total)[: settings.n]
+        content = dataset.description.content_hash
+        reals = Images(dataset.images, np.sort(rows), None, dataset.description.name, content, "train")
+        self.real = Side(reals, self.extraction.kept)
+
+    def prepare(self) -> None:
+        """Look at the real images now rather than at the first measurement."""
+        self.real.features  # noqa: B018
+
+    def measure(
+        self,
+        G: nn.Module,
+        y: torch.Tensor | None,  # int64 [n] or float [n, K]
+    ) -> dict[str, float]:
+        """Scores by label, such as fd[loomnet-1]@2000; NaN for all of them where G's images are no numbers."""
+        n = self.settings.n
+        parts = list(generate_floats(G, self.latent, n, self.seed, y))
+        finite = all(bool(torch.isfinite(part).all()) for part in parts)
+        pictures = torch.cat([to_uint8(part).cpu() for part in parts]).permute(0, 2, 3, 1).numpy()
+        fakes = Images(lambda rows: pictures[rows], np.arange(n), None, "generated", "", "generated")
+        comparison = Comparison(
+            real=self.real,
+            fake=Side(fakes, self.extraction.features),
+            training=self.real,
+            held_out=None,
+            generator=None,
+            extract=lambda images: self.extraction(images)[0],
+            class_names=self.class_names,
+            seed=self.seed,
+        )
+        scores: dict[str, float] = {}
+        for name in self.settings.metrics:
+            for key, estimate in metrics.find(name).measure(comparison).items():
+                scores[self.label(key)] = estimate.value if finite else math.nan
+        return scores
+
+    def label(self, key: str) -> str:
+        return label(key, self.extraction.extractor.id, self.settings.n)
+
+    def is_best(self, scores: dict[str, float], nimg: int, best: Path) -> bool:
+        """Whether the chosen score is better than that of the model kept as the best, if there is one.
+
+        The same moment, trained once more after a kill, counts as better: it writes what it wrote before.
+        """
+        name = self.label(self.settings.best)
+        if not math.isfinite(scores.get(name, math.nan)):
+            return False
+        if not best.exists():
+            return True
+        kept = modelfile.read_header(best).training
+        before = kept.get("best", {}).get(name)
+        return before is None or kept.get("nimg") == nimg or is_better(self.settings.best, scores[name], before)
