@@ -30,6 +30,8 @@ WINDOW = "Values that become black and white, of images of more than 8 bits. [de
 HOLDOUT = "Kept from training, where the source has no splits. [default: 5%]"
 GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, such as one patient's X-rays."
 MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
+METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
+EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 
 
@@ -161,20 +163,20 @@ def inspect(
     device: DeviceOption = "auto",
 ) -> None:
     """Look at every image, name what is wrong, and propose a training."""
-    from ganloom import report
     from ganloom.planning import images
     from ganloom.planning.proposal import plan
+    from ganloom.report import inspection
 
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
-    typer.echo("\n".join(report.findings_as_text(findings)))
+    typer.echo("\n".join(inspection.findings_as_text(findings)))
     try:
         proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
         reasons, command = proposed.reasons, proposed.command(source)
     except ConfigError as error:  # no network takes them; what was found is worth reading all the same
         reasons, command = [("none", "", str(error))], ""
-    typer.echo("\n".join(report.plan_as_text(reasons, command)))
+    typer.echo("\n".join(inspection.plan_as_text(reasons, command)))
     if html is not None:
-        typer.echo(f"report     {report.write_inspection(html, findings, reasons, command)}")
+        typer.echo(f"report     {inspection.write_inspection(html, findings, reasons, command)}")
 
 
 @app.command()
@@ -197,6 +199,68 @@ def sample(
     typer.echo(f"{n} pictures in {made}")
     if show:
         typer.launch(str(made))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write. [default: RUN/report.html]")] = None,
+) -> None:
+    """Tell a run as one HTML file for a colleague: pictures, progress, curves, scores, cost."""
+    from ganloom.report.run import write_report
+
+    typer.echo(f"report     {write_report(run, out or run / 'report.html')}")
+
+
+@app.command()
+def evaluate(
+    target: Annotated[Path, typer.Argument(help="A run folder, a model.safetensors, or a folder of images.")],
+    data: Annotated[str | None, typer.Argument(help="The real images, as for train. [default: the run's own]")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="A,B", help=METRICS)] = None,
+    n: Annotated[
+        int | None, typer.Option(min=2, help="Generated images. [default: one a real image, at most 10,000]")
+    ] = None,
+    n_real: Annotated[int | None, typer.Option(min=2, help="Real images. [default: as many as generated]")] = None,
+    split: Annotated[str, typer.Option(help="Of the real images.")] = "train",
+    extractor: Annotated[str | None, typer.Option(help=EXTRACTOR)] = None,
+    weights: Annotated[Path | None, typer.Option(help="File with the extractor's weights.")] = None,
+    lpips_weights: Annotated[Path | None, typer.Option(help="Folder with alexnet and LPIPS weights.")] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Measure each class too.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the generated images and of every choice.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file.")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Measure how good generated images are: every number with what is needed to repeat it."""
+    from ganloom.evaluation.measuring import evaluate
+
+    evaluate(
+        target,
+        data,
+        metrics=metrics,
+        n=n,
+        n_real=n_real,
+        split=split,
+        extractor=extractor,
+        weights=weights,
+        lpips_weights=lpips_weights,
+        per_class=per_class,
+        seed=seed,
+        out=out,
+        device=device,
+    )
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or files that 'evaluate --out' wrote.")],
+) -> None:
+    """Put scores side by side that may stand side by side, and say of the others why not."""
+    from ganloom.evaluation.comparing import as_text, compare
+
+    table = compare(runs)
+    typer.echo("\n".join(printable(line) for line in as_text(table)))
+    if not table.rows:
+        raise SystemExit(2)
 
 
 @app.command()

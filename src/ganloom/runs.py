@@ -7,7 +7,7 @@ tensorboard/         the same as TensorBoard events, with the grids
 samples/             reals.png, and grids of the same latents as training goes on
 checkpoints/         NIMG.safetensors, and NIMG.json that vouches for it
 model.safetensors    the averaged generator, self-describing
-best.safetensors     the same at the moment of its best score; its whole checkpoint is in checkpoints/best/
+best/                model.safetensors and the whole checkpoint of the moment with the best score
 scores.json          what `evaluate` measured, and scores/ with the pictures it made
 """
 
@@ -53,8 +53,8 @@ class Run:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model.safetensors"
-        self.best_model = path / "best.safetensors"
-        self.best_checkpoint = self.checkpoints / "best"
+        self.best = path / "best" / "model.safetensors"
+        self.best_checkpoint = path / "best" / "checkpoints"
         self.scores = path / "scores.json"
 
     @property
@@ -107,7 +107,7 @@ def create_run(path: Path, config: Config, facts: Facts) -> Run:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:
-            for folder in ("samples", "checkpoints", "checkpoints/best"):
+            for folder in ("samples", "checkpoints", "best/checkpoints"):
                 (beside / folder).mkdir(parents=True)
             write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
             write_atomically(beside / "config.yaml", config.yaml().encode())

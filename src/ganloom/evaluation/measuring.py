@@ -100,7 +100,8 @@ def evaluate(
             seed=seed,
             lpips=perceptual,
         )
-        measuring = _Measuring(subject, network, comparison, device_name(chosen), seed)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        measuring = _Measuring(subject, network, comparison, device_name(chosen), seed, now)
         scores = list(measuring.run(asked, per_class, terminal))
     _keep(subject, scores, comparison.pictures, None if out is None else Path(out), terminal)
     return scores
@@ -161,6 +162,7 @@ class _Measuring:
     comparison: Comparison
     device: str
     seed: int
+    created: str
 
     def run(self, asked: Sequence[str] | None, per_class: bool, terminal: Terminal) -> Iterator[Score]:
         """Scores in the order of the metrics; says of each default metric that does not fit why it does not."""
@@ -221,7 +223,7 @@ class _Measuring:
                 ganloom=__version__,
                 torch=torch.__version__,
                 device=self.device,
-                created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                created=self.created,
             )
 
 

@@ -56,12 +56,14 @@ class Fakes:
 
 
 def open_subject(target: Path, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
-    """A run folder (its own images, unless `data` says where they are now), a model file, or a folder of images.
+    """A run or its best/ (and its own images, unless `data` says where they are now), a model file, a folder of images.
 
     Real images are prepared to the size and the channels of the generated ones. Raises `GanloomError`.
     """
     if (target / "config.yaml").is_file():
-        return _of_run(open_run(target), data, device, terminal)
+        return _of_run(open_run(target), None, data, device, terminal)
+    if (target.parent / "config.yaml").is_file() and (target / "model.safetensors").is_file():  # RUN/best
+        return _of_run(open_run(target.parent), target, data, device, terminal)
     if not target.exists():
         raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
     if data is None:
@@ -81,13 +83,15 @@ def open_subject(target: Path, data: str | None, device: torch.device, terminal:
     return Subject(str(target), folder.description.content_hash, None, None, folder, reals, None, True)
 
 
-def _of_run(run: Run, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
-    model = load(run.path, device=str(device))
+def _of_run(run: Run, best: Path | None, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
+    """The newest model of a run, or its `best` one, whose scores then are not the run's own."""
+    place = best or run.path
+    model = load(place, device=str(device))
     settings = run.config.data if data is None else run.config.with_overrides({"data.source": data}).data
     try:
         source = find(settings.source, settings.follow_links)
     except DataError as error:
-        raise DataError(f"{error} If the images were moved: ganloom evaluate {run.path} DATA") from None
+        raise DataError(f"{error} If the images were moved: ganloom evaluate {place} DATA") from None
     reals = packed(source, settings, terminal)
     known = reals.description.content_hash == run.facts.content_hash
     if not known and data is None:
@@ -95,7 +99,8 @@ def _of_run(run: Run, data: str | None, device: torch.device, terminal: Terminal
     if not known:
         say(terminal, f"note: the images of {data} are not those that {run.path} was trained on")
     nimg = model.header.training.get("nimg")
-    return Subject(str(run.path), sha256(run.model.read_bytes()), nimg, model, None, reals, run, known)
+    digest = sha256((place / "model.safetensors").read_bytes())
+    return Subject(str(place), digest, nimg, model, None, reals, None if best else run, known)
 
 
 def _at(source: str, shape: ImageShape) -> Data:
@@ -160,7 +165,6 @@ def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Term
             GENERATED,
         )
         yield Fakes(images, Generator(model.G, model.header.latent, len(model.class_names)))
-        del images, array
 
 
 def fill(

@@ -36,11 +36,12 @@ class Jsonl:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; none if there is no log yet. A last line that was cut off by a kill is left out."""
+    """The rows of a log; none if there is no log yet. What follows a damaged line, such as one cut off by a kill, is left
+    out."""
     if not path.exists():
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:

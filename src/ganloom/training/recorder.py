@@ -55,9 +55,9 @@ class Recorder:
         self._refresh(step)
         scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
         self.trackers.scalars(step.nimg, scores)
-        if self.scorer.is_best(scores, step.nimg, self.run.best_model):
+        if self.scorer.is_best(scores, step.nimg, self.run.best):
             checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=1)
-            self._write_model(self.run.best_model, step, best=scores)
+            self._write_model(self.run.best, step, best=scores)
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one class a column where there are not too many."""

@@ -284,10 +284,10 @@ def train(
             recorder.trackers.close()
     say(terminal, f"pictures  {run.newest_sample()}")
     say(terminal, f"model     {run.model}")
-    if run.best_model.exists():
-        best = modelfile.read_header(run.best_model).training
+    if run.best.exists():
+        best = modelfile.read_header(run.best).training
         score = ", ".join(f"{name} {value:.3g}" for name, value in best["best"].items())
-        say(terminal, f"best      {run.best_model} ({best['nimg']:,} images; {score})")
+        say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
     if stopped:
         say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)

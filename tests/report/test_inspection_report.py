@@ -3,21 +3,21 @@
 import base64
 import os
 import re
-import sys
 from collections import Counter
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import Page
 from PIL import Image
 from typer.testing import CliRunner
 
-from ganloom import cli, report
+from ganloom import cli
 from ganloom.data.inspect import Findings, inspect
 from ganloom.data.sources import find
 from ganloom.planning import proposal
+from ganloom.report import inspection
 
 REASONS = [("size", "64x64", "as <they> are"), ("mirror", "off", "a heart has a side")]
 EVIL = "<script>alert(1)<|script>.png"
@@ -46,7 +46,7 @@ def findings(folder: Path) -> Findings:
 
 
 def test_the_text_has_what_was_found(findings: Findings) -> None:
-    text = "\n".join(report.findings_as_text(findings))
+    text = "\n".join(inspection.findings_as_text(findings))
     for part in (
         "16 of in",
         "2: 9 <b>bold",
@@ -66,29 +66,13 @@ def test_the_text_has_what_was_found(findings: Findings) -> None:
 
 def test_long_lists_are_cut_and_say_so() -> None:
     found = Findings("many", [], 0, sizes=Counter({(2, 2): 9}), blank=[f"{number}.png" for number in range(9)])
-    lines = list(report.findings_as_text(found))
-    assert sum(line.strip().endswith(".png") for line in lines) == report.FIRST
-    assert lines[-1].strip() == f"and {9 - report.FIRST} more"
-
-
-class Page(HTMLParser):
-    """What a browser would see."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
+    lines = list(inspection.findings_as_text(found))
+    assert sum(line.strip().endswith(".png") for line in lines) == inspection.FIRST
+    assert lines[-1].strip() == f"and {9 - inspection.FIRST} more"
 
 
 def page(path: Path, findings: Findings, command: str = "ganloom train in") -> Page:
-    written = report.write_inspection(path, findings, REASONS, command)
+    written = inspection.write_inspection(path, findings, REASONS, command)
     return Page(written.read_text(encoding="utf-8"))
 
 
@@ -126,11 +110,11 @@ def test_names_that_are_no_utf_8_or_would_steer_a_terminal_are_told_all_the_same
     for name in (b"caf\xe9.png", b"\x1b[31mred\x07.png", b"two\nlines.png"):
         (tmp_path / os.fsdecode(name)).write_bytes(b"")
     found = inspect(find(str(tmp_path)))
-    lines = list(report.findings_as_text(found))
+    lines = list(inspection.findings_as_text(found))
     assert all(line.isprintable() for line in lines)
     assert [line for line in lines if "caf" in line and "xe9" in line.replace("udce9", "xe9")]
     "\n".join(lines).encode("utf-8")
-    report.write_inspection(tmp_path / "report.html", found, REASONS, "ganloom train in")
+    inspection.write_inspection(tmp_path / "report.html", found, REASONS, "ganloom train in")
     assert "lines.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -144,4 +128,3 @@ def test_inspect_prints_findings_and_plan_and_writes_the_page(
     for part in ("16 of in", "proposed", "10.0 s a kimg", "ganloom train", str(tmp_path / "report.html")):
         assert part in result.output
     assert "10.0 s a kimg" in (tmp_path / "report.html").read_text()
-    assert sys.modules["ganloom.report"] is report

@@ -1,17 +1,14 @@
-"""Reports for people: what was found, as lines for a terminal and as one HTML file that can be sent to a colleague."""
+"""What an inspection found, as lines for a terminal and as one HTML file that can be sent to a colleague."""
 
-import base64
-import html
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from ganloom.core.files import storage_errors, write_atomically
 from ganloom.core.terminal import printable
 from ganloom.data.inspect import Findings
+from ganloom.report.html import data_url, escape, table, write_page
 
 __all__ = ["findings_as_text", "plan_as_text", "write_inspection"]
 
@@ -22,13 +19,6 @@ MOST_LISTED = 200  # in HTML
 CONTACT = 96  # pixels of a picture on the contact sheet, and how many stand in a row
 GAP = 4
 ACROSS = 10
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-img { max-width: 100%; } code { background: #f2f2f2; padding: .1rem .3rem; } li { font-family: monospace; }
-.bar { display: inline-block; height: .7rem; background: #4a7; } h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; }
-"""
 
 
 def findings_as_text(findings: Findings) -> Iterator[str]:
@@ -87,33 +77,23 @@ def plan_as_text(reasons: Reasons, command: str) -> Iterator[str]:
 
 def write_inspection(path: Path, findings: Findings, reasons: Reasons, command: str) -> Path:
     """The same as one HTML file with a contact sheet. It loads nothing from elsewhere."""
-    parts = [f"<h1>{html.escape(findings.name)}: {findings.count:,} images</h1>"]
-    parts += ["<h2>What is there</h2>", _table(facts(findings))]
+    parts = [f"<h1>{escape(findings.name)}: {findings.count:,} images</h1>"]
+    parts += ["<h2>What is there</h2>", table(facts(findings))]
     if findings.classes:
         most = max(findings.classes.values())
         rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{count:,}</td>"
+            f"<tr><td>{escape(name)}</td><td>{count:,}</td>"
             f'<td><span class="bar" style="width:{20 * count / most:.2f}rem"></span></td></tr>'
             for name, count in sorted(findings.classes.items())
         )
         parts += ["<h2>Classes</h2>", f"<table>{rows}</table>"]
-    parts += ["<h2>Contact sheet</h2>", f'<img alt="some of the images" src="{_data_url(_sheet(findings.contacts))}">']
+    parts += ["<h2>Contact sheet</h2>", f'<img alt="some of the images" src="{data_url(_sheet(findings.contacts))}">']
     for name, text, examples in troubles(findings):
-        listed = "".join(f"<li>{html.escape(example)}</li>" for example in examples[:MOST_LISTED])
+        listed = "".join(f"<li>{escape(example)}</li>" for example in examples[:MOST_LISTED])
         more = f"<p>and {len(examples) - MOST_LISTED:,} more</p>" if len(examples) > MOST_LISTED else ""
-        parts += [f"<h2>{html.escape(name.capitalize())}: {html.escape(text)}</h2><ul>{listed}</ul>{more}"]
-    parts += ["<h2>Proposed</h2>", _table(reasons), f"<p><code>{html.escape(command)}</code></p>"]
-    title = html.escape(f"ganloom: {findings.name}")
-    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    with storage_errors(path, "Name another file with --html."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, (page + "\n".join(parts) + "</html>\n").encode("utf-8", "replace"))
-    return path
-
-
-def _table(rows: Iterable[Sequence[str]]) -> str:
-    cells = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+        parts += [f"<h2>{escape(name.capitalize())}: {escape(text)}</h2><ul>{listed}</ul>{more}"]
+    parts += ["<h2>Proposed</h2>", table(reasons), f"<p><code>{escape(command)}</code></p>"]
+    return write_page(path, f"ganloom: {findings.name}", parts, "Name another file with --html.")
 
 
 def _sheet(pictures: list[Image.Image]) -> Image.Image:
@@ -125,12 +105,6 @@ def _sheet(pictures: list[Image.Image]) -> Image.Image:
         left, top = index % ACROSS * cell, index // ACROSS * cell
         sheet.paste(picture, (left + (CONTACT - picture.width) // 2, top + (CONTACT - picture.height) // 2))
     return sheet
-
-
-def _data_url(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=90)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _sizes(findings: Findings) -> str:

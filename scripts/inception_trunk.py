@@ -1,0 +1,58 @@
+"""The FID network up to its block Mixed_6e, for those who have no more of it: 768 features, `fd[inception-768]`.
+
+`INCEPTION_TRUNK` names an .npz file with the weights: `conv.weight` and `conv.bias`, `conv_1.weight`, ... as in the
+TensorFlow graph and in its order, BatchNorm folded into them. Then
+
+    ganloom evaluate RUN --extractor scripts/inception_trunk.py:trunk
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganloom.core.errors import ConfigError, ModelError
+from ganloom.metrics.extractors import resize
+from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
+from ganloom.metrics.extractors.inception import SIZE, build, fold, normalise
+from ganloom.metrics.extractors.weights import file_sha256
+
+__all__ = ["Trunk", "trunk"]
+
+LAST = "Mixed_6e"
+
+
+class Trunk(Extractor):
+    """Features [N, 768]: the mean over the last map. No logits."""
+
+    id = "inception-768"
+    resize = "tf1-299"
+
+    def __init__(self, path: Path) -> None:
+        """Raises `ModelError` for a file with other tensors."""
+        super().__init__()
+        self.weights = file_sha256(path)
+        network = fold(build())
+        names = [name for name, _ in network.named_children()]
+        self.body = network[: names.index(LAST) + 1]
+        try:
+            with np.load(path) as file:
+                values = [torch.from_numpy(file[name].astype(np.float32)) for name in file.files]
+            self.body.load_state_dict(dict(zip(self.body.state_dict(), values, strict=True)), assign=True)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise ModelError(f"{path} does not hold the trunk's weights: {str(error).splitlines()[0]}") from None
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Outputs:
+        x = self.body(normalise(resize.tf1(to_rgb(images), SIZE)))
+        return Outputs(x.mean((2, 3)), None)
+
+
+def trunk() -> Trunk:
+    """The extractor; raises `ConfigError` if nobody said where its weights are."""
+    path = os.environ.get("INCEPTION_TRUNK")
+    if not path:
+        raise ConfigError("set INCEPTION_TRUNK to the .npz file with the trunk's weights.")
+    return Trunk(Path(path).expanduser())

@@ -1,0 +1,50 @@
+"""Classification accuracy score (Ravuri & Vinyals 2019): learn from generated images, be tested on real ones."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganloom.core import rng
+from ganloom.metrics.classifier import fit, small_images
+from ganloom.metrics.contract import Comparison, Estimate, Side
+from ganloom.metrics.intervals import proportion_interval
+from ganloom.metrics.pairs import some
+
+__all__ = ["LEAST", "NEEDS", "accuracy", "measure"]
+
+NEEDS = frozenset({"labels", "fake labels", "held out"})
+LEAST = 100
+MOST = 50_000  # images that a classifier learns from
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """`cas`: accuracy on held-out real images of a classifier that learned from generated images and their labels.
+
+    `cas_real`: the same of one that learned from equally many training images: what to compare it with. Both learn
+    from as many as there are on the smaller side, at most 50,000.
+    """
+    assert comparison.held_out is not None
+    n = min(len(comparison.fake), len(comparison.training), MOST)
+    return {
+        "cas": accuracy(comparison.fake, comparison.held_out, n, comparison.seed),
+        "cas_real": accuracy(comparison.training, comparison.held_out, n, comparison.seed),
+    }
+
+
+def accuracy(
+    teacher: Side,
+    held_out: Side,
+    n: int,  # images of the teacher to learn from
+    seed: int,
+) -> Estimate:
+    """Share of the held-out images that a classifier calls by their name after learning from the teacher's."""
+    labels, truth = _labels(teacher), _labels(held_out)
+    rows = some(len(teacher), n, rng.key(seed, "classification"))
+    classes = 1 + max(labels.max(), truth.max())
+    classifier = fit(small_images(teacher.images, rows), labels[rows], int(classes), seed)
+    hits = classifier.predict(small_images(held_out.images)) == truth
+    return proportion_interval(int(hits.sum()), len(hits))
+
+
+def _labels(side: Side) -> NDArray[np.int64]:
+    assert side.labels is not None and side.labels.ndim == 1
+    return side.labels

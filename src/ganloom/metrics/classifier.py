@@ -1,0 +1,121 @@
+"""A small classifier, trained in a minute on a CPU: the judge of which class an image shows."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ganloom.core import rng
+from ganloom.metrics.contract import Images
+from ganloom.metrics.pairs import batches, shrunk
+
+__all__ = ["Classifier", "fit", "small_images"]
+
+LONGEST, SHORTEST = 32, 8  # pixels of the sides, at most and at least
+BATCH = 128
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 10, 200, 800
+LEARNING_RATE, WARM_UP, WEIGHT_DECAY, SMOOTHING = 1e-2, 0.2, 0.05, 0.1
+SHIFT = 2  # pixels that an image is moved by at most, in training
+
+
+class Classifier(nn.Module):
+    """Four 3x3 convolutions at a half, a quarter and an eighth of the image's size; made by `fit`."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_convolution(4 * channels, 48),
+            *_convolution(48, 48),
+            nn.MaxPool2d(2),
+            *_convolution(48, 96),
+            nn.MaxPool2d(2),
+            *_convolution(96, 192),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(192, classes),
+        )
+
+    def forward(
+        self,
+        images: Tensor,  # uint8 [N, C, h, w]
+    ) -> Tensor:  # [N, K] logits
+        height, width = images.shape[2:]
+        x = F.pad(images.float().sub(127.5).div(64), (0, width % 2, 0, height % 2))
+        logits: Tensor = self.layers(F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last))
+        return logits
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+    ) -> NDArray[np.int64]:  # [N]
+        parts = [self(images[start : start + 500]).argmax(1) for start in range(0, len(images), 500)]
+        return torch.cat(parts).numpy()
+
+
+def _convolution(before: int, after: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+def small_images(
+    images: Images,
+    rows: NDArray[np.int64] | None = None,  # all of them
+) -> Tensor:  # uint8 [N, C, h, w]
+    """Area-averaged so that the longer side has at most 32 pixels."""
+    small = [shrunk(batch, LONGEST, SHORTEST).round().to(torch.uint8) for batch in batches(images, rows)]
+    return torch.cat(small)
+
+
+def fit(
+    images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+    labels: NDArray[np.int64],  # [N]
+    classes: int,
+    seed: int,
+) -> Classifier:
+    """Train with AdamW for ten epochs, but no fewer than 200 steps and no more than 800; the rate rises and falls.
+
+    Images are moved by up to two pixels and never mirrored: a mirrored digit is none. A seed gives the same classifier
+    on the same machine, and the caller's random numbers are left as they are.
+    """
+    steps = min(max(len(images) * EPOCHS // BATCH, FEWEST_STEPS), MOST_STEPS)
+    targets = torch.tensor(labels)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        rng.seed(seed, "classifier")
+        classifier = Classifier(images.shape[1], classes)
+        classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(classifier.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=WARM_UP)
+        for rows in _batches(len(images), steps):
+            logits = classifier(_moved(images[rows]))
+            loss = F.cross_entropy(logits, targets[rows], label_smoothing=SMOOTHING)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    classifier.eval()
+    return classifier
+
+
+def _batches(count: int, steps: int) -> Iterator[Tensor]:  # int64 [<= BATCH]
+    """So many batches, from one random order of all images after the other; no batch has a leftover's size."""
+    size = min(BATCH, count)
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(order) < size:
+            order = torch.randperm(count)
+        yield order[:size]
+        order = order[size:]
+
+
+def _moved(
+    images: Tensor,  # uint8 [N, C, h, w]
+) -> Tensor:
+    """Each by its own number of pixels; what comes in at the edge repeats it."""
+    count, _, height, width = images.shape
+    down, right = torch.randint(-SHIFT, SHIFT + 1, (2, count, 1))
+    rows = (torch.arange(height) + down).clamp(0, height - 1)[:, :, None]  # [N, h, 1]
+    columns = (torch.arange(width) + right).clamp(0, width - 1)[:, None, :]  # [N, 1, w]
+    return images[torch.arange(count)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)

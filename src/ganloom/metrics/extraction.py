@@ -1,0 +1,114 @@
+"""Features of sets of images: extracted once, kept for the next time under a key of everything they depend on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ganloom.core import tensors
+from ganloom.core.errors import DataError, StorageError
+from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
+from ganloom.metrics.contract import Features, Images
+from ganloom.metrics.extractors.contract import Extractor
+
+__all__ = ["Extraction"]
+
+BATCH = 64  # images at once; halved until they fit into memory
+NOTHING_TO_TELL: Callable[[int, int | None], None] = lambda done, total: None  # noqa: E731
+
+
+@dataclass
+class Extraction:
+    """Runs an extractor over sets of images. An image's features do not depend on those that share its batch."""
+
+    extractor: Extractor
+    device: torch.device
+    progress: Callable[[int, int | None], None] = NOTHING_TO_TELL  # hears of images done, of how many
+    batch: int = field(default=BATCH)
+
+    def features(self, images: Images) -> Features:
+        """Computed now. Raises `DataError` when the extractor says something that is no number."""
+        parts: list[tuple[Tensor, Tensor | None]] = []
+        done = 0
+        while done < len(images):
+            chunk = torch.from_numpy(images[slice(done, done + self.batch)]).permute(0, 3, 1, 2)
+            try:
+                pooled, logits = self(chunk)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error) or self.batch == 1:
+                    raise
+                self.batch //= 2
+                continue
+            parts.append((pooled, logits))
+            done += len(chunk)
+            self.progress(done, len(images))
+        pooled = torch.cat([pooled for pooled, _ in parts]).numpy()
+        all_logits = [logits for _, logits in parts if logits is not None]
+        if not np.isfinite(pooled).all():
+            raise DataError(f"{self.extractor.id} gives features of {images.name} that are not finite numbers.")
+        return Features(pooled, torch.cat(all_logits).numpy() if all_logits else None)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # uint8 or float [N, C, H, W] in [0, 255]
+        """(features [N, D], logits [N, K] or None) of some images, on the CPU."""
+        pooled, logits = self.extractor(images.to(self.device))
+        return pooled.float().cpu(), None if logits is None else logits.float().cpu()
+
+    def kept(self, images: Images) -> Features:
+        """From the cache, or computed and put there. A file that is not whole is made anew."""
+        path = self._path(images)
+        features = _read(path)
+        if features is None:
+            features = self.features(images)
+            _write(path, features)
+        return features
+
+    def _path(self, images: Images) -> Path:
+        """Named by everything that the features depend on."""
+        key = {
+            "format": 1,
+            "extractor": self.extractor.id,
+            "weights": self.extractor.weights,
+            "resize": self.extractor.resize,
+            "images": images.identity,
+            "split": images.split,
+            "positions": sha256(np.ascontiguousarray(images.positions, "<i8").tobytes()),
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
+        return cache_folder() / "features" / f"{sha256(json.dumps(key, sort_keys=True).encode())[:32]}.safetensors"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the CPU's words
+
+
+def _read(path: Path) -> Features | None:
+    """None when there is no such file, or it is not what was written."""
+    try:
+        data = path.read_bytes()
+        digest, content = data[:64].decode("ascii"), data[64:]
+        if sha256(content) != digest:
+            return None
+        found = tensors.unpack(content)
+    except (OSError, UnicodeDecodeError, SafetensorError):
+        return None
+    logits = found.get("logits")
+    return Features(found["pooled"].numpy(), None if logits is None else logits.numpy())
+
+
+def _write(path: Path, features: Features) -> None:
+    """A full disk costs the next one time, and nothing else."""
+    values = {name: torch.from_numpy(array) for name, array in features._asdict().items() if array is not None}
+    content = tensors.pack(values)
+    try:
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, sha256(content).encode("ascii") + content)
+    except StorageError:
+        return

@@ -1,0 +1,173 @@
+"""The user's own extractor: a TorchScript or ONNX file, `module:callable` or `FILE.py:callable`.
+
+The callable is called once, without arguments, and returns the extractor: a function or a module. Files and what
+callables return are given float32 RGB images [N, 3, H, W] from 0 to 255 at their own size, and answer with features
+[N, D] or with (features, logits [N, K]). An ONNX model of fixed height and width gets its images resized to them.
+
+The number is named after the file or the callable, and the sha256 beside it is that of the file, or of the module's
+source. A callable that returns an `Extractor` names it, its weights and its resize rule itself.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganloom.core.errors import ConfigError, ModelError
+from ganloom.core.names import nearest
+from ganloom.metrics.extractors import BUILT_IN
+from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
+from ganloom.metrics.extractors.weights import file_sha256
+
+__all__ = ["Own", "is_own", "load"]
+
+TORCHSCRIPT = (".pt", ".pth", ".ts")
+ONNX = ".onnx"
+
+
+class Own(Extractor):
+    """Checks what the user's network answers."""
+
+    def __init__(self, function: Callable[[Tensor], Any], *, id: str, weights: str, resize: str = "none") -> None:
+        super().__init__()
+        self.function, self.id, self.weights, self.resize = function, id, weights, resize
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Outputs:
+        """Raises `ModelError` unless the answer is one row of finite numbers an image."""
+        try:
+            answer = self.function(to_rgb(images).clone(memory_format=torch.contiguous_format))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1]
+            if "memory" in reason:  # fewer images at once may fit
+                raise
+            raise ModelError(f"{self.id} fails on images of shape {[*images.shape]}: {reason}") from error
+        parts = answer if isinstance(answer, tuple | list) else (answer,)
+        if len(parts) not in (1, 2) or not all(isinstance(part, Tensor | np.ndarray) for part in parts):
+            raise ModelError(
+                f"{self.id} should answer with features [N, D] or (features, logits), not {_form(answer)}."
+            )
+        for part in parts:
+            if part.ndim != 2 or len(part) != len(images):
+                found = " and ".join(str([*part.shape]) for part in parts)
+                raise ModelError(f"{self.id} answers with shape {found}, where [{len(images)}, D] is expected.")
+        features, *logits = (torch.as_tensor(part).to(images.device, torch.float32) for part in parts)
+        if not all(part.isfinite().all() for part in (features, *logits)):
+            raise ModelError(f"{self.id} answers with values that are not finite.")
+        return Outputs(features, logits[0] if logits else None)
+
+
+def is_own(name: str) -> bool:
+    """Whether `name` has one of the forms above."""
+    return name.lower().endswith((*TORCHSCRIPT, ONNX)) or ":" in name
+
+
+def load(name: str) -> Extractor:
+    """Raises `ConfigError` for a callable that is not there, `ModelError` for a file that cannot be used."""
+    path = Path(name).expanduser()
+    kind = path.suffix.lower()
+    if kind in TORCHSCRIPT or kind == ONNX:
+        _check_free(path.stem)
+        return _torchscript(path) if kind in TORCHSCRIPT else _onnx(path)
+    place, _, attribute = name.rpartition(":")
+    module = _module(place)
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ConfigError(f"{place} has no callable '{attribute}'. {nearest(attribute, known)}")
+    made = factory()
+    if isinstance(made, Extractor):
+        _check_free(made.id)
+        return made.eval().requires_grad_(False)
+    if not callable(made):
+        raise ConfigError(f"{name} returns {_form(made)}: called without arguments, it should return the extractor.")
+    _check_free(attribute)
+    return Own(made, id=attribute, weights=file_sha256(Path(str(module.__file__))))
+
+
+def _check_free(id: str) -> None:
+    """No network of the user's passes for a built-in one, least of all for that of FID."""
+    if id in BUILT_IN:
+        raise ConfigError(f"'{id}' is a built-in extractor: give your own another name.")
+
+
+def _torchscript(path: Path) -> Own:
+    sha256 = file_sha256(path)
+    try:
+        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        raise ModelError(
+            f"{path} is not a TorchScript file: torch.jit.script(module).save(FILE) makes one. "
+            "Weights alone go to the extractor that knows them: --extractor inception --weights FILE."
+        ) from None
+    return Own(module, id=path.stem, weights=sha256)
+
+
+def _onnx(path: Path) -> Own:
+    sha256 = file_sha256(path)
+    try:
+        import onnxruntime  # an extra
+    except ImportError:
+        raise ModelError(f"{path} needs onnxruntime: pip install 'ganloom[onnx]'.") from None
+    beside = path.with_name(f"{path.name}.data")  # where exporters put the weights of larger models
+    if beside.exists():
+        sha256 = hashlib.sha256(f"{sha256} {file_sha256(beside)}".encode()).hexdigest()
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own have no common base
+        raise ModelError(f"{path} is not an ONNX model that onnxruntime can read: {error}") from None
+    (entry, *others) = session.get_inputs()
+    if others or entry.type != "tensor(float)" or len(entry.shape) != 4:
+        raise ModelError(f"{path} should take one input, float32 images [N, 3, H, W].")
+    batch, _, height, width = entry.shape
+    if isinstance(batch, int) and batch != 1:
+        raise ModelError(f"{path} takes batches of {batch} alone: export it with a dynamic first dimension.")
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def run(images: Tensor) -> tuple[NDArray[np.float32], ...]:
+        if size and size != images.shape[2:]:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        try:
+            answers = [
+                session.run(None, {entry.name: part.cpu().numpy()})
+                for part in torch.split(images, 1 if isinstance(batch, int) else len(images))
+            ]
+        except Exception as error:
+            raise RuntimeError(str(error)) from None
+        return tuple(np.concatenate(column) for column in zip(*answers, strict=True))
+
+    return Own(run, id=path.stem, weights=sha256, resize=f"bilinear-{height}x{width}" if size else "none")
+
+
+def _module(place: str) -> ModuleType:
+    """`package.module`, or `FILE.py`."""
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ImportError as error:
+            raise ConfigError(
+                f"cannot import '{place}' ({error}). A file is named with its ending: ./FILE.py:callable."
+            ) from None
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None, "a file that ends in .py has a loader"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _form(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"{len(value)} values"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,100 @@
+"""LPIPS (Zhang et al. 2018): how unlike two pictures look, by AlexNet's features and weights fitted to people."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganloom.core.errors import ModelError
+from ganloom.metrics.extractors.contract import to_rgb
+from ganloom.metrics.extractors.weights import file_sha256, read
+
+__all__ = ["Lpips", "load_lpips"]
+
+ALEXNET = "alexnet-owt-7be5be79.pth"
+HEADS = "alex.pth"
+REMEDY = (
+    f"LPIPS needs a folder with two files: {ALEXNET}, from https://download.pytorch.org/models/{ALEXNET}, and {HEADS}, "
+    "from lpips/weights/v0.1 of https://github.com/richzhang/PerceptualSimilarity."
+)
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # their places in torchvision's AlexNet; each is followed by a ReLU, which is compared
+WIDTHS = (64, 192, 384, 256, 256)
+POOLED = (3, 6)  # convolutions that max pooling comes before
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+SHORTEST = 64  # pixels: LPIPS was fitted on patches of that size, and AlexNet leaves nothing of much smaller ones
+
+
+class Lpips(nn.Module):
+    """LPIPS version 0.1 with AlexNet, in evaluation mode and without gradients."""
+
+    weights = ""  # sha256 of the two files
+
+    def __init__(self) -> None:
+        super().__init__()
+        inputs = (3, *WIDTHS[:-1])
+        shapes = zip(CONVOLUTIONS, inputs, WIDTHS, (11, 5, 3, 3, 3), (4, 1, 1, 1, 1), (2, 2, 1, 1, 1), strict=True)
+        self.features = nn.ModuleDict({str(place): nn.Conv2d(*shape) for place, *shape in shapes})
+        self.heads = nn.ParameterList(torch.zeros(1, width, 1, 1) for width in WIDTHS)
+        self.shift = nn.Buffer(torch.tensor(SHIFT)[:, None, None])
+        self.scale = nn.Buffer(torch.tensor(SCALE)[:, None, None])
+        self.eval().requires_grad_(False)
+
+    def forward(
+        self,
+        a: Tensor,  # uint8 or float [N, C, H, W] in [0, 255], with 1, 3 or 4 channels
+        b: Tensor,  # the same
+    ) -> Tensor:  # float32 [N]
+        """The distance of each pair. Pictures with a side below 64 pixels are enlarged to it."""
+        # d(x, y) = sum_l mean_hw || w_l * (x^l_hw - y^l_hw) ||^2, x^l_hw of unit length (Zhang et al. 2018, eq. 1);
+        # the published heads hold the squares of w
+        layers = zip(self.heads, self.activations(a), self.activations(b), strict=True)
+        parts = [(head * (x - y).square()).sum(1).mean((1, 2)) for head, x, y in layers]
+        return torch.stack(parts).sum(0)
+
+    def activations(
+        self,
+        images: Tensor,  # [N, C, H, W] in [0, 255]
+    ) -> list[Tensor]:  # of [N, width, h, w], each of unit length over the channels
+        x = (_enlarged(to_rgb(images).to(self.shift)) / 127.5 - 1 - self.shift) / self.scale
+        found = []
+        for place in CONVOLUTIONS:
+            if place in POOLED:
+                x = F.max_pool2d(x, 3, 2)
+            x = F.relu(self.features[str(place)](x))
+            found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return found
+
+
+def load_lpips(folder: Path) -> Lpips:
+    """LPIPS with the weights in a folder: torchvision's AlexNet, and the heads that the authors of LPIPS published.
+
+    Raises `ModelError` if a file is missing or another one.
+    """
+    for name in (ALEXNET, HEADS):
+        if not (folder / name).is_file():
+            raise ModelError(f"there is no {name} in {folder}. {REMEDY}")
+    alexnet, heads = read(folder / ALEXNET), read(folder / HEADS)
+    lpips = Lpips()
+    wanted = [f"features.{place}.{kind}" for place in CONVOLUTIONS for kind in ("weight", "bias")]
+    try:
+        lpips.features.load_state_dict({name.removeprefix("features."): alexnet[name] for name in wanted})
+    except (KeyError, RuntimeError):
+        raise ModelError(f"{folder / ALEXNET} is not torchvision's AlexNet. {REMEDY}") from None
+    try:
+        lpips.heads.load_state_dict({str(layer): heads[f"lin{layer}.model.1.weight"] for layer in range(len(WIDTHS))})
+    except (KeyError, RuntimeError):
+        raise ModelError(f"{folder / HEADS} does not hold the heads of LPIPS for AlexNet. {REMEDY}") from None
+    lpips.weights = f"{file_sha256(folder / ALEXNET)} {file_sha256(folder / HEADS)}"
+    return lpips
+
+
+def _enlarged(
+    images: Tensor,  # float [N, 3, H, W]
+) -> Tensor:
+    height, width = images.shape[2:]
+    if min(height, width) >= SHORTEST:
+        return images
+    scale = SHORTEST / min(height, width)
+    size = (round(height * scale), round(width * scale))
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,140 @@
+"""Weights that others published: the user's copy, or downloaded, said aloud; always verified, never guessed."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import torch
+from filelock import FileLock
+from rich.filesize import decimal
+from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+from torch import Tensor
+
+from ganloom.core.errors import ModelError
+from ganloom.core.files import cache_folder, storage_errors
+from ganloom.core.terminal import make_terminal, say
+
+__all__ = ["INCEPTION", "Published", "file_sha256", "locate", "read"]
+
+TIMEOUT = 30  # seconds without a byte
+CHUNK = 2**18  # bytes
+
+
+class Published(NamedTuple):
+    """A file of weights on the web."""
+
+    names: tuple[str, ...]  # as people have it on their disks, ours first
+    sha256: str
+    size: int  # bytes
+    urls: tuple[str, ...]  # mirrors, the best first
+
+
+INCEPTION = Published(
+    ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
+    "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    95_628_359,
+    (
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    ),
+)
+
+
+def locate(published: Published, given: Path | None) -> Path:
+    """The file, verified: `given`, else `GANLOOM_WEIGHTS` (a file or a folder), else the cache, else downloaded there.
+
+    Raises `ModelError` for a file that is missing or not the published one, with the hash that is found and expected.
+    """
+    named = os.environ.get("GANLOOM_WEIGHTS")
+    place = given or (Path(named).expanduser() if named else None)
+    if place is not None and not place.exists():
+        raise ModelError(f"there is nothing at {place}, which {'--weights' if given else 'GANLOOM_WEIGHTS'} names.")
+    if place is not None and (given or place.is_file()):
+        return _verified(place, published)
+    cache = cache_folder() / "weights"
+    for folder in (place, cache) if place else (cache,):
+        for name in published.names:
+            if (folder / name).exists():
+                return _verified(folder / name, published)
+    return _fetch(published, cache / published.names[0])
+
+
+def file_sha256(path: Path) -> str:
+    """Raises `ModelError` for what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Tensors by their names; nothing that the file holds is executed. Raises `ModelError` for anything else."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path} cannot be read as a PyTorch file of weights: {reason}") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path} is a PyTorch file, but not one of weights: it should hold named tensors alone.")
+    return state
+
+
+def _verified(path: Path, published: Published) -> Path:
+    found = file_sha256(path)
+    if found != published.sha256:
+        raise ModelError(
+            f"{path} is not the published {published.names[0]}: its sha256 is {found}, not {published.sha256}, and it "
+            f"has {path.stat().st_size:,} bytes, not {published.size:,}. Replace it or take it away."
+        )
+    return path
+
+
+def _fetch(published: Published, path: Path) -> Path:
+    reasons = []
+    with storage_errors(path.parent, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            for url in published.urls:
+                if path.exists():  # another process was faster
+                    break
+                if reason := _download(url, published, path):
+                    reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    if not path.exists():
+        raise ModelError(
+            f"{path.name} ({decimal(published.size)}) could not be downloaded ({'; '.join(reasons)}). Fetch it from "
+            f"{' or '.join(published.urls)} with a browser or on another machine and name it with --weights FILE, or "
+            f"put it at {path}. Its sha256 is {published.sha256}. "
+            "The built-in extractor, loomnet-1, needs no download."
+        )
+    return path
+
+
+def _download(url: str, published: Published, path: Path) -> str:
+    """Download and verify; the reason why it failed, or nothing."""
+    import pooch  # needed by those who download only
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
+    terminal = make_terminal(stderr=True)
+    columns = (*Progress.get_default_columns()[:-1], DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def stream(url: str, output: str, _: object) -> None:
+        bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
+        with requests.get(url, stream=True, timeout=TIMEOUT) as reply, open(output, "wb") as file, bar:
+            reply.raise_for_status()
+            file.writelines(bar.track(reply.iter_content(CHUNK), -(-published.size // CHUNK)))
+
+    say(terminal, f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
+    try:
+        pooch.retrieve(url, f"sha256:{published.sha256}", fname=path.name, path=path.parent, downloader=stream)
+    except requests.RequestException as error:
+        return type(error).__name__
+    except ValueError:  # pooch's word for a wrong hash
+        return "what came is not the published file (its sha256 differs)"
+    finally:
+        say(terminal, f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
+    return ""

@@ -1,0 +1,130 @@
+"""Were training images copied? Distances of generated images to them, beside those of held-out real images.
+
+A generator that learned the distribution comes as near to its training images as new real images do. Distances are
+Euclidean, between features. Held-out images that are training images too, to the last digit, say nothing and are left
+out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganloom.core.errors import DataError
+from ganloom.core.pictures import grid
+from ganloom.metrics.contract import Comparison, Estimate, Images
+from ganloom.metrics.intervals import proportion_interval
+from ganloom.metrics.moments import checked
+from ganloom.metrics.pairs import nearest
+
+__all__ = ["LEAST", "NEEDS", "Neighbours", "data_copying", "held_out_only", "measure", "memorised", "neighbours"]
+
+NEEDS = frozenset({"features", "held out"})
+LEAST = 50
+NEAR = 0.01  # of the held-out images are called near to a training image
+SAME = 1e-4  # of the spread of the training features: that close, two images are one
+WORST = 16  # pairs that are shown
+
+QUERIES, POINTS = 1024, 4096  # between which distances are computed at once
+
+
+class Neighbours(NamedTuple):
+    """The training image nearest to each of some images."""
+
+    nearest: NDArray[np.int64]  # [N]
+    distance: NDArray[np.float64]  # [N]
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """`memorisation_z`: far below 0 where the generator copies, see `data_copying`. `memorised`: the share of
+    generated images that lie nearer to a training image than all but 1 % of the held-out ones; 0.01 is expected.
+    `memorisation_ratio`: the median distance of generated images over that of held-out ones.
+
+    The picture shows the 16 generated images nearest to a training image, each with that one at its right.
+    Raises `DataError` if all held-out images are training images.
+    """
+    assert comparison.held_out is not None
+    training = comparison.training.features
+    found = neighbours(comparison.fake.features, training)
+    fake = found.distance
+    held_out = held_out_only(neighbours(comparison.held_out.features, training).distance, training)
+    comparison.pictures["memorisation"] = _worst(found, comparison.fake.images, comparison.training.images)
+    near = memorised(fake, held_out)
+    return {
+        "memorisation_z": Estimate(data_copying(fake, held_out)),
+        "memorised": proportion_interval(int(near.sum()), len(near)),
+        "memorisation_ratio": Estimate(float(np.median(fake) / np.median(held_out))),
+    }
+
+
+def neighbours(
+    features: NDArray[np.float32],  # [N, D]
+    training: NDArray[np.float32],  # [M, D]
+) -> Neighbours:
+    """The nearest training image of each, found and measured in float64, a bounded number of distances at a time.
+
+    Raises `DataError` if a feature is not finite.
+    """
+    queries = checked(features)
+    found = []
+    for start in range(0, len(queries), QUERIES):
+        blocks = (torch.tensor(training[first : first + POINTS]) for first in range(0, len(training), POINTS))
+        found.append(nearest(torch.from_numpy(queries[start : start + QUERIES]), blocks)[:, 0])
+    index = np.concatenate(found)
+    distance: NDArray[np.float64] = np.linalg.norm(queries - training[index], axis=1)
+    return Neighbours(index, distance)
+
+
+def held_out_only(
+    distance: NDArray[np.float64],  # [N], of held-out images to the nearest training image
+    training: NDArray[np.float32],  # [M, D]
+) -> NDArray[np.float64]:
+    """The distances of those that are no training images; with copies among them, copying would look normal."""
+    spread = np.sqrt(training.var(axis=0, dtype=np.float64).sum())
+    kept: NDArray[np.float64] = distance[distance > SAME * spread]
+    if not len(kept):
+        raise DataError(
+            "every held-out image is a training image, so nothing can be said of memorisation: "
+            "remove duplicates from the dataset, or hold other images out."
+        )
+    return kept
+
+
+def data_copying(
+    fake: NDArray[np.float64],  # [N] distances of generated images to the nearest training image
+    held_out: NDArray[np.float64],  # [M] of held-out images
+) -> float:
+    """The z-score of the Mann-Whitney U of the distances (Meehan, Chaudhuri & Dasgupta 2020), over the whole space.
+
+    About standard normal for a generator as good as new data; far below 0 if it copies, far above if it underfits.
+    """
+    n, m = len(fake), len(held_out)
+    ordered = np.sort(held_out)
+    # U: how often the generated image is the farther one of a pair (generated, held out), a tie counting half
+    u = (np.searchsorted(ordered, fake, "left") + np.searchsorted(ordered, fake, "right")).sum() / 2
+    ties = np.unique(np.concatenate([fake, held_out]), return_counts=True)[1].astype(np.float64)
+    total = n + m
+    # Var U = n m / 12 (n + m + 1 - sum(t^3 - t) / ((n + m) (n + m - 1)))  (Lehmann 1975, appendix)
+    variance = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
+    return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def memorised(
+    fake: NDArray[np.float64],  # [N] distances of generated images to the nearest training image
+    held_out: NDArray[np.float64],  # [M] of held-out images
+) -> NDArray[np.bool_]:  # [N]
+    """Which generated images lie nearer than the held-out ones ever do, but for the nearest 1 % of those.
+
+    The k-th nearest of M held-out images, k = 0.01 (M + 1): new real images come nearer with a probability of
+    k / (M + 1). With fewer than 99 it is the very nearest, and 1 / (M + 1) is expected.
+    """
+    k = max(1, int(NEAR * (len(held_out) + 1)))
+    threshold: np.float64 = np.partition(held_out, k - 1)[k - 1]
+    return fake < threshold
+
+
+def _worst(found: Neighbours, fake: Images, training: Images) -> torch.Tensor:  # uint8 [C, height, width]
+    rows = np.argsort(found.distance, kind="stable")[:WORST]
+    pairs = np.stack([fake[rows], training[found.nearest[rows]]], axis=1)  # [16, 2, H, W, C]
+    return grid(torch.tensor(pairs).flatten(0, 1).permute(0, 3, 1, 2), columns=8)

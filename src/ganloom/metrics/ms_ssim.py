@@ -1,0 +1,55 @@
+"""MS-SSIM between random pairs of generated images (Odena et al. 2017): the lower, the more diverse they are."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganloom.core import rng
+from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.intervals import mean_interval
+from ganloom.metrics.pairs import over_pairs, random_pairs
+from ganloom.metrics.ssim import similarity
+
+__all__ = ["LEAST", "NEEDS", "measure", "ms_ssim"]
+
+NEEDS: frozenset[str] = frozenset()
+LEAST = 100
+PAIRS = 1000
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al. 2003, section 4)
+SMALLEST = 10  # pixels of the shorter side at the coarsest scale: five scales from 160 pixels on
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """Mean of 1,000 random pairs of generated images, and of 1,000 of real ones: what to compare it with."""
+    found = {}
+    for name, images in (("ms_ssim", comparison.fake.images), ("ms_ssim_real", comparison.real.images)):
+        one, other = random_pairs(len(images), PAIRS, rng.key(comparison.seed, "ms-ssim"))
+        found[name] = mean_interval(over_pairs(ms_ssim, images, one, images, other))
+    return found
+
+
+def ms_ssim(
+    a: Tensor,  # [N, C, H, W] in [0, 255]
+    b: Tensor,  # [N, C, H, W] in [0, 255]
+    scales: int | None = None,  # 1 to 5; by default as many as leave ten pixels at the coarsest
+) -> Tensor:  # float64 [N]
+    """MS-SSIM of each pair, averaged over channels; 1 for equal images, 0 where the structure is opposed.
+
+    With fewer than five scales, the weights of those that are left are made to sum to 1 again.
+    """
+    scales = scales or most_scales(min(a.shape[2:]))
+    weights = torch.tensor(WEIGHTS[:scales], dtype=torch.float64, device=a.device)
+    a, b = a.double(), b.double()
+    parts = []
+    for scale in range(scales):
+        if scale:
+            a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        whole, structure = similarity(a, b)
+        parts.append(whole if scale == scales - 1 else structure)
+    # MS-SSIM = l_M^w_M prod_j (c_j s_j)^w_j  (Wang et al. 2003, eq. 7); a negative base has no real power
+    return torch.stack(parts, 2).clamp(min=0).pow(weights / weights.sum()).prod(2).mean(1)
+
+
+def most_scales(side: int) -> int:
+    """As many as leave ten pixels at the coarsest, up to the five of the paper."""
+    return 1 + sum(side >= SMALLEST << halvings for halvings in range(1, len(WEIGHTS)))

@@ -1,0 +1,100 @@
+"""Perceptual path length (Karras et al. 2019): how far features move when a latent is moved a little.
+
+Of latents z, along great circles between random pairs, in the features of the extractor: numbers of two extractors
+cannot be compared, nor with those of papers, which use VGG16.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganloom.core import rng
+from ganloom.metrics.contract import Comparison, Estimate, Generator
+from ganloom.metrics.intervals import mean_interval
+
+__all__ = ["LEAST", "NEEDS", "measure", "middle", "slerp", "squared_speeds"]
+
+NEEDS = frozenset({"generator", "features"})
+LEAST = 1
+PATHS = 2000
+EPSILON = 1e-4  # of the way from one latent to the other
+OUTLIERS = 0.01  # left out at either end
+BATCH = 32
+
+
+def measure(comparison: Comparison) -> dict[str, Estimate]:
+    """`ppl`: mean over 2,000 paths, without the smallest and the largest 1 %.
+
+    A generator with labels makes each path within the class of a generated image, drawn by the seed.
+    """
+    generator = comparison.generator
+    assert generator is not None
+    y = None
+    if generator.classes:
+        labels = comparison.fake.labels
+        assert labels is not None
+        rows = np.random.default_rng(rng.key(comparison.seed, "ppl", "labels")).integers(len(labels), size=PATHS)
+        y = torch.tensor(labels[rows])
+    return {"ppl": mean_interval(middle(squared_speeds(generator, comparison.extract, PATHS, comparison.seed, y)))}
+
+
+@torch.no_grad()
+def squared_speeds(
+    generator: Generator,
+    extract: Callable[[Tensor], Tensor],  # float [N, C, H, W] in [0, 255] -> [N, D]
+    paths: int,
+    seed: int,
+    y: Tensor | None,  # [paths]; None without labels
+    epsilon: float = EPSILON,
+) -> NDArray[np.float64]:  # [paths]
+    """The squared distance of features over epsilon squared, at a random point of each path."""
+    G = generator.G
+    parameter = next(G.parameters())
+    seed = rng.key(seed, "ppl")
+    ends = rng.latents(seed, 0, 2 * paths, generator.latent).double()
+    t = torch.rand(paths, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    training = G.training
+    G.eval()
+    try:
+        found = []
+        for start in range(0, paths, BATCH):
+            rows = slice(start, min(start + BATCH, paths))
+
+            def features(z: Tensor, rows: slice = rows) -> Tensor:
+                labels = None if y is None else y[rows].to(parameter.device)
+                with torch.random.fork_rng(devices=[]):
+                    rng.seed(seed, rows.start, "generate")  # networks that draw noise draw the same at both ends
+                    images = G(z.to(parameter), labels)
+                # not rounded to levels: so small a step would vanish
+                return extract(images.float().add(1).mul(127.5).clamp(0, 255)).double().cpu()
+
+            a, b = ends[:paths][rows], ends[paths:][rows]
+            moved = features(slerp(a, b, t[rows] + epsilon)) - features(slerp(a, b, t[rows]))
+            # d(G(slerp(a, b; t)), G(slerp(a, b; t + eps))) / eps^2  (Karras et al. 2019, eq. 2), d a squared distance
+            found.append(moved.square().sum(1) / epsilon**2)
+    finally:
+        G.train(training)
+    return torch.cat(found).numpy()
+
+
+def slerp(
+    a: Tensor,  # [N, Z]
+    b: Tensor,  # [N, Z]
+    t: Tensor,  # [N, 1]
+) -> Tensor:  # [N, Z]
+    """Along the great circle from a to b (Shoemake 1985), so that normal latents keep their length (White 2016)."""
+    cosine = torch.nn.functional.cosine_similarity(a, b)[:, None].clamp(-1, 1)
+    angle = torch.acos(cosine).clamp(min=1e-6)
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
+
+
+def middle(
+    values: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Without the smallest and the largest 1 %."""
+    low, high = np.quantile(values, [OUTLIERS, 1 - OUTLIERS])
+    kept: NDArray[np.float64] = values[(low <= values) & (values <= high)]
+    return kept

@@ -1,0 +1,1 @@
+"""Reports for people: what was found in images, and what became of a training."""

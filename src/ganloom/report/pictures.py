@@ -1,0 +1,95 @@
+"""The pictures of a run, laid out for a page and made small enough to be sent with it."""
+
+import io
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganloom.core import pictures
+from ganloom.core.pictures import GAP
+from ganloom.report.html import data_url, png_url
+
+__all__ = ["columns", "first_pictures", "open_picture", "shown", "squarish"]
+
+MOST_TIMES = 4  # small pictures are shown larger
+LARGEST_PNG = 250_000  # bytes; more than that goes as JPEG
+ACROSS, DOWN = 10, 2  # pictures that show how a training comes on
+
+Shape = tuple[int, int, int]  # channels, height, width of one picture
+
+
+def open_picture(path: Path) -> Image.Image | None:
+    """None if there is no such file, or none that can be read."""
+    try:
+        with warnings.catch_warnings():  # a grid of many large pictures is no attack
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return image.copy()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def shown(
+    image: Image.Image,
+    widest: int,  # pixels
+) -> str:
+    """A data URL: exact as PNG where that is small, else as JPEG."""
+    if image.width > widest:
+        image = image.resize((widest, max(1, round(image.height * widest / image.width))), Image.Resampling.LANCZOS)
+    else:
+        times = min(MOST_TIMES, widest // image.width)  # whole, so that every pixel stays a square
+        image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    if buffer.tell() <= LARGEST_PNG:
+        return png_url(buffer.getvalue())
+    return data_url(_on_white(image), quality=85)
+
+
+def columns(grid: Image.Image, shape: Shape) -> int:
+    return max(1, (grid.width - GAP) // (shape[2] + GAP))
+
+
+def squarish(grid: Image.Image, shape: Shape) -> Image.Image:
+    """A tall grid, such as one of two classes with a column each, with its columns repeated side by side."""
+    if grid.height < 1.5 * grid.width:
+        return grid
+    return _laid_out(_cells(grid, shape), columns(grid, shape) * round(math.sqrt(grid.height / grid.width)))
+
+
+def first_pictures(grid: Image.Image, shape: Shape) -> Image.Image:
+    """A few of a grid, with its columns where they are or repeated."""
+    cells, across = _cells(grid, shape), columns(grid, shape)
+    if across > ACROSS:
+        cells = cells.reshape(-1, across, *cells.shape[1:])[:DOWN, :ACROSS].flatten(0, 1)
+        return _laid_out(cells, ACROSS)
+    across *= ACROSS // across
+    return _laid_out(cells[: DOWN * across], across)
+
+
+def _cells(grid: Image.Image, shape: Shape) -> Tensor:  # uint8 [N, C, H, W]
+    """The pictures of a grid, row by row. Those that are not of the shape come as they can be cut."""
+    height, width = shape[1] + GAP, shape[2] + GAP
+    across, down = columns(grid, shape), max(1, (grid.height - GAP) // height)
+    pixels = np.asarray(grid.crop((GAP, GAP, GAP + across * width, GAP + down * height)))
+    cut = torch.tensor(pixels).reshape(down, height, across, width, -1).permute(0, 2, 4, 1, 3).flatten(0, 1)
+    return cut[:, :, : shape[1], : shape[2]]
+
+
+def _laid_out(cells: Tensor, across: int) -> Image.Image:
+    pixels = pictures.grid(cells, across).permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image if image.mode == "L" else image.convert("RGB")
+    sheet = Image.new("RGB", image.size, "white")
+    sheet.paste(image, mask=image.getchannel("A"))
+    return sheet

@@ -1,0 +1,107 @@
+"""ganloom compare: numbers side by side only where they may stand side by side."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import ganloom
+from ganloom.cli import app
+from ganloom.core.errors import DataError, RunError
+from ganloom.evaluation.comparing import as_text, compare
+from ganloom.metrics.scores import PROTOCOL, Score, write_scores
+
+SCORE = Score(
+    metric="fd",
+    label="fd[loomnet-1]@1000",
+    value=3.0,
+    low=2.5,
+    high=3.5,
+    class_name=None,
+    extractor="loomnet-1",
+    weights="a" * 64,
+    resize="antialias-32",
+    n_real=1000,
+    n_generated=1000,
+    split="train",
+    held_out=None,
+    seed=0,
+    model="b" * 64,
+    nimg=5000,
+    generated="runs/a",
+    dataset="digits",
+    content_hash="c" * 64,
+    ganloom="0.1.0",
+    torch="2.13.0",
+    device="cpu",
+    created="2026-01-01T00:00:00+00:00",
+)
+
+
+def file(path: Path, *changes: dict[str, Any]) -> Path:
+    write_scores(path, [SCORE.model_copy(update=change) for change in changes])
+    return path
+
+
+def test_comparable_scores_stand_side_by_side(tmp_path: Path) -> None:
+    a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {"value": 2.0, "model": "d" * 64, "nimg": 9000})
+    table = compare([a, b])
+    ((name, scores),) = table.rows
+    assert name == "fd[loomnet-1]@1000" and [score.value for score in scores] == [3.0, 2.0]
+    assert not table.refused and not table.alone
+    text = "\n".join(as_text(table))
+    assert "3  [2.5, 3.5]" in text and str(a) in text and str(b) in text
+
+
+CHANGED: dict[str, Any] = {
+    "extractor": "inception",
+    "weights": "e" * 64,
+    "resize": "clean-32",
+    "n_real": 999,
+    "n_generated": 999,
+    "split": "test",
+    "held_out": "val",
+    "content_hash": "f" * 64,
+}
+
+
+@pytest.mark.parametrize("field", PROTOCOL)
+def test_each_difference_of_protocol_is_refused_and_named(tmp_path: Path, field: str) -> None:
+    table = compare([file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {field: CHANGED[field]})])
+    assert not table.rows
+    ((name, reasons),) = table.refused
+    assert name == "fd" and len(reasons) == 1 and PROTOCOL[field] in reasons[0]
+
+
+def test_the_comparable_one_of_several_is_found(tmp_path: Path) -> None:
+    a = file(tmp_path / "a.json", {"n_generated": 50, "label": "fd[loomnet-1]@50"}, {})
+    b = file(tmp_path / "b.json", {"value": 1.0}, {"n_generated": 70, "label": "fd[loomnet-1]@70"})
+    assert [name for name, _ in compare([a, b]).rows] == ["fd[loomnet-1]@1000"]
+
+
+def test_a_score_that_one_of_them_lacks_is_named(tmp_path: Path) -> None:
+    a, b = file(tmp_path / "a.json", {}, {"metric": "kid", "label": "kid@1"}), file(tmp_path / "b.json", {})
+    assert compare([a, b]).alone == ["kid"]
+
+
+def test_the_command_fails_when_nothing_may_be_compared(tmp_path: Path) -> None:
+    a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {"n_generated": 500})
+    result = CliRunner().invoke(app, ["compare", str(a), str(b)])
+    assert result.exit_code == 2
+    assert "fd: not comparable (generated images: 1000 against 500)" in result.output
+
+
+def test_one_alone_nothing_there_and_no_scores_are_refused(tmp_path: Path) -> None:
+    a = file(tmp_path / "a.json", {})
+    with pytest.raises(DataError, match="two runs or more"):
+        ganloom.compare([a])
+    with pytest.raises(DataError, match="nothing at"):
+        compare([a, tmp_path / "b.json"])
+    with pytest.raises(RunError, match="no run at"):
+        compare([a, tmp_path])
+    with pytest.raises(DataError, match="no scores yet"):
+        compare([a, file(tmp_path / "empty.json")])
+    (tmp_path / "other.json").write_text('{"some": "thing"}')
+    with pytest.raises(DataError, match="does not hold scores"):
+        compare([a, tmp_path / "other.json"])

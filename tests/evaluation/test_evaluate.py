@@ -1,0 +1,196 @@
+"""ganloom evaluate: what a person can ask for, what every number is stored with, and when there is no number."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ganloom
+from conftest import tiny_config
+from ganloom import metrics
+from ganloom.core.errors import ConfigError, DataError, GanloomError, ModelError, RunError
+from ganloom.core.files import sha256
+from ganloom.data.sources.digits import DigitsSource
+from ganloom.metrics.scores import Score, read_scores
+from ganloom.nets import modelfile
+
+QUICK = "fd,kid"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = tiny_config(train__length="320 images").model_dump(mode="json")
+    return ganloom.train(out=tmp_path_factory.mktemp("evaluated") / "run", device="cpu", settings=settings).path
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Handwritten digits as PNGs in a folder a class: two halves, and one that is only sevens."""
+    root = tmp_path_factory.mktemp("digits")
+    folders = {name: root / name for name in ("first", "second", "sevens")}
+    for index, item in enumerate(DigitsSource().items()):
+        names = ["first" if index % 2 else "second"] + (["sevens"] if item.label == 7 else [])
+        for name in names:
+            folder = folders[name] / str(item.label if name != "sevens" else "7")
+            folder.mkdir(parents=True, exist_ok=True)
+            item.open().save(folder / f"{index}.png")
+    return folders
+
+
+def values(scores: list[Score]) -> dict[str, float]:
+    return {score.name: score.value for score in scores}
+
+
+def test_a_run_is_measured_by_what_fits_and_keeps_its_scores(run: Path) -> None:
+    scores = ganloom.evaluate(run, n=300)
+    assert {score.metric for score in scores} >= {"fd", "kid", "precision", "vendi", "ndb", "ms_ssim", "memorised"}
+    assert read_scores(run / "scores.json") == scores
+    assert (run / "scores" / "memorisation.png").exists()
+
+
+def test_every_number_says_what_it_is(run: Path) -> None:
+    (score,) = ganloom.evaluate(run, metrics="fd", n=200, n_real=300, seed=3)
+    encoder = sha256((Path(metrics.__file__).parent / "extractors" / "loomnet-1.safetensors").read_bytes())
+    assert (score.label, score.metric, score.extractor) == ("fd[loomnet-1]@200", "fd", "loomnet-1")
+    assert (score.weights, score.resize, score.split) == (encoder, "antialias-32", "train")
+    assert (score.n_real, score.n_generated, score.seed, score.nimg) == (300, 200, 3, 320)
+    assert score.model == sha256((run / "model.safetensors").read_bytes())
+    assert score.content_hash == ganloom.load(run).header.training["content_hash"]
+    assert (score.ganloom, score.torch) == (ganloom.__version__, torch.__version__)
+    assert score.low is not None and score.high is not None and score.low < score.value < score.high
+
+
+def test_the_same_command_gives_the_same_numbers_and_another_seed_others(run: Path) -> None:
+    first, again, other = (values(ganloom.evaluate(run, metrics=QUICK, n=200, seed=seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first.keys() == other.keys() and all(first[key] != other[key] for key in first)
+
+
+def test_a_model_file_against_images_writes_a_report(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "report.json"
+    scores = ganloom.evaluate(run / "model.safetensors", "digits", metrics="fd,memorisation", n=200, out=out)
+    stored = json.loads(out.read_text())
+    assert [entry["label"] for entry in stored["scores"]] == [score.label for score in scores]
+    assert (tmp_path / "deep" / "report-memorisation.png").exists()
+    assert not (run / "report.json").exists()
+
+
+def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
+    """Two halves of one set are near; one class of ten is far."""
+    near = values(ganloom.evaluate(folders["first"], folders["second"], metrics="fd,prdc", n=150))
+    far = values(ganloom.evaluate(folders["sevens"], folders["second"], metrics="fd,prdc", n=150))
+    assert near["fd[loomnet-1]@150"] < 0.3 * far["fd[loomnet-1]@150"]
+    assert near["recall[loomnet-1]@150"] > 2 * far["recall[loomnet-1]@150"]
+
+
+def test_a_folder_of_other_pictures_is_met_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Generated at 16x16 in colour, the real ones 8x8 and grey: these are prepared to the size of those."""
+    for index in range(120):
+        pixels = np.random.default_rng(index).integers(0, 255, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    assert ganloom.evaluate(tmp_path, folders["first"], metrics="fd")[0].n_generated == 120
+
+
+def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
+    scores = ganloom.evaluate(folders["first"], folders["second"], metrics="fd", per_class=True)
+    classes = {score.class_name: score for score in scores if score.class_name is not None}
+    assert set(classes) == set("0123456789")
+    assert all(
+        70 <= score.n_real <= 110 and score.label.endswith(f"@{score.n_generated}") for score in classes.values()
+    )
+
+
+def test_labels_of_a_conditional_model_are_as_frequent_as_the_real_ones(run: Path) -> None:
+    scores = ganloom.evaluate(run, metrics="fd", per_class=True, n=1000)
+    counts = [score.n_generated for score in scores if score.class_name is not None]
+    assert len(counts) == 10 and sum(counts) == 1000 and min(counts) != max(counts)
+
+
+# No number
+
+
+def broken(path: Path, header: modelfile.Header, value: float) -> Path:
+    """A model whose weights are all one value."""
+    G = header.build()
+    for weight in G.parameters():
+        torch.nn.init.constant_(weight, value)
+    modelfile.write(path, G, header)
+    return path
+
+
+def test_a_generator_that_has_diverged_gets_no_number(run: Path, tmp_path: Path) -> None:
+    header = modelfile.read_header(run / "model.safetensors")
+    model = broken(tmp_path / "nan.safetensors", header, float("nan"))
+    with pytest.raises(ModelError, match="diverged"):
+        ganloom.evaluate(model, "digits", metrics=QUICK, n=100, out=tmp_path / "report.json")
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_mixed_sizes_get_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+    for index, side in enumerate([8, 8, 16]):
+        Image.fromarray(np.full((side, side), index, np.uint8)).save(tmp_path / f"{index}.png")
+    with pytest.raises(DataError, match="size"):
+        ganloom.evaluate(tmp_path, folders["first"])
+
+
+CASES: dict[str, tuple[dict[str, Any], type[GanloomError], str]] = {
+    "too few images": ({"metrics": "fd", "n": 10}, DataError, "fd .*needs 50 generated images, and there are 10"),
+    "unknown metric": ({"metrics": "fidd"}, ConfigError, "unknown metric 'fidd'. Did you mean 'fid'?"),
+    "unknown extractor": ({"extractor": "loomnet"}, ConfigError, "loomnet-1"),
+    "fid of another network": ({"metrics": "fid", "extractor": "loomnet-1"}, ConfigError, "inception network alone"),
+    "is of another network": ({"metrics": "is", "extractor": "loomnet-1"}, ConfigError, "inception network alone"),
+    "no such split": ({"metrics": "fd", "split": "test"}, DataError, "no images in 'test'"),
+    "lpips without weights": ({"metrics": "lpips", "n": 100}, DataError, "--lpips-weights"),
+    "weights for loomnet": ({"metrics": "fd", "weights": "nowhere.pth"}, GanloomError, "loomnet"),
+}
+
+
+@pytest.mark.parametrize(("options", "kind", "said"), CASES.values(), ids=CASES)
+def test_what_cannot_be_measured_is_refused(
+    run: Path, options: dict[str, Any], kind: type[GanloomError], said: str
+) -> None:
+    before = read_scores(run / "scores.json")
+    with pytest.raises(kind, match=said):
+        ganloom.evaluate(run, **options)
+    assert read_scores(run / "scores.json") == before
+
+
+def test_a_folder_without_real_images_to_compare_with_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match="say what to compare it with"):
+        ganloom.evaluate(folders["first"])
+
+
+def test_more_than_the_folder_holds_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match="fewer than --n 5000"):
+        ganloom.evaluate(folders["first"], folders["second"], n=5000)
+
+
+def test_images_that_changed_since_the_training_are_refused(
+    run: Path, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(config.replace("source: digits", f"source: {folders['first']}"))
+    with pytest.raises(RunError, match="no longer those"):
+        ganloom.evaluate(copy)
+
+
+def test_memorisation_is_not_measured_against_images_that_were_not_trained_on(
+    run: Path, folders: dict[str, Path]
+) -> None:
+    with pytest.raises(DataError, match="memorisation cannot be measured here"):
+        ganloom.evaluate(run, folders["first"], metrics="memorisation", n=100)
+
+
+def test_a_damaged_scores_file_is_not_overwritten_in_silence(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "scores.json").write_text("{}")
+    with pytest.raises(DataError, match="evaluate anew"):
+        ganloom.evaluate(copy, metrics="fd", n=100)

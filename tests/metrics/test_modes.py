@@ -1,0 +1,170 @@
+"""Mode coverage, and the classifier that judges it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from comparing import comparison, digits, images_of, shapes
+
+from ganloom.core.errors import DataError
+from ganloom.metrics import modes
+from ganloom.metrics.classifier import BATCH, Classifier, fit, small_images
+from ganloom.metrics.contract import Estimate
+from ganloom.metrics.modes import covered, divergence, measure
+
+IMAGES, LABELS = digits()
+SMALL = IMAGES.reshape(-1, 16, 2, 16, 2, 1).mean(axis=(2, 4)).astype(np.uint8)  # a quarter of the pixels to learn from
+TRAINING, HELD_OUT, NEW = slice(0, 1000), slice(1000, 1300), slice(1300, None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short() -> object:
+    """So small images of digits are learned in seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 100)
+        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, dict[str, Estimate]]:
+    """What is said of new images, of one class alone, of nine classes, and of one image."""
+    new, labels = SMALL[NEW], LABELS[NEW]
+    fakes = {
+        "new": new,
+        "one of ten": np.repeat(new[labels == 0], 5, axis=0),
+        "nine of ten": new[labels != 7],
+        "constant": np.repeat(new[:1], 200, axis=0),
+    }
+    found = {}
+    classifiers: list[Classifier] = []
+
+    def once(*arguments: object) -> Classifier:  # all learn from the same images
+        if not classifiers:
+            classifiers.append(fit(*arguments))  # type: ignore[arg-type]
+        return classifiers[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modes, "fit", once)
+        for name, fake in fakes.items():
+            found[name] = measure(
+                comparison(
+                    SMALL[TRAINING],
+                    fake,
+                    labels=LABELS[TRAINING],
+                    held_out=SMALL[HELD_OUT],
+                    held_out_labels=LABELS[HELD_OUT],
+                )
+            )
+    return found
+
+
+def test_new_real_images_cover_every_class(judged: dict[str, dict[str, Estimate]]) -> None:
+    found = judged["new"]
+    assert found["modes"] == Estimate(10) and found["modes_share"] == Estimate(1)
+    assert found["modes_kl"].value < 0.02
+    accuracy = found["modes_classifier_accuracy"]
+    assert accuracy.value > 0.93 and accuracy.low is not None and accuracy.high is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "count", "kl"),
+    [("one of ten", 1, math.log(10)), ("nine of ten", 9, -math.log(0.9)), ("constant", 1, 2.3)],
+)
+def test_lost_classes_are_counted(judged: dict[str, dict[str, Estimate]], fault: str, count: int, kl: float) -> None:
+    assert judged[fault]["modes"].value == count
+    assert judged[fault]["modes_share"].value == pytest.approx(count / 10)
+    assert judged[fault]["modes_kl"].value == pytest.approx(kl, rel=0.1, abs=0.03)
+    low, high = judged["new"]["modes_kl"].high, judged[fault]["modes_kl"].low
+    assert low is not None and high is not None and low < high
+
+
+def test_a_class_is_covered_from_a_tenth_of_its_share() -> None:
+    real = np.array([500, 400, 100])
+    assert covered(np.array([900, 40, 60]), real).tolist() == [True, True, True]
+    assert covered(np.array([951, 39, 10]), real).tolist() == [True, False, True]
+    assert covered(np.array([1, 0, 0]), real).tolist() == [True, False, False]
+    thousand = np.full(1000, 7)
+    generated = np.zeros(1000, np.int64)
+    generated[:300], generated[300:400] = 33, 1
+    assert covered(generated, thousand).sum() == 400  # ten images a class: one is enough, as for Stacked MNIST
+
+
+def test_the_divergence_has_its_closed_forms() -> None:
+    assert divergence(np.array([30, 10]), np.array([3, 1])) == pytest.approx(0)
+    assert divergence(np.array([9, 0, 0, 0]), np.array([5, 5, 5, 5])) == pytest.approx(math.log(4))
+    q, p = np.array([0.25, 0.75]), np.array([0.5, 0.5])
+    assert divergence(np.array([1, 3]), np.array([7, 7])) == pytest.approx((q * np.log(q / p)).sum())
+
+
+def test_too_few_images_for_so_many_classes_give_no_number() -> None:
+    images = SMALL[:120]
+    with pytest.raises(DataError, match=r"120 generated images are too few to look for 100 classes: .* 1000"):
+        measure(comparison(images, images, labels=np.arange(120) % 100))
+
+
+def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class k is k written in three grey patches, told apart by an oracle in the classifier's place."""
+    numbers = np.arange(1000)
+    levels = np.stack([numbers // 100, numbers // 10 % 10, numbers % 10], axis=1) * 25
+    images = np.broadcast_to(levels[:, None, None].astype(np.uint8), (1000, 8, 8, 3))
+
+    class Oracle:
+        def predict(self, images: torch.Tensor) -> np.ndarray:
+            return (images[:, :, 0, 0].long() // 25 @ torch.tensor([100, 10, 1])).numpy()
+
+    asked = []
+    monkeypatch.setattr(modes, "fit", lambda images, labels, classes, seed: asked.append(classes) or Oracle())
+    fake = np.repeat(images[:600], 20, axis=0)
+    found = measure(comparison(images, fake, labels=numbers + 5))
+    assert asked == [1000]
+    assert found["modes"].value == 600
+    assert found["modes_kl"].value == pytest.approx(math.log(1000 / 600))
+
+
+def test_the_classifier_is_a_function_of_the_seed_and_leaves_random_numbers_alone() -> None:
+    images, labels = small_images(images_of(SMALL[:200])), LABELS[:200]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 10)
+        torch.manual_seed(3)
+        before = torch.get_rng_state()
+        first, again, other = (fit(images, labels, 10, seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.no_grad():
+        assert torch.equal(first(images), again(images))
+        assert not torch.equal(first(images), other(images))
+        assert torch.allclose(first(images[:7]), first(images)[:7], atol=1e-5)  # in evaluation mode
+    assert first.predict(images).tolist() == first(images).argmax(1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "small"),
+    [(28, 28, (28, 28)), (64, 48, (32, 24)), (256, 256, (32, 32)), (300, 20, (32, 8)), (5, 9, (8, 9))],
+)
+def test_images_of_any_size_are_made_small(height: int, width: int, small: tuple[int, int]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    found = small_images(images_of(images))
+    assert found.dtype == torch.uint8 and found.shape == (3, 3, *small)
+    assert found.float().mean().item() == pytest.approx(images.mean(), abs=2)
+    with torch.no_grad():
+        assert Classifier(3, 4).eval()(found).shape == (3, 4)
+
+
+def test_few_images_are_enough_to_train_with() -> None:
+    images, labels = shapes(10, size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
+        assert len(images) < BATCH and fit(small_images(images_of(images)), labels, 5, 0).predict(
+            small_images(images_of(images))
+        ).shape == (10,)
+
+
+@pytest.mark.slow
+def test_the_classifier_reads_new_digits() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 200)
+        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 200)
+        classifier = fit(small_images(images_of(IMAGES[:1300])), LABELS[:1300], 10, 0)
+    assert (classifier.predict(small_images(images_of(IMAGES[1300:]))) == LABELS[1300:]).mean() > 0.98
