@@ -101,10 +101,16 @@ def test_kmeans_repeats_itself_and_makes_do_with_few_different_rows() -> None:
     assert len(kmeans(np.zeros((50, 3)), 20, seed=1)) == 1
 
 
-def test_all_images_fall_into_bins_and_none_of_the_bins_is_empty() -> None:
+def test_all_images_fall_into_bins_of_which_there_is_one_for_ten_real_images() -> None:
     bins = sort_into_bins(of_modes(300, 10, seed=0), of_modes(170, 10, seed=1), seed=0)
     assert bins.real.sum() == 300 and bins.fake.sum() == 170
-    assert bins.real.min() > 0 and len(bins.real) <= 30
+    assert 25 <= len(bins.real) <= 30
+
+
+def test_bins_that_no_real_image_fell_into_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndb, "kmeans", lambda x, count, seed: np.vstack([x[:1] + 1e6, x[:3]]))
+    bins = sort_into_bins(of_modes(300, 10, seed=0), of_modes(170, 10, seed=1), seed=0)
+    assert len(bins.real) == len(bins.fake) == 3 and bins.real.min() > 0
 
 
 def test_ndb_sees_faults_and_is_quiet_on_held_out_images() -> None:

@@ -140,7 +140,7 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
     for need in sorted(metric.NEEDS):
         if not there[need]:
             return f"it needs {NEEDED[need]}"
-    sides = {"real": comparison.real, "generated": comparison.fake}
+    sides = {"generated": comparison.fake, "real": comparison.real}
     if "held out" in metric.NEEDS and comparison.held_out is not None:
         sides["held-out"] = comparison.held_out
     for which, side in sides.items():

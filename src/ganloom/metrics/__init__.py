@@ -18,6 +18,7 @@ class Metric(Protocol):
 
     NEEDS: frozenset[str]
     LEAST: int
+    GIVES: tuple[str, ...]
 
     def measure(self, comparison: Comparison) -> dict[str, Estimate]: ...
 
@@ -33,4 +34,4 @@ def find(name: str) -> Metric:
     """The metric of that name. Raises `ConfigError`."""
     check_name("metric", name, names())
     module = importlib.import_module(f"{__name__}.{ALIASES.get(name, name.replace('-', '_'))}")
-    return cast(Metric, module)
+    return cast("Metric", module)

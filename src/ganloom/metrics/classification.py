@@ -9,10 +9,11 @@ from ganloom.metrics.contract import Comparison, Estimate, Side
 from ganloom.metrics.intervals import proportion_interval
 from ganloom.metrics.pairs import some
 
-__all__ = ["LEAST", "NEEDS", "accuracy", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "accuracy", "measure"]
 
 NEEDS = frozenset({"labels", "fake labels", "held out"})
 LEAST = 100
+GIVES = ("cas", "cas_real")
 MOST = 50_000  # images that a classifier learns from
 
 

@@ -4,6 +4,7 @@ A metric is one file of this folder, named as the person names it (`ms-ssim` is 
 
     NEEDS: frozenset[str]        what it cannot do without, out of NEEDED below
     LEAST: int                   images a side; with fewer its number would say nothing
+    GIVES: tuple[str, ...]       the names of its numbers; meanings.py explains them to people
     measure(comparison) -> dict[str, Estimate]
 """
 

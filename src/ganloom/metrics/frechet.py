@@ -11,10 +11,11 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import BLOCK, Moments, checked
 
-__all__ = ["LEAST", "NEEDS", "frechet_distance", "from_features", "influences", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "frechet_distance", "from_features", "influences", "measure"]
 
 NEEDS = frozenset({"features"})
 LEAST = 50  # with fewer, two halves of the same images are as far apart as different datasets
+GIVES = ("fd",)
 NEGLIGIBLE = 1e-12  # share of the eigenvalues' sum: one below it is rounding
 
 

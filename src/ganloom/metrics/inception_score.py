@@ -10,11 +10,12 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["LEAST", "NEEDS", "InceptionScore", "inception_score", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "InceptionScore", "inception_score", "measure"]
 
 NEEDS = frozenset({"logits"})
 SPLITS = 10
 LEAST = 50 * SPLITS  # a split of m images scores m at most
+GIVES = ("is",)
 
 
 class InceptionScore(NamedTuple):

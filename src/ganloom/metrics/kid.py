@@ -9,10 +9,11 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["LEAST", "NEEDS", "KernelDistance", "kernel_distance", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "KernelDistance", "kernel_distance", "measure"]
 
 NEEDS = frozenset({"features"})
 LEAST = 50  # it has no bias at any n, but with fewer its interval is wider than most differences
+GIVES = ("kid",)
 SUBSETS, SIZE = 100, 1000
 
 

@@ -5,10 +5,11 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import mean_interval
 from ganloom.metrics.pairs import over_pairs, random_pairs
 
-__all__ = ["LEAST", "NEEDS", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "measure"]
 
 NEEDS = frozenset({"lpips"})
 LEAST = 100
+GIVES = ("lpips", "lpips_real")
 PAIRS = 1000
 
 

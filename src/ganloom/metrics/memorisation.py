@@ -18,10 +18,11 @@ from ganloom.metrics.intervals import proportion_interval
 from ganloom.metrics.moments import checked
 from ganloom.metrics.pairs import nearest
 
-__all__ = ["LEAST", "NEEDS", "Neighbours", "data_copying", "held_out_only", "measure", "memorised", "neighbours"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "Neighbours", "data_copying", "held_out_only", "measure", "memorised", "neighbours"]
 
 NEEDS = frozenset({"features", "held out"})
 LEAST = 50
+GIVES = ("memorisation_z", "memorised", "memorisation_ratio")
 NEAR = 0.01  # of the held-out images are called near to a training image
 SAME = 1e-4  # of the spread of the training features: that close, two images are one
 WORST = 16  # pairs that are shown

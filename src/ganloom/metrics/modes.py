@@ -10,10 +10,11 @@ from ganloom.metrics.contract import Comparison, Estimate, Side
 from ganloom.metrics.intervals import influence_interval, proportion_interval
 from ganloom.metrics.pairs import some
 
-__all__ = ["LEAST", "NEEDS", "covered", "divergence", "measure"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "covered", "divergence", "measure"]
 
 NEEDS = frozenset({"labels"})
 LEAST = 100
+GIVES = ("modes", "modes_share", "modes_kl", "modes_classifier_accuracy")
 PER_CLASS = 10  # generated images that are needed: of so many, chance hides one class in twenty thousand
 RARE = 10  # times as rare as among real images: a class that is rarer still is not covered
 MOST = 50_000  # training images that the classifier sees

@@ -9,12 +9,13 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import Z, influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["LEAST", "NEEDS", "Bins", "different", "divergence", "kmeans", "measure", "sort_into_bins"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "Bins", "different", "divergence", "kmeans", "measure", "sort_into_bins"]
 
 NEEDS = frozenset({"features"})
 BINS = 100
 IMAGES_A_BIN = 10  # real ones, on average: with fewer the test knows nothing
 LEAST = 10 * IMAGES_A_BIN
+GIVES = ("ndb", "ndb_js")
 STEPS = 50
 
 

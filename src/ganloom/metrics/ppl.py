@@ -15,10 +15,11 @@ from ganloom.core import rng
 from ganloom.metrics.contract import Comparison, Estimate, Generator
 from ganloom.metrics.intervals import mean_interval
 
-__all__ = ["LEAST", "NEEDS", "measure", "middle", "slerp", "squared_speeds"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "measure", "middle", "slerp", "squared_speeds"]
 
 NEEDS = frozenset({"generator", "features"})
 LEAST = 1
+GIVES = ("ppl",)
 PATHS = 2000
 EPSILON = 1e-4  # of the way from one latent to the other
 OUTLIERS = 0.01  # left out at either end

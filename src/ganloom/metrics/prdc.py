@@ -12,10 +12,11 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import influence_interval, proportion_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["LEAST", "NEEDS", "Neighbourhoods", "measure", "neighbourhoods"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "Neighbourhoods", "measure", "neighbourhoods"]
 
 NEEDS = frozenset({"features"})
 LEAST = 50  # ten times the neighbours that a ball is drawn by
+GIVES = ("precision", "recall", "density", "coverage")
 PRECISION_K, DENSITY_K = 3, 5
 PAIRS = 2**24  # distances that are held at a time, 128 MiB
 EQUAL = 1e-12  # squared distances as close as this share of the largest squared norm are one: rounding, and no more

@@ -16,10 +16,11 @@ from ganloom.metrics.contract import Comparison, Estimate, Images
 from ganloom.metrics.intervals import mean_interval
 from ganloom.metrics.pairs import batches, nearest, over_pairs, shrunk, some
 
-__all__ = ["LEAST", "NEEDS", "measure", "nearest_ssim", "similarity", "ssim"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "measure", "nearest_ssim", "similarity", "ssim"]
 
 NEEDS: frozenset[str] = frozenset()
 LEAST = 100
+GIVES = ("ssim", "ssim_nearest", "ssim_nearest_held_out")
 MOST = 1000  # images a side that are looked at
 CANDIDATES = 5  # training images whose SSIM is computed
 THUMBNAIL = 16  # pixels of the longer side, for finding the candidates

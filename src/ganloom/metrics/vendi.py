@@ -9,10 +9,11 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import Moments, checked
 
-__all__ = ["LEAST", "NEEDS", "Vendi", "measure", "vendi", "whitening"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "Vendi", "measure", "vendi", "whitening"]
 
 NEEDS = frozenset({"features"})
 LEAST = 50  # n images score n at most
+GIVES = ("vendi", "vendi_real")
 RIDGE = 0.005  # of the variances' sum, added to each
 NEGLIGIBLE = 1e-12  # eigenvalues sum to 1
 

@@ -36,10 +36,11 @@ def check(settings: Evaluate) -> None:
         if not metrics.find(name).NEEDS <= FEATURES:
             cheap = ", ".join(each for each in metrics.names() if metrics.find(each).NEEDS <= FEATURES)
             raise ConfigError(f"evaluate.metrics: {name} is too costly while training. There are {cheap}.")
-    if settings.best not in MEANINGS or MEANINGS[settings.best].better is None:
-        known = sorted(key for key, meaning in MEANINGS.items() if meaning.better)
+    given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
+    if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: no better and worse is known of '{settings.best}'. {nearest(settings.best, known)}"
+            f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
+            f"better and a worse. {nearest(settings.best, given)}"
         )
 
 

@@ -1,0 +1,131 @@
+"""Scores while training: they watch, they keep the best model, and they never change what is trained."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ganloom
+from comparison import assert_same_run, log_of
+from conftest import tiny_config
+from ganloom.config import Evaluate
+from ganloom.core.errors import ConfigError
+from ganloom.data.packed import PackedDataset
+from ganloom.nets import modelfile
+from ganloom.runs import open_run
+from ganloom.tracking.jsonl import read_log
+from ganloom.training.scoring import Scorer, check
+
+EVERY = {"evaluate.every": "200 images", "evaluate.n": 150}
+FD = "fd[loomnet-1]@150"
+
+
+def train(out: Path, **settings: Any) -> Path:
+    values = tiny_config(**settings).model_dump(mode="json")
+    return ganloom.train(out=out, device="cpu", settings=values).path
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("scored") / "run", **EVERY)
+
+
+def scores_of(run: Path) -> dict[int, float]:
+    return {row["nimg"]: row[FD] for row in read_log(run / "log.jsonl") if FD in row}
+
+
+def test_scores_come_at_intervals_and_at_the_end(evaluated: Path) -> None:
+    scores = scores_of(evaluated)
+    assert list(scores) == [224, 416, 608, 800, 960]  # the first step at or past each 200 images, and the end
+    assert all(math.isfinite(value) and value > 0 for value in scores.values())
+    row = next(row for row in read_log(evaluated / "log.jsonl") if FD in row)
+    assert set(row) == {
+        "nimg",
+        FD,
+        *(f"{key}[loomnet-1]@150" for key in ("precision", "recall", "density", "coverage")),
+    }
+
+
+def test_the_model_with_the_best_score_is_kept_with_its_whole_checkpoint(evaluated: Path) -> None:
+    scores = scores_of(evaluated)
+    best = min(scores, key=lambda nimg: scores[nimg])
+    header = modelfile.read_header(evaluated / "best" / "model.safetensors")
+    assert header.training["nimg"] == best and header.training["best"][FD] == scores[best]
+    assert [path.name for path in (evaluated / "best" / "checkpoints").glob("*.safetensors")] == [
+        f"{best:012d}.safetensors"
+    ]
+    assert ganloom.load(evaluated / "best").sample(2).shape == (2, 1, 32, 32)
+
+
+def test_scores_change_nothing_of_the_training(evaluated: Path, tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain")
+    with_scores = [row for row in log_of(evaluated) if FD not in row]
+    assert with_scores == log_of(plain)
+    assert (evaluated / "model.safetensors").read_bytes() == (plain / "model.safetensors").read_bytes()
+
+
+def test_an_interrupted_run_has_the_same_scores_and_the_same_best(evaluated: Path, tmp_path: Path) -> None:
+    """As if it had been killed after a best was kept that lies beyond the newest checkpoint."""
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run)
+    for newest in sorted((run / "checkpoints").iterdir())[2:]:
+        newest.unlink()
+    ganloom.resume(run, device="cpu")
+    assert_same_run(evaluated, run)
+    for name in (
+        "model.safetensors",
+        *(path.name for path in (evaluated / "best" / "checkpoints").glob("*.safetensors")),
+    ):
+        (a,), (b,) = (list((folder / "best").rglob(name)) for folder in (evaluated, run))
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_the_interval_is_chosen_once_and_written_down(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", evaluate__every=None, evaluate__n=100, train__length="64 images")
+    every = open_run(run).config.evaluate.every
+    assert every is not None and every.unit == "kimg" and every.amount >= 1
+    ganloom.resume(run, length="128 images", device="cpu")
+    assert open_run(run).config.evaluate.every == every
+
+
+def test_the_measured_images_do_not_depend_on_what_was_asked_before(digits: PackedDataset) -> None:
+    class Grey(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.level = nn.Parameter(torch.zeros(1))
+
+        def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+            return self.level + z[:, :1, None, None].expand(-1, 1, 32, 32) / 3
+
+    scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
+    first, again = scorer.measure(Grey(), None), scorer.measure(Grey(), None)
+    assert first == again
+    broken = Grey()
+    torch.nn.init.constant_(broken.level, float("nan"))
+    assert all(math.isnan(value) for value in scorer.measure(broken, None).values())
+
+
+def test_a_diverged_generator_is_never_the_best(digits: PackedDataset, tmp_path: Path) -> None:
+    scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
+    assert not scorer.is_best({scorer.label("fd"): math.nan}, 100, tmp_path / "model.safetensors")
+    assert scorer.is_best({scorer.label("fd"): 1e9}, 100, tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metrics": ("fdd",)}, "unknown metric 'fdd'. Did you mean 'fd'"),
+        ({"metrics": ("is",)}, "too costly"),
+        ({"metrics": ("ppl",)}, "too costly"),
+        ({"best": "fdd"}, "Did you mean 'fd'"),
+        ({"best": "kid"}, "kid is none of"),
+        ({"best": "vendi_real", "metrics": ("vendi",)}, "vendi_real is none of .* Did you mean 'vendi'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_anything_is_prepared(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check(Evaluate(**settings))
