@@ -33,7 +33,8 @@ def of_modes(count: int, modes: int, seed: int) -> NDArray[np.float32]:  # [coun
     rng = np.random.default_rng(seed)
     scales = np.arange(1, WIDTH + 1) ** -0.5
     rows = (centres[rng.integers(modes, size=count)] + rng.normal(0, 0.5, (count, WIDTH))) * scales
-    return np.maximum(rows + 2, 0).astype(np.float32)
+    features: NDArray[np.float32] = np.maximum(rows + 2, 0).astype(np.float32)
+    return features
 
 
 def constant(count: int) -> NDArray[np.float32]:  # [count, WIDTH]

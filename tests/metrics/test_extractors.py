@@ -92,7 +92,9 @@ def test_an_onnx_file_is_an_extractor_named_after_the_file(tmp_path: Path) -> No
     assert torch.allclose(extractor(IMAGES).features, MEANS)
 
 
-def test_an_onnx_model_of_one_size_gets_its_images_resized_and_one_of_batch_one_gets_them_singly(tmp_path: Path) -> None:
+def test_an_onnx_model_of_one_size_gets_its_images_resized_and_one_of_batch_one_gets_them_singly(
+    tmp_path: Path,
+) -> None:
     extractor = extractors.find(str(exported(tmp_path / "means.onnx", batch=1, size=5)))
     assert extractor.resize == "bilinear-5x5"
     expected = F.interpolate(IMAGES.float(), (5, 5), mode="bilinear", antialias=True).mean((2, 3))
@@ -185,7 +187,7 @@ def test_nobody_elses_network_passes_for_a_built_in_one(tmp_path: Path, id: str)
         ("no_such_file.py:mine", "there is no file no_such_file.py"),
         ("{file}:mien", "has no callable 'mien'. Did you mean 'mine'?"),
         ("{file}:number", "has no callable 'number'"),
-        ("{file}:three", "returns a int: called without arguments, it should return the extractor"),
+        ("{file}:three", "returns something of type int: called without arguments, it should return the extractor"),
     ],
 )
 def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, message: str) -> None:
@@ -205,7 +207,7 @@ def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, mes
         ("x[:2].mean((2, 3))", r"answers with shape \[2, 3\], where \[3, D\]"),
         ("(x.mean((2, 3)), x)", r"shape \[3, 3\] and \[3, 3, 8, 8\], where"),
         ("(x, x, x)", "not 3 values"),
-        ("'hello'", "not a str"),
+        ("'hello'", "not something of type str"),
         ("x.mean((2, 3)) / 0", "values that are not finite"),
         ("torch.ones(3, 2) @ torch.ones(3, 2)", r"mine fails on images of shape \[3, 3, 8, 8\]: mat1 and mat2"),
     ],
@@ -217,45 +219,18 @@ def test_an_answer_of_another_form_is_an_error_and_never_a_number(tmp_path: Path
 
 
 def test_a_file_that_cannot_take_the_images_says_which(tmp_path: Path) -> None:
-    torch.jit.trace(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), torch.zeros(1, 3, 4, 4)).save(str(tmp_path / "net.pt"))
+    torch.jit.trace(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), torch.zeros(1, 3, 4, 4)).save(
+        str(tmp_path / "net.pt")
+    )
     for path in (tmp_path / "net.pt", exported(tmp_path / "net.onnx", size=None)):
         images = IMAGES if path.suffix == ".pt" else IMAGES[:, :2]
-        with pytest.raises(ModelError, match=r"net fails on images of shape \[3, [23], 8, 8\]: \S"):
+        with pytest.raises(
+            ModelError, match=r"net fails on images of shape \[3, [23], 8, 8\]: .*(mat1 and mat2|Got: 2 Expected: 3)"
+        ):
             extractors.find(str(path))(images)
 
 
 def test_too_little_memory_is_left_to_those_who_can_take_fewer_images(tmp_path: Path) -> None:
-    name = written(tmp_path / "encoders.py", "(_ for _ in ()).throw(RuntimeError(\"can't allocate memory\"))")
+    name = written(tmp_path / "encoders.py", '(_ for _ in ()).throw(RuntimeError("can\'t allocate memory"))')
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         extractors.find(name)(IMAGES)
-
-
-def transformer(width: int = 64, depth: int = 2, grid: int = 4, gated: bool = False) -> dict[str, Tensor]:
-    """Random values with the names of DINOv2's files."""
-    random = torch.Generator().manual_seed(0)
-
-    def values(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=random) * 0.1
-
-    def linear(name: str, before: int, after: int) -> dict[str, Tensor]:
-        return {f"{name}.weight": values(after, before), f"{name}.bias": values(after)}
-
-    def norm(name: str) -> dict[str, Tensor]:
-        return {f"{name}.weight": 1 + values(width), f"{name}.bias": values(width)}
-
-    state = {
-        "cls_token": values(1, 1, width),
-        "pos_embed": values(1, grid**2 + 1, width),
-        "mask_token": values(1, width),
-        "patch_embed.proj.weight": values(width, 3, 14, 14),
-        "patch_embed.proj.bias": values(width),
-    }
-    for block in (f"blocks.{index}" for index in range(depth)):
-        state |= norm(f"{block}.norm1") | norm(f"{block}.norm2")
-        state |= {f"{block}.ls1.gamma": 1 + values(width), f"{block}.ls2.gamma": 1 + values(width)}
-        state |= linear(f"{block}.attn.qkv", width, 3 * width) | linear(f"{block}.attn.proj", width, width)
-        if gated:
-            state |= linear(f"{block}.mlp.w12", width, 4 * width) | linear(f"{block}.mlp.w3", 2 * width, width)
-        else:
-            state |= linear(f"{block}.mlp.fc1", width, 4 * width) | linear(f"{block}.mlp.fc2", 4 * width, width)
-    return state | norm("norm")

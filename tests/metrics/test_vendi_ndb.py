@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from feature_sets import compare, constant, of_modes, random_features
+from feature_sets import Array, compare, constant, of_modes, random_features
 
 from ganloom.metrics import ndb, vendi
 from ganloom.metrics.contract import Estimate
@@ -53,7 +53,7 @@ def test_equal_real_images_have_a_score_of_one() -> None:
 
 
 def test_vendi_sees_faults_and_is_quiet_on_held_out_images() -> None:
-    def ratio(fake: np.ndarray) -> float:  # type: ignore[type-arg]
+    def ratio(fake: Array) -> float:
         found = vendi.measure(compare(of_modes(1000, 10, seed=0), fake))
         return found["vendi"].value / found["vendi_real"].value
 
@@ -114,7 +114,7 @@ def test_bins_that_no_real_image_fell_into_are_none(monkeypatch: pytest.MonkeyPa
 
 
 def test_ndb_sees_faults_and_is_quiet_on_held_out_images() -> None:
-    def measured(fake: np.ndarray) -> dict[str, Estimate]:  # type: ignore[type-arg]
+    def measured(fake: Array) -> dict[str, Estimate]:
         return ndb.measure(compare(of_modes(1000, 10, seed=0), fake))
 
     quiet = measured(of_modes(1000, 10, seed=1))

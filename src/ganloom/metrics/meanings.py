@@ -83,8 +83,8 @@ MEANINGS = {
     "memorisation_z": Meaning(
         "memorisation",
         None,
-        "Whether generated images lie nearer to the training images than held-out real ones do: about 0 is as it should "
-        "be, below -3 the generator copies, far above 3 it does not come near the real images.",
+        "Whether generated images lie nearer to the training images than held-out real ones do: about 0 is as it "
+        "should be, below -3 the generator copies, far above 3 it does not come near the real images.",
     ),
     "memorised": Meaning(
         "memorised share",

@@ -18,7 +18,17 @@ from ganloom.metrics.intervals import proportion_interval
 from ganloom.metrics.moments import checked
 from ganloom.metrics.pairs import nearest
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "Neighbours", "data_copying", "held_out_only", "measure", "memorised", "neighbours"]
+__all__ = [
+    "GIVES",
+    "LEAST",
+    "NEEDS",
+    "Neighbours",
+    "data_copying",
+    "held_out_only",
+    "measure",
+    "memorised",
+    "neighbours",
+]
 
 NEEDS = frozenset({"features", "held out"})
 LEAST = 50

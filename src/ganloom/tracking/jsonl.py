@@ -36,9 +36,7 @@ class Jsonl:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; none if there is no log yet. What follows a damaged line, such as one cut off by a kill, is left
-    out.
-    """
+    """The rows of a log; none if there is no log yet. A damaged line, such as one cut off by a kill, ends them."""
     if not path.exists():
         return []
     rows = []

@@ -142,7 +142,7 @@ def _onnx(path: Path) -> Own:
                 for part in torch.split(images, 1 if isinstance(batch, int) else len(images))
             ]
         except Exception as error:
-            raise RuntimeError(str(error)) from None
+            raise RuntimeError(" ".join(str(error).split())) from None
         return tuple(np.concatenate(column) for column in zip(*answers, strict=True))
 
     return Own(run, id=path.stem, weights=sha256, resize=f"bilinear-{height}x{width}" if size else "none")
@@ -170,4 +170,4 @@ def _module(place: str) -> ModuleType:
 def _form(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"{len(value)} values"
-    return f"a {type(value).__name__}"
+    return f"something of type {type(value).__name__}"
