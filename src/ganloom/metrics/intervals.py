@@ -48,4 +48,4 @@ def proportion_interval(hits: int, total: int) -> Estimate:
     scale = 1 + Z**2 / total
     middle = (share + Z**2 / (2 * total)) / scale
     reach = Z * math.sqrt(share * (1 - share) / total + Z**2 / (4 * total**2)) / scale
-    return Estimate(share, max(middle - reach, 0.0), min(middle + reach, 1.0))
+    return Estimate(share, middle - reach if hits else 0.0, middle + reach if hits < total else 1.0)
