@@ -7,16 +7,17 @@ TensorFlow graph and in its order, BatchNorm folded into them. Then
 """
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganloom.core.errors import ConfigError, ModelError
 from ganloom.metrics.extractors import resize
-from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
-from ganloom.metrics.extractors.inception import SIZE, build, fold, normalise
+from ganloom.metrics.extractors.contract import Extractor, Outputs
+from ganloom.metrics.extractors.inception import build, features_of, fold
 from ganloom.metrics.extractors.weights import file_sha256
 
 __all__ = ["Trunk", "trunk"]
@@ -25,7 +26,7 @@ LAST = "Mixed_6e"
 
 
 class Trunk(Extractor):
-    """Features [N, 768]: the mean over the last map. No logits."""
+    """Features [N, 768], the means of the last maps. No logits."""
 
     id = "inception-768"
     resize = "tf1-299"
@@ -36,18 +37,17 @@ class Trunk(Extractor):
         self.weights = file_sha256(path)
         network = fold(build())
         names = [name for name, _ in network.named_children()]
-        self.body = network[: names.index(LAST) + 1]
+        self.body = nn.Sequential(*network[: names.index(LAST) + 1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
         try:
             with np.load(path) as file:
                 values = [torch.from_numpy(file[name].astype(np.float32)) for name in file.files]
             self.body.load_state_dict(dict(zip(self.body.state_dict(), values, strict=True)), assign=True)
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise ModelError(f"{path} does not hold the trunk's weights: {str(error).splitlines()[0]}") from None
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Outputs:
-        x = self.body(normalise(resize.tf1(to_rgb(images), SIZE)))
-        return Outputs(x.mean((2, 3)), None)
+        return Outputs(features_of(images, self.body, resize.tf1), None)
 
 
 def trunk() -> Trunk:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ganloom.core.errors import ModelError
+from ganloom.core.errors import ConfigError, ModelError
 from ganloom.metrics import extractors
 from ganloom.metrics.extractors import inception, resize, weights
 from ganloom.metrics.extractors.inception import Inception
@@ -44,7 +44,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             nn.init.normal_(module.bias, generator=random)
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=random)
-            nn.init.normal_(module.bias, 1, 0.3, generator=random)
+            nn.init.normal_(module.bias, 1.5, 0.3, generator=random)
             module.reset_running_stats()
             module.train().momentum = 1.0  # the statistics are the batch's
     with torch.no_grad():
@@ -129,9 +129,10 @@ def test_grey_images_count_as_rgb_and_floats_as_levels(ours: Inception) -> None:
 
 
 def test_an_image_has_its_features_in_any_company(ours: Inception) -> None:
-    images = pictures(3, 32, 32)
+    images = pictures(18, 32, 32)
     together = ours(images).features
-    assert apart(torch.cat([ours(image[None]).features for image in images]), together) < 1e-5
+    assert torch.equal(torch.cat([ours(images[:8]).features, ours(images[8:]).features]), together)
+    assert apart(torch.cat([ours(image[None]).features for image in images[:3]]), together[:3]) < 1e-5
 
 
 def test_an_extractor_is_frozen_and_takes_no_random_numbers(weights_file: Path) -> None:
@@ -164,3 +165,35 @@ def test_only_verified_weights_are_called_inception(weights_file: Path, monkeypa
     plain, clean = (extractors.find(name, weights_file) for name in ("inception", "inception-clean"))
     assert (plain.id, plain.resize, plain.weights) == ("inception", "tf1-299", sha256)
     assert (clean.id, clean.resize, clean.weights) == ("inception-clean", "clean-299", sha256)
+
+
+TRUNK = Path(__file__).parents[2] / "scripts" / "inception_trunk.py"
+
+
+def test_the_trunks_features_are_those_on_the_way(
+    ours: Inception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From an .npz file whose names nobody knows: the order is the network's."""
+    trunk = ours.body[: [name for name, _ in ours.body.named_children()].index("Mixed_6e") + 1]
+    values = {f"t{number}": value.numpy() for number, value in enumerate(trunk.state_dict().values())}
+    np.savez(tmp_path / "trunk.npz", **values)
+    monkeypatch.setenv("INCEPTION_TRUNK", str(tmp_path / "trunk.npz"))
+    extractor = extractors.find(f"{TRUNK}:trunk")
+    assert (extractor.id, extractor.resize) == ("inception-768", "tf1-299")
+    assert extractor.weights == weights.file_sha256(tmp_path / "trunk.npz")
+    images = pictures(2, 32, 32)
+    expected = trunk(inception.normalise(resize.tf1(images.float(), inception.SIZE))).mean((2, 3))
+    assert apart(extractor(images).features, expected) < 1e-6
+
+
+def test_a_trunk_that_is_missing_or_wrong_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INCEPTION_TRUNK", raising=False)
+    with pytest.raises(ConfigError, match="set INCEPTION_TRUNK"):
+        extractors.find(f"{TRUNK}:trunk")
+    np.savez(tmp_path / "trunk.npz", conv=np.ones((32, 3, 3, 3)))
+    monkeypatch.setenv("INCEPTION_TRUNK", str(tmp_path / "trunk.npz"))
+    with pytest.raises(ModelError, match="does not hold the trunk's weights"):
+        extractors.find(f"{TRUNK}:trunk")
+    (tmp_path / "trunk.npz").write_bytes(b"hello")
+    with pytest.raises(ModelError, match="does not hold the trunk's weights"):
+        extractors.find(f"{TRUNK}:trunk")

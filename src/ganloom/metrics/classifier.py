@@ -48,12 +48,19 @@ class Classifier(nn.Module):
         return logits
 
     @torch.no_grad()
+    def logits(
+        self,
+        images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+    ) -> NDArray[np.float64]:  # [N, K]
+        parts = [self(images[start : start + 500]) for start in range(0, len(images), 500)]
+        return torch.cat(parts).double().numpy()
+
     def predict(
         self,
         images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
     ) -> NDArray[np.int64]:  # [N]
-        parts = [self(images[start : start + 500]).argmax(1) for start in range(0, len(images), 500)]
-        return torch.cat(parts).numpy()
+        found: NDArray[np.int64] = self.logits(images).argmax(axis=1)
+        return found
 
 
 def _convolution(before: int, after: int) -> list[nn.Module]:

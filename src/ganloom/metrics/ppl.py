@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganloom.core import rng
 from ganloom.metrics.contract import Comparison, Estimate, Generator
@@ -51,34 +51,44 @@ def squared_speeds(
     y: Tensor | None,  # [paths]; None without labels
     epsilon: float = EPSILON,
 ) -> NDArray[np.float64]:  # [paths]
-    """The squared distance of features over epsilon squared, at a random point of each path."""
-    G = generator.G
-    parameter = next(G.parameters())
+    """The squared distance of features over epsilon squared, at a random point of each path.
+
+    G is used in evaluation mode and left in the mode it was in; so are the caller's random numbers.
+    """
     seed = rng.key(seed, "ppl")
     ends = rng.latents(seed, 0, 2 * paths, generator.latent).double()
     t = torch.rand(paths, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    training = G.training
-    G.eval()
+    training = generator.G.training
+    generator.G.eval()
     try:
         found = []
         for start in range(0, paths, BATCH):
             rows = slice(start, min(start + BATCH, paths))
-
-            def features(z: Tensor, rows: slice = rows) -> Tensor:
-                labels = None if y is None else y[rows].to(parameter.device)
-                with torch.random.fork_rng(devices=[]):
-                    rng.seed(seed, rows.start, "generate")  # networks that draw noise draw the same at both ends
-                    images = G(z.to(parameter), labels)
-                # not rounded to levels: so small a step would vanish
-                return extract(images.float().add(1).mul(127.5).clamp(0, 255)).double().cpu()
-
             a, b = ends[:paths][rows], ends[paths:][rows]
-            moved = features(slerp(a, b, t[rows] + epsilon)) - features(slerp(a, b, t[rows]))
+            labels = None if y is None else y[rows]
+            here, there = (
+                _features(generator.G, extract, slerp(a, b, at), labels, rng.key(seed, start))
+                for at in (t[rows], t[rows] + epsilon)
+            )
             # d(G(slerp(a, b; t)), G(slerp(a, b; t + eps))) / eps^2  (Karras et al. 2019, eq. 2), d a squared distance
-            found.append(moved.square().sum(1) / epsilon**2)
+            found.append((there - here).square().sum(1) / epsilon**2)
     finally:
-        G.train(training)
+        generator.G.train(training)
     return torch.cat(found).numpy()
+
+
+def _features(
+    G: nn.Module,
+    extract: Callable[[Tensor], Tensor],
+    z: Tensor,  # float64 [N, Z]
+    y: Tensor | None,  # [N]
+    noise: int,  # key of what G draws itself: it must be the same at both ends of a step
+) -> Tensor:  # float64 [N, D]
+    parameter = next(G.parameters())
+    with torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
+        rng.seed(noise)
+        images = G(z.to(parameter), None if y is None else y.to(parameter.device))
+    return extract(images.add(1).mul(127.5).clamp(0, 255)).double().cpu()  # not in levels: the step would be lost
 
 
 def slerp(

@@ -14,9 +14,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ganloom.metrics.extractors import resize, weights
 from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
 
-__all__ = ["NAMES", "SIZE", "Inception", "build", "fold", "load", "normalise"]
+__all__ = ["NAMES", "SIZE", "Inception", "build", "features_of", "fold", "load", "normalise"]
 
 SIZE = 299  # pixels a side that the network was trained on
+AT_ONCE = 8  # images: the maps stay near the CPU, and an image's last digits do not depend on the size of its batch
 
 # TensorFlow's average does not count what lies outside the map.
 average = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
@@ -44,12 +45,14 @@ class Inception(Extractor):
         self.id, self.weights, self.resize = id, weights, resize
         network = build()
         network.load_state_dict(state, assign=True)
+        fc = network[-1]
+        assert isinstance(fc, nn.Linear)
+        self.fc = fc
         self.body = fold(network[:-1]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.fc = network[-1]
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Outputs:
-        features = self.body(normalise(RULES[self.resize](to_rgb(images), SIZE)))
+        features = features_of(images, self.body, RULES[self.resize])
         return Outputs(features, features @ self.fc.weight.T)
 
 
@@ -57,6 +60,16 @@ def load(name: str, given: Path | None) -> Inception:
     """`inception` or `inception-clean` with the published weights. Raises `ModelError` as `weights.locate` does."""
     path = weights.locate(weights.INCEPTION, given)
     return Inception(weights.read(path), resize=NAMES[name], id=name, weights=weights.INCEPTION.sha256)
+
+
+def features_of(
+    images: Tensor,  # uint8 or float [N, C, H, W] in [0, 255]
+    body: nn.Module,
+    rule: Callable[[Tensor, int], Tensor],
+) -> Tensor:  # [N, D]
+    """Resize, normalise and run, on the CPU a few images at a time."""
+    parts = torch.split(images, AT_ONCE if images.device.type == "cpu" else len(images))
+    return torch.cat([body(normalise(rule(to_rgb(part), SIZE))) for part in parts])
 
 
 def normalise(
