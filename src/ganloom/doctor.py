@@ -20,6 +20,7 @@ EXTRAS = {  # extra: (module, what for)
     "medical": ("pydicom", "DICOM files"),
     "lmdb": ("lmdb", "the LSUN datasets"),
     "hf": ("datasets", "datasets of Hugging Face"),
+    "onnx": ("onnxruntime", "extractors of your own in ONNX files"),
     "wandb": ("wandb", "tracking with Weights & Biases"),
 }
 

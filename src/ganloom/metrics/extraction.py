@@ -33,25 +33,26 @@ class Extraction:
 
     def features(self, images: Images) -> Features:
         """Computed now. Raises `DataError` when the extractor says something that is no number."""
-        parts: list[tuple[Tensor, Tensor | None]] = []
+        pooled: list[Tensor] = []
+        logits: list[Tensor] = []
         done = 0
         while done < len(images):
             chunk = torch.from_numpy(images[slice(done, done + self.batch)]).permute(0, 3, 1, 2)
             try:
-                pooled, logits = self(chunk)
+                features, scores = self(chunk)
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error) or self.batch == 1:
                     raise
                 self.batch //= 2
                 continue
-            parts.append((pooled, logits))
+            pooled.append(features)
+            logits += [] if scores is None else [scores]
             done += len(chunk)
             self.progress(done, len(images))
-        pooled = torch.cat([pooled for pooled, _ in parts]).numpy()
-        all_logits = [logits for _, logits in parts if logits is not None]
-        if not np.isfinite(pooled).all():
+        found = Features(torch.cat(pooled).numpy(), torch.cat(logits).numpy() if logits else None)
+        if not np.isfinite(found.pooled).all():
             raise DataError(f"{self.extractor.id} gives features of {images.name} that are not finite numbers.")
-        return Features(pooled, torch.cat(all_logits).numpy() if all_logits else None)
+        return found
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # uint8 or float [N, C, H, W] in [0, 255]

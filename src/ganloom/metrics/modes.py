@@ -13,10 +13,11 @@ from ganloom.metrics.classifier import fit, small_images
 from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import proportion_interval
 
-__all__ = ["LEAST", "NEEDS", "covered", "divergence", "measure", "posteriors", "shares", "temperature"]
+__all__ = ["GIVES", "LEAST", "NEEDS", "covered", "divergence", "measure", "posteriors", "shares", "temperature"]
 
 NEEDS = frozenset({"labels"})
 LEAST = 100
+GIVES = ("modes", "modes_share", "modes_kl", "modes_classifier_accuracy")
 PER_CLASS = 10  # generated images that are needed: of so many, chance hides one class in twenty thousand
 RARE = 10  # times as rare as among real images: a class that is rarer still is not covered
 MOST, MOST_HELD_BACK = 50_000, 2000  # training images that are looked at, and of those not learned from
