@@ -34,7 +34,7 @@ def judged() -> dict[str, dict[str, Estimate]]:
     new, labels = SMALL[NEW], LABELS[NEW]
     fakes = {
         "new": new,
-        "one of ten": np.repeat(new[labels == 3], 5, axis=0),
+        "one of ten": np.repeat(new[labels == 6], 5, axis=0),
         "nine of ten": new[labels != 7],
         "constant": np.repeat(new[:1], 200, axis=0),
     }

@@ -57,7 +57,9 @@ class Extraction:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # uint8 or float [N, C, H, W] in [0, 255]
         """(features [N, D], logits [N, K] or None) of some images, on the CPU."""
-        pooled, logits = self.extractor(images.to(self.device))
+        # GPUs round convolutions to TF32 unless told otherwise, which moves features by a thousandth.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            pooled, logits = self.extractor(images.to(self.device))
         return pooled.float().cpu(), None if logits is None else logits.float().cpu()
 
     def kept(self, images: Images) -> Features:

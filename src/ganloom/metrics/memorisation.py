@@ -116,7 +116,7 @@ def data_copying(
     u = (np.searchsorted(ordered, fake, "left") + np.searchsorted(ordered, fake, "right")).sum() / 2
     ties = np.unique(np.concatenate([fake, held_out]), return_counts=True)[1].astype(np.float64)
     total = n + m
-    # Var U = n m / 12 (n + m + 1 - sum(t^3 - t) / ((n + m) (n + m - 1)))  (Lehmann 1975, appendix)
+    # Var U = n m / 12 (n + m + 1 - sum(t^3 - t) / ((n + m) (n + m - 1)))  (Lehmann 1975)
     variance = n * m / 12 * (total + 1 - (ties**3 - ties).sum() / (total * (total - 1)))
     return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
 

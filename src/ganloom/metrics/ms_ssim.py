@@ -16,7 +16,7 @@ NEEDS: frozenset[str] = frozenset()
 LEAST = 100
 GIVES = ("ms_ssim", "ms_ssim_real")
 PAIRS = 1000
-WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al. 2003, section 4)
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al. 2003, section 3.2)
 SMALLEST = 10  # pixels of the shorter side at the coarsest scale: five scales from 160 pixels on
 
 

@@ -3,7 +3,7 @@
 Between random pairs the number says little: two good pictures of different things are not alike. It is here because
 others report it. To the nearest training image it does say something, beside the same number of real images that were
 not trained on: generated images that are much nearer than those were copied. A copy that was moved by a pixel is not
-alike to SSIM; metrics/memorisation.py finds it.
+alike to SSIM; metrics/memorisation.py looks for it.
 """
 
 import numpy as np

@@ -286,11 +286,16 @@ def train(
     say(terminal, f"model     {run.model}")
     if run.best.exists():
         best = modelfile.read_header(run.best).training
-        score = ", ".join(f"{name} {value:.3g}" for name, value in best["best"].items())
+        score = ", ".join(f"{name} {value:.4g}" for name, value in best["best"].items() if is_of(name, config))
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
     if stopped:
         say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)
+
+
+def is_of(label: str, config: Config) -> bool:
+    """Whether a score, such as fd[loomnet-1]@2000, is the one that says what is best."""
+    return label.partition("[")[0].partition("@")[0] == config.evaluate.best
 
 
 def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Callable[[str], None]) -> list[Tracker]:

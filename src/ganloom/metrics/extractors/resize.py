@@ -36,4 +36,6 @@ def clean(
     """Pillow's antialiased bicubic on float channels, not rounded to levels (Parmar et al. 2022, clean-fid)."""
     # PyTorch's antialiased bicubic is Pillow's kernel (a = -1/2, widened by the scale); in float64 it is within
     # 2e-5 of a level of Pillow's sums, in float32 within 4e-3, and it runs on any device.
-    return F.interpolate(images.double(), (size, size), mode="bicubic", antialias=True).clamp(0, 255).float()
+    exact = images.cpu().double() if images.device.type == "mps" else images.double()  # Apple's GPUs have no float64
+    resized = F.interpolate(exact, (size, size), mode="bicubic", antialias=True)
+    return resized.clamp(0, 255).float().to(images.device)
