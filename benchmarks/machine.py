@@ -13,7 +13,10 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def describe() -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    here = Path(__file__).parent
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
     return {
         "command": " ".join(["python", *(Path(arg).name if Path(arg).exists() else arg for arg in sys.argv)]),
         "commit": commit.stdout.strip(),

@@ -22,6 +22,7 @@ SCORE = Score(
     extractor="loomnet-1",
     weights="a" * 64,
     resize="antialias-32",
+    shape="32x32 grey",
     n_real=1000,
     n_generated=1000,
     split="train",
@@ -103,5 +104,5 @@ def test_one_alone_nothing_there_and_no_scores_are_refused(tmp_path: Path) -> No
     with pytest.raises(DataError, match="no scores yet"):
         compare([a, file(tmp_path / "empty.json")])
     (tmp_path / "other.json").write_text('{"some": "thing"}')
-    with pytest.raises(DataError, match="does not hold scores"):
+    with pytest.raises(DataError, match="holds no scores"):
         compare([a, tmp_path / "other.json"])

@@ -13,9 +13,11 @@ from PIL import Image
 import ganloom
 from conftest import tiny_config
 from ganloom import metrics
-from ganloom.core.errors import ConfigError, DataError, GanloomError, ModelError, RunError
+from ganloom.core.errors import ConfigError, DataError, GanloomError, ModelError, RunError, StorageError
 from ganloom.core.files import sha256
 from ganloom.data.sources.digits import DigitsSource
+from ganloom.evaluation import measuring
+from ganloom.evaluation.sides import renumbered
 from ganloom.metrics.scores import Score, read_scores
 from ganloom.nets import modelfile
 
@@ -142,8 +144,16 @@ CASES: dict[str, tuple[dict[str, Any], type[GanloomError], str]] = {
     "too few images": ({"metrics": "fd", "n": 10}, DataError, "fd .*needs 50 generated images, and there are 10"),
     "unknown metric": ({"metrics": "fidd"}, ConfigError, "unknown metric 'fidd'. Did you mean 'fid'?"),
     "unknown extractor": ({"extractor": "loomnet"}, ConfigError, "loomnet-1"),
-    "fid of another network": ({"metrics": "fid", "extractor": "loomnet-1"}, ConfigError, "inception network alone"),
-    "is of another network": ({"metrics": "is", "extractor": "loomnet-1"}, ConfigError, "inception network alone"),
+    "fid of another network": (
+        {"metrics": "fid", "extractor": "loomnet-1"},
+        ConfigError,
+        "is defined by the inception network",
+    ),
+    "is of another network": (
+        {"metrics": "is", "extractor": "loomnet-1"},
+        ConfigError,
+        "is defined by the inception network",
+    ),
     "no such split": ({"metrics": "fd", "split": "test"}, DataError, "no images in 'test'"),
     "lpips without weights": ({"metrics": "lpips", "n": 100}, DataError, "--lpips-weights"),
     "weights for loomnet": ({"metrics": "fd", "weights": "nowhere.pth"}, GanloomError, "loomnet"),
@@ -166,7 +176,7 @@ def test_a_folder_without_real_images_to_compare_with_is_refused(folders: dict[s
 
 
 def test_more_than_the_folder_holds_is_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match="fewer than --n 5000"):
+    with pytest.raises(DataError, match="--n 5000 is more than"):
         ganloom.evaluate(folders["first"], folders["second"], n=5000)
 
 
@@ -192,5 +202,73 @@ def test_a_damaged_scores_file_is_not_overwritten_in_silence(run: Path, tmp_path
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     (copy / "scores.json").write_text("{}")
-    with pytest.raises(DataError, match="evaluate anew"):
+    with pytest.raises(DataError, match="remove it"):
         ganloom.evaluate(copy, metrics="fd", n=100)
+
+
+def test_classes_are_met_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
+    """Class 1 of a folder with 1 and 7 is class 7 of one with all ten."""
+    for name in ("1", "7"):
+        shutil.copytree(folders["first"] / name, tmp_path / name)
+    part, whole = (
+        {score.class_name: score.value for score in scores if score.class_name is not None}
+        for scores in (
+            ganloom.evaluate(folder, folders["second"], metrics="fd", per_class=True)
+            for folder in (tmp_path, folders["first"])
+        )
+    )
+    assert set(part) == {"1", "7"}
+    assert all(part[name] < 2 * whole[name] for name in part)
+
+
+def test_labels_are_renumbered_by_name() -> None:
+    labels = np.array([0, 1, 1, -1])
+    assert renumbered(labels, ["cat", "dog"], ["bird", "cat", "dog"]).tolist() == [1, 2, 2, -1]  # type: ignore[union-attr]
+    assert renumbered(labels, ["cat", "dog"], ["dog"]).tolist() == [-1, 0, 0, -1]  # type: ignore[union-attr]
+    assert renumbered(labels, ["cat", "dog"], ["fish"]) is None
+    assert renumbered(None, ["cat"], ["dog"]) is None
+
+
+def test_nothing_that_fits_is_an_error_and_writes_no_file(folders: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="fd cannot be measured here: it needs 50 generated images"):
+        ganloom.evaluate(folders["sevens"], folders["second"], n=20, out=tmp_path / "scores.json")
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DataError, match="lpips"):
+        ganloom.evaluate(run, metrics="fd,kid,lpips", n=100)
+    assert "fd[" not in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path, tmp_path / "file" / "scores.json"):
+        with pytest.raises(StorageError, match="--out"):
+            ganloom.evaluate(run, metrics="fd", n=100, out=out)
+
+
+def test_an_extractor_that_sees_nothing_gets_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "blind.py").write_text("def make():\n    return lambda images: images[:, :, 0, 0] * 0\n")
+    with pytest.raises(DataError, match="sees no difference"):
+        ganloom.evaluate(folders["first"], folders["second"], metrics="fd", extractor=f"{tmp_path}/blind.py:make")
+
+
+def test_the_same_metric_under_two_names_is_measured_once(run: Path) -> None:
+    assert measuring._asked("fd, fid,kid,fd") == ["fd", "kid"]
+
+
+def test_more_real_images_than_there_are_are_refused(run: Path) -> None:
+    with pytest.raises(DataError, match="--n-real 5000 is more than the 1,720"):
+        ganloom.evaluate(run, metrics="fd", n_real=5000)
+
+
+def test_the_best_model_of_a_run_is_measured_on_the_runs_images(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    shutil.copy(copy / "model.safetensors", copy / "best" / "model.safetensors")
+    of_best = ganloom.evaluate(copy / "best", metrics="fd", n=100, out=tmp_path / "best.json")
+    assert values(of_best) == values(ganloom.evaluate(run, metrics="fd", n=100))
+    assert not (copy / "best" / "scores.json").exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganloom.core.errors import DataError
+from ganloom.core.errors import DataError, ModelError
 from ganloom.core.files import cache_folder
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
@@ -142,3 +142,20 @@ def test_every_number_of_channels_comes_to_rgb(channels: int) -> None:
 def test_what_is_transparent_is_white() -> None:
     clear = torch.zeros(1, 4, 2, 2, dtype=torch.uint8)
     assert (to_rgb(clear) == 255).all()
+
+
+def test_what_is_not_pinned_by_its_hash_is_never_kept() -> None:
+    counting = Counting()
+    counting.is_pinned = False
+    for _ in range(2):
+        Extraction(counting, CPU).kept(images())
+    assert counting.seen == 2 * len(PIXELS)
+
+
+def test_batches_of_different_width_are_refused() -> None:
+    class Ragged(Counting):
+        def forward(self, images: Tensor) -> Outputs:
+            return Outputs(torch.zeros(len(images), len(images)), None)
+
+    with pytest.raises(ModelError, match="more features than others"):
+        Extraction(Ragged(), CPU).features(images())

@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import ganloom
@@ -18,7 +20,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.nets import modelfile
 from ganloom.runs import open_run
 from ganloom.tracking.jsonl import read_log
-from ganloom.training.scoring import Scorer, check
+from ganloom.training.scoring import NEVER, Scorer, check, fitting
 
 EVERY = {"evaluate.every": "200 images", "evaluate.n": 150}
 FD = "fd[loomnet-1]@150"
@@ -129,3 +131,20 @@ def test_a_diverged_generator_is_never_the_best(digits: PackedDataset, tmp_path:
 def test_what_cannot_be_scored_is_refused_before_anything_is_prepared(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check(Evaluate(**settings))
+
+
+def test_metrics_for_which_there_are_too_few_images_are_left_out() -> None:
+    settings = Evaluate(every="1 kimg", metrics=("fd", "ndb"))
+    assert fitting(settings, 5000) == (settings, "")
+    fewer, why = fitting(settings, 60)
+    assert fewer.metrics == ("fd",) and "ndb left out" in why
+    none, why = fitting(settings, 4)
+    assert none.every == NEVER and "no scores" in why
+
+
+def test_a_handful_of_images_can_be_trained_on(tmp_path: Path) -> None:
+    for index in range(4):
+        Image.fromarray(np.full((32, 32), 50 * index, np.uint8)).save(tmp_path / f"{index}.png")
+    run = train(tmp_path / "run", data__source=str(tmp_path), data__labels=False, train__length="64 images",
+                evaluate__every=None)  # fmt: skip
+    assert not any("@" in key for row in read_log(run / "log.jsonl") for key in row)

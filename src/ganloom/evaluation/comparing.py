@@ -20,6 +20,7 @@ class Table:
     rows: list[tuple[str, list[Score]]]
     refused: list[tuple[str, list[str]]]  # label, and why its scores must not stand side by side
     alone: list[str]  # labels that not every column has
+    versions: list[str]  # of ganloom that measured them
 
 
 def compare(targets: Sequence[str | os.PathLike[str]]) -> Table:
@@ -46,7 +47,8 @@ def compare(targets: Sequence[str | os.PathLike[str]]) -> Table:
         if not matched:
             reasons = [reason for others in found[1:] for reason in differences(found[0][0], others[0])]
             refused.append((name, list(dict.fromkeys(reasons))))
-    return Table([str(target) for target in targets], rows, refused, alone)
+    versions = sorted({score.ganloom for _, scores in rows for score in scores})
+    return Table([str(target) for target in targets], rows, refused, alone, versions)
 
 
 def _scores(target: Path) -> list[Score]:
@@ -56,7 +58,8 @@ def _scores(target: Path) -> list[Score]:
     path = open_run(target).scores if target.is_dir() else target
     scores = read_scores(path)
     if not scores:
-        raise DataError(f"{target} has no scores yet: ganloom evaluate {target}")
+        remedy = f"ganloom evaluate {target}" if target.is_dir() else "evaluate anew with --out"
+        raise DataError(f"{target} has no scores yet: {remedy}")
     return sorted(scores, key=lambda score: score.created, reverse=True)
 
 
@@ -69,5 +72,7 @@ def as_text(table: Table) -> Iterator[str]:
             yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
     for name, reasons in table.refused:
         yield f"{name}: not comparable ({'; '.join(reasons)})"
+    if len(table.versions) > 1:
+        yield f"note: measured by different versions of ganloom ({', '.join(table.versions)}): see its changelog"
     if table.alone:
         yield f"only in some of them: {', '.join(table.alone)}"

@@ -1,7 +1,9 @@
 """Evaluate: from what a person asked for to scores with their provenance."""
 
 import datetime
+import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import make_terminal, progress_bar, say
-from ganloom.evaluation.sides import Subject, generated, open_subject, some, whole_split
+from ganloom.evaluation.sides import GENERATED, Subject, generated, open_subject, some, whole_split
 from ganloom.metrics import extractors
 from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
 from ganloom.metrics.extraction import Extraction
@@ -57,45 +59,43 @@ def evaluate(
     """
     terminal = make_terminal()
     asked = _asked(metrics)
-    name = extractor or (BUILT_IN if not set(asked or ()) & set(DEFINED_BY_INCEPTION) else "inception")
-    for wanted in set(asked or ()) & set(DEFINED_BY_INCEPTION):
-        if name != "inception":
-            known_as = "In other features the distance is called fd. " if wanted == "fid" else ""
-            raise ConfigError(f"{wanted} is defined by the inception network alone. {known_as}Leave out --extractor.")
     chosen = choose_device(device)
-    network = extractors.find(name, None if weights is None else Path(weights)).to(chosen)
+    network = _network(asked, extractor, weights).to(chosen)
     perceptual = None
     if lpips_weights is not None:
         from ganloom.metrics.extractors.perceptual import load_lpips
 
         perceptual = load_lpips(Path(lpips_weights))
+    home = None if out is None else _writable(Path(out))
     subject = open_subject(Path(target).expanduser(), None if data is None else os.fspath(data), chosen, terminal)
-    training = whole_split(subject.reals, split)
-    count = n or min(MOST, len(training if subject.folder is None else whole_split(subject.folder, "train")))
-    reals = some(training, n_real or count, seed)
-    extraction = Extraction(network, chosen)
-    say(terminal, f"generated {count:,} of {subject.name}")
-    say(terminal, f"real      {len(reals):,} of {len(training):,} in '{split}' of {training.name}")
+    before = read_scores(subject.run.scores) if subject.run else []
+    candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
+    there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
+    count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
+    wanted = min(count, len(candidates)) if n_real is None else _of("--n-real", n_real, len(candidates))
+    reals = some(candidates, wanted, seed)
+    say(terminal, f"generated {count:,} of {subject.name}, {subject.reals.shape}")
+    say(terminal, f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
     say(terminal, f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
+    extraction = Extraction(network, chosen)
 
     def features(images: Images) -> Features:
         with progress_bar(terminal, "features of", images.name) as progress:
             extraction.progress = progress
-            return extraction.features(images) if images.split == "generated" else extraction.kept(images)
+            if images.split == GENERATED:
+                return extraction.features(images)
+            return _telling(extraction.kept(images), network)
 
-    def extract(images: Tensor) -> Tensor:
-        return extraction(images)[0]
-
-    held_out = _held_out(subject, split)
+    held_out = _held_out(subject)
     with generated(subject, count, seed, training, terminal) as fakes:
         real_side = Side(reals, features)
         comparison = Comparison(
             real=real_side,
             fake=Side(fakes.images, features),
-            training=real_side if reals is training else Side(training, features),
+            training=real_side if len(reals) == len(training) and split == "train" else Side(training, features),
             held_out=None if held_out is None else Side(held_out, features),
             generator=fakes.generator,
-            extract=extract,
+            extract=lambda images: extraction(images)[0],
             class_names=subject.reals.class_names,
             seed=seed,
             lpips=perceptual,
@@ -103,26 +103,59 @@ def evaluate(
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         measuring = _Measuring(subject, network, comparison, device_name(chosen), seed, now)
         scores = list(measuring.run(asked, per_class, terminal))
-    _keep(subject, scores, comparison.pictures, None if out is None else Path(out), terminal)
+    _keep(subject, before, scores, comparison.pictures, home, terminal)
     return scores
 
 
 def _asked(names: str | Sequence[str] | None) -> list[str] | None:
+    """Names of known metrics, each metric once."""
     if names is None:
         return None
     listed = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
-    for name in listed:
-        metrics.find(name)
-    return list(dict.fromkeys(listed))
+    if not any(listed):
+        raise ConfigError("name at least one metric, or leave --metrics out for those that fit.")
+    first = {id(metrics.find(name)): name for name in reversed(listed)}  # fd and fid are one
+    return [name for name in dict.fromkeys(listed) if name in first.values()]
 
 
-def _held_out(subject: Subject, split: str) -> Images | None:
+def _network(asked: Sequence[str] | None, extractor: str | None, weights: str | os.PathLike[str] | None) -> Extractor:
+    """The extractor that was named, or that the metrics are defined by, or the built-in one."""
+    defined = [name for name in asked or () if name in DEFINED_BY_INCEPTION]
+    name = extractor or ("inception" if defined else BUILT_IN)
+    if defined and name != "inception":
+        known_as = "In other features the distance is called fd. " if "fid" in defined else ""
+        raise ConfigError(f"'{defined[0]}' is defined by the inception network. {known_as}Leave out --extractor.")
+    return extractors.find(name, None if weights is None else Path(weights))
+
+
+def _of(flag: str, asked: int, there: int | None) -> int:
+    if there is not None and asked > there:
+        raise DataError(f"{flag} {asked} is more than the {there:,} images there are.")
+    return asked
+
+
+def _telling(features: Features, network: Extractor) -> Features:
+    """Raises `DataError` for features that say the same of every image: all distances would be 0, and look perfect."""
+    if len(features.pooled) > 1 and not np.ptp(features.pooled, axis=0).any():
+        raise DataError(f"{network.id} sees no difference between any two of the real images: nothing can be measured.")
+    return features
+
+
+def _held_out(subject: Subject) -> Images | None:
     """Real images that were not trained on: `val`, or else `test`. None where what was trained on is not known."""
-    if not subject.knows_training or split != "train":
-        return None
     reals = subject.reals
-    candidates = [name for name in ("val", "test") if reals.count(name)]
+    candidates = [name for name in ("val", "test") if reals.count(name)] if subject.knows_training else []
     return whole_split(reals, candidates[0]) if candidates else None
+
+
+def _writable(out: Path) -> Path:
+    """Before anything is measured: raises `StorageError` where no file can be written."""
+    with storage_errors(out, "Name another file with --out."):
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(out))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            return out
 
 
 def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
@@ -165,25 +198,33 @@ class _Measuring:
     created: str
 
     def run(self, asked: Sequence[str] | None, per_class: bool, terminal: Terminal) -> Iterator[Score]:
-        """Scores in the order of the metrics; says of each default metric that does not fit why it does not."""
-        for name in asked or DEFAULT_METRICS:
-            if lacks := _lacks(name, self.comparison, self.network):
-                if asked:
-                    raise DataError(f"{name} cannot be measured here: {lacks}.")
-                say(terminal, f"left out  {name}: {lacks}")
+        """Scores in the order of the metrics. What was asked for and cannot be measured is refused before anything
+        is; of a default metric that does not fit it is said why. Raises `DataError`.
+        """
+        lacks = {name: _lacks(name, self.comparison, self.network) for name in asked or DEFAULT_METRICS}
+        missing = [f"{name} cannot be measured here: {reason}." for name, reason in lacks.items() if reason]
+        if missing and (asked or len(missing) == len(lacks)):
+            raise DataError("\n".join(missing))
+        if per_class:
+            self.check_classes()
+        for name, reason in lacks.items():
+            if reason:
+                say(terminal, f"left out  {name}: {reason}")
                 continue
             for score in self.measure(name, self.comparison, None):
                 say(terminal, f"{score.name:<34} {score.text}")
                 yield score
-            if per_class and metrics.find(name).NEEDS <= OF_FEATURES:
+            if per_class and frozenset() < metrics.find(name).NEEDS <= OF_FEATURES:
                 yield from self.of_classes(name, terminal)
+
+    def check_classes(self) -> None:
+        for need, side in (("labels", self.comparison.real), ("fake labels", self.comparison.fake)):
+            if not _is_labelled(side):
+                raise DataError(f"--per-class cannot be measured here: it needs {NEEDED[need]}.")
 
     def of_classes(self, name: str, terminal: Terminal) -> Iterator[Score]:
         """The same metric class by class."""
         real, fake = self.comparison.real, self.comparison.fake
-        if not _is_labelled(real) or not _is_labelled(fake):
-            missing = NEEDED["labels"] if not _is_labelled(real) else NEEDED["fake labels"]
-            raise DataError(f"--per-class cannot be measured here: it needs {missing}.")
         for number, class_name in enumerate(self.comparison.class_names):
             sides = [side.only(np.flatnonzero(np.asarray(side.labels) == number)) for side in (real, fake)]
             part = replace(self.comparison, real=sides[0], fake=sides[1], training=sides[0], held_out=None)
@@ -196,20 +237,22 @@ class _Measuring:
 
     def measure(self, name: str, comparison: Comparison, class_name: str | None) -> Iterator[Score]:
         metric = metrics.find(name)
-        uses_features = bool(metric.NEEDS & OF_FEATURES)
+        in_features = metric.NEEDS & OF_FEATURES
+        eye = self.network if in_features else comparison.lpips if "lpips" in metric.NEEDS else None
         held_out = comparison.held_out if "held out" in metric.NEEDS else None
         n, subject = len(comparison.fake), self.subject
         for key, estimate in metric.measure(comparison).items():
             yield Score(
                 metric=key,
-                label=label(key, self.network.id if uses_features else None, n),
+                label=label(key, self.network.id if in_features else None, n),
                 value=_finite(key, estimate.value),
                 low=estimate.low,
                 high=estimate.high,
                 class_name=class_name,
-                extractor=self.network.id if uses_features else None,
-                weights=self.network.weights if uses_features else None,
-                resize=self.network.resize if uses_features else None,
+                extractor=eye and eye.id,
+                weights=eye and eye.weights,
+                resize=eye and eye.resize,
+                shape=str(subject.reals.shape),
                 n_real=len(comparison.real),
                 n_generated=n,
                 split=comparison.real.images.split,
@@ -234,20 +277,21 @@ def _finite(key: str, value: float) -> float:
 
 
 def _keep(
-    subject: Subject, scores: list[Score], pictures: Mapping[str, Tensor], out: Path | None, terminal: Terminal
+    subject: Subject,
+    before: Sequence[Score],
+    scores: Sequence[Score],
+    pictures: Mapping[str, Tensor],
+    out: Path | None,
+    terminal: Terminal,
 ) -> None:
-    """Scores into `out` and, of a run, into its folder, in place of older ones of the same name and protocol."""
+    """Scores into the run's folder, in place of older ones of the same name and protocol, and into `out`."""
     homes: list[tuple[Path, Callable[[str], Path]]] = []
+    if (run := subject.run) is not None:
+        write_scores(run.scores, [*(old for old in before if not any(_replaces(new, old) for new in scores)), *scores])
+        homes.append((run.scores, run.picture))
     if out is not None:
-        with storage_errors(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
         write_scores(out, scores)
         homes.append((out, lambda name: out.with_name(f"{out.stem}-{name}.png")))
-    if (run := subject.run) is not None:
-        path = run.scores
-        older = [old for old in read_scores(path) if not any(_replaces(new, old) for new in scores)]
-        write_scores(path, [*older, *scores])
-        homes.append((path, run.picture))
     for path, place in homes:
         say(terminal, f"scores    {path}")
         for name, picture in pictures.items():
@@ -256,6 +300,8 @@ def _keep(
                 file.parent.mkdir(parents=True, exist_ok=True)
             save_png(file, picture)
             say(terminal, f"picture   {file}")
+    if not homes:
+        say(terminal, "not kept: --out FILE writes the scores")
 
 
 def _replaces(new: Score, old: Score) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ganloom.nets.generate import generate_floats
 from ganloom.runs import Run, open_run
 from ganloom.synthesis.model import Model, load
 
-__all__ = ["Fakes", "Subject", "generated", "open_subject", "some", "whole_split"]
+__all__ = ["GENERATED", "Fakes", "Subject", "generated", "open_subject", "renumbered", "some", "whole_split"]
 
 GENERATED = "generated"  # the split of images that no camera made
 
@@ -78,7 +78,16 @@ def open_subject(target: Path, data: str | None, device: torch.device, terminal:
         return Subject(
             str(target), sha256(target.read_bytes()), model.header.training.get("nimg"), model, None, reals, None, known
         )
-    folder = packed(find(str(target)), Data(source=str(target), holdout=0.0), terminal)
+    try:
+        folder = packed(find(str(target)), Data(source=str(target), holdout=0.0), terminal)
+    except DataError as error:
+        if "--size" not in str(error):
+            raise
+        reason = str(error).partition(":")[0]
+        raise DataError(
+            f"{reason}. To compare images of several sizes make them one size first: "
+            f"ganloom prepare {target} DEST --size N, then ganloom evaluate DEST {data}"
+        ) from None
     reals = packed(find(data), _at(data, folder.shape), terminal)
     return Subject(str(target), folder.description.content_hash, None, None, folder, reals, None, True)
 
@@ -136,35 +145,43 @@ def some(images: Images, n: int, seed: int) -> Images:
 def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Terminal) -> Iterator[Fakes]:
     """`n` generated images: made now, on the disk as long as the context lasts, or chosen from the folder.
 
-    A model that takes labels gets them in the real images' proportions. Raises `DataError` for too few files in the
-    folder, `ModelError` for a model whose images are no numbers.
+    A model that takes labels gets them in the real images' proportions. Labels are numbered as those of the real images
+    are. Raises `ModelError` for a model whose images are no numbers.
     """
+    names = subject.reals.class_names
     if subject.folder is not None:
-        images = whole_split(subject.folder, "train")
-        if len(images) < n:
-            raise DataError(f"{subject.name} holds {len(images):,} images, fewer than --n {n}.")
-        chosen = some(images, n, seed)
-        yield Fakes(Images(chosen.take, chosen.positions, chosen.labels, subject.name, subject.hash, GENERATED), None)
+        chosen = some(whole_split(subject.folder, "train"), n, seed)
+        labels = renumbered(chosen.labels, subject.folder.class_names, names)
+        yield Fakes(Images(chosen.take, chosen.positions, labels, subject.name, subject.hash, GENERATED), None)
         return
     model = subject.model
     assert model is not None, "a subject is a folder or a model"
-    same_classes = list(model.class_names) == subject.reals.class_names
-    labels = _labels(model, n, seed, reals.labels if same_classes else None)
+    y = _labels(model, n, seed, reals.labels if list(model.class_names) == names else None)
     shape = model.shape
     with tempfile.TemporaryDirectory(prefix="ganloom-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "generated"
         with progress_bar(terminal, "generating", subject.name) as progress:
-            fill(file, model, n, seed, labels, progress)
+            fill(file, model, n, seed, y, progress)
         array = np.memmap(file, np.uint8, "r", shape=(n, shape.height, shape.width, shape.channels))
-        images = Images(
-            lambda rows: array[rows],
-            np.arange(n),
-            None if labels is None else labels.numpy(),
-            subject.name,
-            f"{subject.hash}, seed {seed}",
-            GENERATED,
-        )
-        yield Fakes(images, Generator(model.G, model.header.latent, len(model.class_names)))
+        labels = renumbered(None if y is None else y.numpy(), model.class_names, names)
+        identity = f"{subject.hash}, seed {seed}"
+        images = Images(lambda rows: array[rows], np.arange(n), labels, subject.name, identity, GENERATED)
+        yield Fakes(images, Generator(model.G, model.header.latent, y))
+
+
+def renumbered(
+    labels: NDArray[Any] | None,  # int64 [N] or float [N, K]
+    names: Sequence[str],  # the classes that they number
+    wanted: Sequence[str],  # the classes that they are to number
+) -> NDArray[Any] | None:  # None where no class is in both
+    """Labels by name: class 1 of a folder with `cat` and `dog` may be class 7 elsewhere; -1 is in none of them."""
+    if labels is None or list(names) == list(wanted):
+        return labels
+    if labels.ndim > 1 or not set(names) & set(wanted):
+        return None
+    table = np.array([list(wanted).index(name) if name in wanted else -1 for name in names] + [-1])
+    numbers: NDArray[np.int64] = table[labels]  # -1, without a label, stays what it is
+    return numbers
 
 
 def fill(

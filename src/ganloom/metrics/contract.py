@@ -11,13 +11,13 @@ A metric is one file of this folder, named as the person names it (`ms-ssim` is 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["NEEDED", "Comparison", "Estimate", "Features", "Generator", "Images", "Side"]
+__all__ = ["NEEDED", "Comparison", "Estimate", "Features", "Generator", "Images", "Perceptual", "Side"]
 
 NEEDED = {
     "features": "an extractor",
@@ -109,7 +109,21 @@ class Generator:
 
     G: nn.Module  # G(z, y) -> float [N, C, H, W] in [-1, 1]
     latent: int  # size of z
-    classes: int  # 0: takes no labels
+    labels: Tensor | None  # int64 [N] or float [N, K], in its own classes, of the generated images; None: takes none
+
+
+class Perceptual(Protocol):
+    """A distance of two pictures; it is named as an extractor is."""
+
+    id: str
+    weights: str
+    resize: str
+
+    def __call__(
+        self,
+        a: Tensor,  # uint8 [N, C, H, W]
+        b: Tensor,  # uint8 [N, C, H, W]
+    ) -> Tensor: ...  # [N]
 
 
 @dataclass(frozen=True)
@@ -118,11 +132,11 @@ class Comparison:
 
     real: Side
     fake: Side
-    training: Side  # all images of the split that G was trained on
+    training: Side  # all images of the split `train`, which G was trained on
     held_out: Side | None  # real images that G was not trained on
     generator: Generator | None
     extract: Callable[[Tensor], Tensor]  # images in [0, 255], uint8 or float [N, C, H, W] -> features [N, D]
     class_names: list[str]
     seed: int
-    lpips: Callable[[Tensor, Tensor], Tensor] | None = None  # two uint8 [N, C, H, W] -> distances [N]
+    lpips: Perceptual | None = None
     pictures: dict[str, Tensor] = field(default_factory=dict)  # uint8 [C, H, W] by name: what a metric shows besides

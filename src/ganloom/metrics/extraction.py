@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganloom.core import tensors
-from ganloom.core.errors import DataError, StorageError
+from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
 from ganloom.metrics.contract import Features, Images
 from ganloom.metrics.extractors.contract import Extractor
@@ -32,7 +32,9 @@ class Extraction:
     batch: int = field(default=BATCH)
 
     def features(self, images: Images) -> Features:
-        """Computed now. Raises `DataError` when the extractor says something that is no number."""
+        """Computed now. Raises `DataError` when the extractor says something that is no number, `ModelError` when it
+        is at odds with itself.
+        """
         pooled: list[Tensor] = []
         logits: list[Tensor] = []
         done = 0
@@ -49,6 +51,8 @@ class Extraction:
             logits += [] if scores is None else [scores]
             done += len(chunk)
             self.progress(done, len(images))
+        if len({features.shape[1] for features in pooled}) != 1:
+            raise ModelError(f"{self.extractor.id} gives some batches more features than others.")
         found = Features(torch.cat(pooled).numpy(), torch.cat(logits).numpy() if logits else None)
         if not np.isfinite(found.pooled).all():
             raise DataError(f"{self.extractor.id} gives features of {images.name} that are not finite numbers.")
@@ -63,7 +67,12 @@ class Extraction:
         return pooled.float().cpu(), None if logits is None else logits.float().cpu()
 
     def kept(self, images: Images) -> Features:
-        """From the cache, or computed and put there. A file that is not whole is made anew."""
+        """From the cache, or computed and put there. A file that is not whole is made anew.
+
+        What nobody can know to be the same network is never taken from the cache.
+        """
+        if not self.extractor.is_pinned:
+            return self.features(images)
         path = self._path(images)
         features = _read(path)
         if features is None:

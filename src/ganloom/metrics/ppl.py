@@ -34,11 +34,11 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     generator = comparison.generator
     assert generator is not None
     y = None
-    if generator.classes:
-        labels = comparison.fake.labels
-        assert labels is not None
-        rows = np.random.default_rng(rng.key(comparison.seed, "ppl", "labels")).integers(len(labels), size=PATHS)
-        y = torch.tensor(labels[rows])
+    if generator.labels is not None:
+        rows = np.random.default_rng(rng.key(comparison.seed, "ppl", "labels")).integers(
+            len(generator.labels), size=PATHS
+        )
+        y = generator.labels[rows]
     return {"ppl": mean_interval(middle(squared_speeds(generator, comparison.extract, PATHS, comparison.seed, y)))}
 
 

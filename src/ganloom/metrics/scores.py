@@ -37,6 +37,7 @@ class Score(BaseModel):
     extractor: str | None  # None: the metric needs none
     weights: str | None  # sha256 of the extractor's weights
     resize: str | None
+    shape: str  # of the images compared, such as "32x32 RGB"
     n_real: int
     n_generated: int
     split: str  # of the real images
@@ -98,7 +99,10 @@ def read_scores(path: Path) -> list[Score]:
         return []
     except (OSError, ValidationError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path} does not hold scores of this ganloom ({reason}): evaluate anew.") from None
+        raise DataError(
+            f"{path} holds no scores that this ganloom can read ({reason}). If it is a damaged file of scores, remove "
+            "it and evaluate anew."
+        ) from None
 
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:

@@ -164,7 +164,9 @@ def progress(story: Story) -> Iterator[str]:
         return
     columns_of = {"Loss_D": "loss_d", "Loss_G": "loss_g", "D(x)": "d_real", "D(G(z))": "d_fake_before"}
     means = {name: story.history[column] for name, column in columns_of.items()}
-    marks = {name: story.history[name] for name in story.history.scores[:MOST_SCORES]}
+    # the score that says what is best comes first, then those in the order of the log
+    found = sorted(story.history.scores, key=lambda name: not name.startswith(f"{story.config.evaluate.best}["))
+    marks = {name: story.history[name] for name in found[:MOST_SCORES]}
     rows = []
     for before, nimg in zip([-1, *points], points, strict=False):
         row = [f"{story.epochs(nimg):.1f}", f"{nimg / 1000:,.1f}", *([_strip(story, nimg)] if story.grids else [])]

@@ -21,6 +21,7 @@ PROVENANCE = {
     "extractor": "extractor",
     "weights": "hash of its weights",
     "resize": "resize",
+    "shape": "images compared at",
     "n_generated": "generated images",
     "n_real": "real images",
     "seed": "seed",

@@ -33,7 +33,7 @@ def loop(
 ) -> signal.Signals | None:
     """Train until the plan's end, or until told to stop; returns the signal that stopped it, if one did."""
     began, began_at = time.monotonic(), step.nimg
-    seconds = spent
+    seconds, evaluated_at = spent, began_at
     with StopSignals() as signals:
         while not finished(step, plan, seconds):
             before, after = step.nimg, step.nimg + step.images_per_step
@@ -51,11 +51,12 @@ def loop(
                 recorder.samples(step)
             if recorder and not last and crosses(plan.evaluate, before, after):
                 recorder.evaluate(step, seconds)
+                evaluated_at = step.nimg
             if recorder and not last and crosses(plan.checkpoint, before, after):
                 recorder.save(step, seconds)
             if step.world.any(signals.received is not None, step.device):
                 break
-        if recorder and plan.evaluate and signals.received is None and step.nimg > began_at:
+        if finished(step, plan, seconds) and recorder and plan.evaluate and step.nimg > evaluated_at:
             recorder.evaluate(step, seconds)
         if recorder:
             recorder.save(step, seconds)

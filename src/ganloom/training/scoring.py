@@ -14,6 +14,7 @@ from ganloom import metrics
 from ganloom.config import Evaluate
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError
+from ganloom.core.lengths import Length
 from ganloom.core.names import nearest
 from ganloom.core.pictures import to_uint8
 from ganloom.data.packed import PackedDataset
@@ -25,9 +26,10 @@ from ganloom.metrics.scores import label
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate_floats
 
-__all__ = ["Scorer", "check"]
+__all__ = ["NEVER", "Scorer", "check", "fitting"]
 
 FEATURES = {"features"}
+NEVER = Length(0, "images")
 
 
 def check(settings: Evaluate) -> None:
@@ -42,6 +44,21 @@ def check(settings: Evaluate) -> None:
             f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
             f"better and a worse. {nearest(settings.best, given)}"
         )
+
+
+def fitting(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
+    """Without the metrics that need more images than there are, and why. Without the one that says what is best there
+    are none.
+    """
+    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).LEAST]
+    if not lacking:
+        return settings, ""
+    kept = [name for name in settings.metrics if name not in lacking]
+    least = max(metrics.find(name).LEAST for name in lacking)
+    why = f"{', '.join(lacking)} left out while training: with {images} images; {least} are needed"
+    if not any(settings.best in metrics.find(name).GIVES for name in kept):
+        return settings.model_copy(update={"every": NEVER}), f"{why}, so there are no scores"
+    return settings.model_copy(update={"metrics": tuple(kept)}), why
 
 
 class Scorer:

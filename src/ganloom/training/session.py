@@ -34,12 +34,11 @@ from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.learner import Learner
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.scoring import Scorer
+from ganloom.training.scoring import NEVER, Scorer, fitting
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "begin", "go_on", "resolve"]
 
-NEVER = Length(0, "images")
 TIMED_SECONDS = 2.0  # spent on measuring the speed, for a length in minutes only
 
 
@@ -181,6 +180,10 @@ def timed(
     """What only a clock can tell, asked once and then written down: the speed of the training, where its length is in
     minutes, and the images between two evaluations, where they are to take a share of the time.
     """
+    settings, why = fitting(config.evaluate, dataset.count())
+    if why and config.evaluate.every != NEVER:
+        say(terminal, f"note: {why}")
+        config = config.model_copy(update={"evaluate": settings})
     unknown = config.evaluate.every is None
     if speed is None and (config.train.length.is_time or unknown):
         speed = images_per_minute(config, dataset, device, world)

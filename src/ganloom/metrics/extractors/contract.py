@@ -26,6 +26,7 @@ class Extractor(nn.Module):
     weights: str  # sha256 of the file that the weights came from
     resize: str  # how images come to the size that the network wants, such as "tf1-299"
     is_classifier: bool = False  # whether there are logits
+    is_pinned: bool = True  # whether `weights` says all that the features depend on: else they are not kept
 
     def forward(self, images: Tensor) -> Outputs:
         raise NotImplementedError

@@ -5,10 +5,10 @@ callables return are given float32 RGB images [N, 3, H, W] from 0 to 255 at thei
 [N, D] or with (features, logits [N, K]). An ONNX model of fixed height and width gets its images resized to them.
 
 The number is named after the file or the callable, and the sha256 beside it is that of the file, or of the module's
-source. A callable that returns an `Extractor` names it, its weights and its resize rule itself.
+source and the returned network's weights. A function's features are not kept for the next time: what it reads besides
+its source cannot be known. A callable that returns an `Extractor` names it, its weights and its resize rule itself.
 """
 
-import hashlib
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -20,9 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from ganloom.core import tensors
 from ganloom.core.errors import ConfigError, ModelError
+from ganloom.core.files import sha256
 from ganloom.core.names import nearest
 from ganloom.metrics.extractors import BUILT_IN
 from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
@@ -46,8 +48,8 @@ class Own(Extractor):
         """Raises `ModelError` unless the answer is one row of finite numbers an image."""
         try:
             answer = self.function(to_rgb(images).clone(memory_format=torch.contiguous_format))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1]
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[-1]
             if "memory" in reason:  # fewer images at once may fit
                 raise
             raise ModelError(f"{self.id} fails on images of shape {[*images.shape]}: {reason}") from error
@@ -84,14 +86,26 @@ def load(name: str) -> Extractor:
     if not callable(factory):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise ConfigError(f"{place} has no callable '{attribute}'. {nearest(attribute, known)}")
-    made = factory()
+    try:
+        made = factory()
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"{name} fails when it is called without arguments, which should return the extractor: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if isinstance(made, Extractor):
         _check_free(made.id)
         return made.eval().requires_grad_(False)
     if not callable(made):
         raise ConfigError(f"{name} returns {_form(made)}: called without arguments, it should return the extractor.")
     _check_free(attribute)
-    return Own(made, id=attribute, weights=file_sha256(Path(str(module.__file__))))
+    sources = file_sha256(Path(str(module.__file__)))
+    if isinstance(made, nn.Module):
+        state = {key: value for key, value in made.state_dict().items() if isinstance(value, Tensor)}
+        return Own(made, id=attribute, weights=sha256(sources.encode() + tensors.pack(state)))
+    own = Own(made, id=attribute, weights=sources)
+    own.is_pinned = False  # what a function reads besides its source is not known
+    return own
 
 
 def _check_free(id: str) -> None:
@@ -101,7 +115,7 @@ def _check_free(id: str) -> None:
 
 
 def _torchscript(path: Path) -> Own:
-    sha256 = file_sha256(path)
+    digest = file_sha256(path)
     try:
         module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError:
@@ -109,18 +123,18 @@ def _torchscript(path: Path) -> Own:
             f"{path} is not a TorchScript file: torch.jit.script(module).save(FILE) makes one. "
             "Weights alone go to the extractor that knows them: --extractor inception --weights FILE."
         ) from None
-    return Own(module, id=path.stem, weights=sha256)
+    return Own(module, id=path.stem, weights=digest)
 
 
 def _onnx(path: Path) -> Own:
-    sha256 = file_sha256(path)
+    digest = file_sha256(path)
     try:
         import onnxruntime  # an extra
     except ImportError:
         raise ModelError(f"{path} needs onnxruntime: pip install 'ganloom[onnx]'.") from None
     beside = path.with_name(f"{path.name}.data")  # where exporters put the weights of larger models
     if beside.exists():
-        sha256 = hashlib.sha256(f"{sha256} {file_sha256(beside)}".encode()).hexdigest()
+        digest = sha256(f"{digest} {file_sha256(beside)}".encode())
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own have no common base
@@ -145,7 +159,7 @@ def _onnx(path: Path) -> Own:
             raise RuntimeError(" ".join(str(error).split())) from None
         return tuple(np.concatenate(column) for column in zip(*answers, strict=True))
 
-    return Own(run, id=path.stem, weights=sha256, resize=f"bilinear-{height}x{width}" if size else "none")
+    return Own(run, id=path.stem, weights=digest, resize=f"bilinear-{height}x{width}" if size else "none")
 
 
 def _module(place: str) -> ModuleType:
@@ -153,9 +167,10 @@ def _module(place: str) -> ModuleType:
     if not place.endswith(".py"):
         try:
             return importlib.import_module(place)
-        except ImportError as error:
+        except Exception as error:
             raise ConfigError(
-                f"cannot import '{place}' ({error}). A file is named with its ending: ./FILE.py:callable."
+                f"cannot import '{place}' ({type(error).__name__}: {error}). "
+                "A file is named with its ending: ./FILE.py:callable."
             ) from None
     path = Path(place).expanduser()
     if not path.is_file():
@@ -163,7 +178,10 @@ def _module(place: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None, "a file that ends in .py has a loader"
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganloom.core.errors import ModelError
+from ganloom.core.files import sha256
 from ganloom.metrics.extractors.contract import to_rgb
 from ganloom.metrics.extractors.weights import file_sha256, read
 
@@ -28,7 +29,9 @@ SHORTEST = 64  # pixels: LPIPS was fitted on patches of that size, and AlexNet l
 class Lpips(nn.Module):
     """LPIPS version 0.1 with AlexNet, in evaluation mode and without gradients."""
 
-    weights = ""  # sha256 of the two files
+    id = "lpips-alex"
+    resize = f"bilinear, shorter side at least {SHORTEST}"
+    weights = ""  # sha256 of the two files' sha256
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ def load_lpips(folder: Path) -> Lpips:
         lpips.heads.load_state_dict({str(layer): heads[f"lin{layer}.model.1.weight"] for layer in range(len(WIDTHS))})
     except (KeyError, RuntimeError):
         raise ModelError(f"{folder / HEADS} does not hold the heads of LPIPS for AlexNet. {REMEDY}") from None
-    lpips.weights = f"{file_sha256(folder / ALEXNET)} {file_sha256(folder / HEADS)}"
+    lpips.weights = sha256(f"{file_sha256(folder / ALEXNET)} {file_sha256(folder / HEADS)}".encode())
     return lpips
 
 

@@ -76,8 +76,7 @@ def read(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path} cannot be read as a PyTorch file of weights: {reason}") from None
+        raise ModelError(f"{path} cannot be read as a PyTorch file of weights ({type(error).__name__}).") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} is a PyTorch file, but not one of weights: it should hold named tensors alone.")
     return state
@@ -105,10 +104,12 @@ def _fetch(published: Published, path: Path) -> Path:
                     reasons.append(f"{urlsplit(url).netloc}: {reason}")
     if not path.exists():
         raise ModelError(
-            f"{path.name} ({decimal(published.size)}) could not be downloaded ({'; '.join(reasons)}). Fetch it from "
-            f"{' or '.join(published.urls)} with a browser or on another machine and name it with --weights FILE, or "
-            f"put it at {path}. Its sha256 is {published.sha256}. "
-            "The built-in extractor, loomnet-1, needs no download."
+            f"{path.name} ({decimal(published.size)}) could not be downloaded ({'; '.join(reasons)}).\n"
+            "Fetch it with a browser or on another machine, from\n"
+            + "".join(f"  {url}\n" for url in published.urls)
+            + f"and name it with --weights FILE, or put it at\n  {path}\n"
+            f"Its sha256 is {published.sha256}.\n"
+            "The built-in extractor, loomnet-1, needs no download: its Frechet distance is the metric fd."
         )
     return path
 
