@@ -213,7 +213,7 @@ def test_classes_are_met_by_name(folders: dict[str, Path], tmp_path: Path) -> No
     part, whole = (
         {score.class_name: score.value for score in scores if score.class_name is not None}
         for scores in (
-            ganloom.evaluate(folder, folders["second"], metrics="fd", per_class=True)
+            ganloom.evaluate(folder, folders["second"], metrics="fd", n_real=850, per_class=True)
             for folder in (tmp_path, folders["first"])
         )
     )

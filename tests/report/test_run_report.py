@@ -256,7 +256,7 @@ def test_damaged_files_are_said(tmp_path: Path) -> None:
         path.write_bytes(b"{")
     words = report(run).words
     for part in (
-        "scores.json does not hold scores",
+        "scores.json holds no scores",
         "best/model.safetensors",
         "no picture of the real",
         "cannot be read",
