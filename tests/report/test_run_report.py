@@ -31,8 +31,8 @@ FACTS = Facts(
 )  # fmt: skip
 SCORE = Score(
     metric="fd", label="fd[loomnet-1]@300", value=12.345, low=11.5, high=13.25, class_name=None, extractor="loomnet-1",
-    weights="a" * 64, resize="bilinear-32", shape="8x8 grey", n_real=320, n_generated=300, split="train", held_out=None, seed=7,
-    model="b" * 64, nimg=960, generated="a run", dataset="cells", content_hash="c" * 64, ganloom="0.1.0",
+    weights="a" * 64, resize="bilinear-32", shape="8x8 grey", n_real=320, n_generated=300, split="train", held_out=None,
+    seed=7, model="b" * 64, nimg=960, generated="a run", dataset="cells", content_hash="c" * 64, ganloom="0.1.0",
     torch="2.11.0", device="cpu", created="2026-01-02T04:00:00+00:00",
 )  # fmt: skip
 REAL, MADE, NEAR = 200, 90, 30  # greys, to tell the pictures apart

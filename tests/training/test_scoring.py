@@ -148,3 +148,9 @@ def test_a_handful_of_images_can_be_trained_on(tmp_path: Path) -> None:
     run = train(tmp_path / "run", data__source=str(tmp_path), data__labels=False, train__length="64 images",
                 evaluate__every=None)  # fmt: skip
     assert not any("@" in key for row in read_log(run / "log.jsonl") for key in row)
+
+
+def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path) -> None:
+    scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
+    (tmp_path / "model.safetensors").write_bytes(b"half of a mod")
+    assert scorer.is_best({scorer.label("fd"): 3.0}, 100, tmp_path / "model.safetensors")

@@ -13,7 +13,7 @@ from torch import nn
 from ganloom import metrics
 from ganloom.config import Evaluate
 from ganloom.core import rng
-from ganloom.core.errors import ConfigError
+from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.lengths import Length
 from ganloom.core.names import nearest
 from ganloom.core.pictures import to_uint8
@@ -87,9 +87,11 @@ class Scorer:
     ) -> dict[str, float]:
         """Scores by label, such as fd[loomnet-1]@2000; NaN for all of them where G's images are no numbers."""
         n = self.settings.n
-        parts = list(generate_floats(G, self.latent, n, self.seed, y))
-        finite = all(bool(torch.isfinite(part).all()) for part in parts)
-        pictures = torch.cat([to_uint8(part).cpu() for part in parts]).permute(0, 2, 3, 1).numpy()
+        finite, made = True, []
+        for part in generate_floats(G, self.latent, n, self.seed, y):
+            finite = finite and bool(torch.isfinite(part).all())
+            made.append(to_uint8(part).cpu())
+        pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
         fakes = Images(lambda rows: pictures[rows], np.arange(n), None, "generated", "", "generated")
         comparison = Comparison(
             real=self.real,
@@ -118,8 +120,9 @@ class Scorer:
         name = self.label(self.settings.best)
         if not math.isfinite(scores.get(name, math.nan)):
             return False
-        if not best.exists():
+        try:
+            kept = modelfile.read_header(best).training
+        except ModelError:  # none yet, or one that is damaged
             return True
-        kept = modelfile.read_header(best).training
         before = kept.get("best", {}).get(name)
         return before is None or kept.get("nimg") == nimg or is_better(self.settings.best, scores[name], before)

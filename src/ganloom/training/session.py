@@ -18,7 +18,7 @@ from ganloom.config import Config, Optimizer
 from ganloom.core import rng
 from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect
-from ganloom.core.errors import ConfigError, RunError
+from ganloom.core.errors import ConfigError, ModelError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
 from ganloom.core.terminal import progress_bar, say
@@ -287,7 +287,7 @@ def train(
             recorder.trackers.close()
     say(terminal, f"pictures  {run.newest_sample()}")
     say(terminal, f"model     {run.model}")
-    if run.best.exists():
+    with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
         best = modelfile.read_header(run.best).training
         score = ", ".join(f"{name} {value:.4g}" for name, value in best["best"].items() if is_of(name, config))
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
