@@ -107,7 +107,7 @@ def create_run(path: Path, config: Config, facts: Facts) -> Run:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:
-            for folder in ("samples", "checkpoints", "best/checkpoints"):
+            for folder in ("samples", "checkpoints"):
                 (beside / folder).mkdir(parents=True)
             write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
             write_atomically(beside / "config.yaml", config.yaml().encode())

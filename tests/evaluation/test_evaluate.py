@@ -268,6 +268,7 @@ def test_more_real_images_than_there_are_are_refused(run: Path) -> None:
 def test_the_best_model_of_a_run_is_measured_on_the_runs_images(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
+    (copy / "best").mkdir()
     shutil.copy(copy / "model.safetensors", copy / "best" / "model.safetensors")
     of_best = ganloom.evaluate(copy / "best", metrics="fd", n=100, out=tmp_path / "best.json")
     assert values(of_best) == values(ganloom.evaluate(run, metrics="fd", n=100))

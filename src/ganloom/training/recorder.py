@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ganloom.config import Config
+from ganloom.core.files import storage_errors
 from ganloom.core.pictures import grid, save_png
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate
@@ -56,6 +57,8 @@ class Recorder:
         scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
         self.trackers.scalars(step.nimg, scores)
         if self.scorer.is_best(scores, step.nimg, self.run.best):
+            with storage_errors(self.run.best):
+                self.run.best_checkpoint.mkdir(parents=True, exist_ok=True)
             checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=1)
             self._write_model(self.run.best, step, best=scores)
 

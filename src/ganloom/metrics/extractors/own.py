@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import tensors
-from ganloom.core.errors import ConfigError, ModelError
+from ganloom.core.errors import ConfigError, GanloomError, ModelError
 from ganloom.core.files import sha256
 from ganloom.core.names import nearest
 from ganloom.metrics.extractors import BUILT_IN
@@ -88,6 +88,8 @@ def load(name: str) -> Extractor:
         raise ConfigError(f"{place} has no callable '{attribute}'. {nearest(attribute, known)}")
     try:
         made = factory()
+    except GanloomError:
+        raise
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"{name} fails when it is called without arguments, which should return the extractor: "
