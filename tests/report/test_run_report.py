@@ -40,7 +40,9 @@ REAL, MADE, NEAR = 200, 90, 30  # greys, to tell the pictures apart
 
 def begin(path: Path, **changes: Any) -> Run:
     """A run of 960 images that has only just begun."""
-    return create_run(path, tiny_config(data__labels=True), FACTS.model_copy(update=changes))
+    run = create_run(path, tiny_config(data__labels=True), FACTS.model_copy(update=changes))
+    run.best.parent.mkdir()
+    return run
 
 
 def log(run: Run, steps: int = 60, **columns: Callable[[int], float]) -> None:
