@@ -40,7 +40,7 @@ class Facts(BaseModel):
     torch: str
     device: str
     threads: int
-    images_per_minute: float | None  # measured once, for a length in minutes: its schedules are planned with it
+    images_per_minute: float | None  # measured once: plans a length in minutes, and evaluate.every where it is null
 
 
 class Run:

@@ -19,11 +19,12 @@ from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import make_terminal, progress_bar, say
-from ganloom.evaluation.sides import GENERATED, Subject, generated, open_subject, some, whole_split
+from ganloom.evaluation.sides import GENERATED, Subject, chosen, generated, open_subject, whole_split
 from ganloom.metrics import extractors
 from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors.contract import Extractor
+from ganloom.metrics.extractors.perceptual import load_lpips
 from ganloom.metrics.scores import Score, differences, label, read_scores, write_scores
 
 __all__ = ["evaluate"]
@@ -59,25 +60,21 @@ def evaluate(
     """
     terminal = make_terminal()
     asked = _asked(metrics)
-    chosen = choose_device(device)
-    network = _network(asked, extractor, weights).to(chosen)
-    perceptual = None
-    if lpips_weights is not None:
-        from ganloom.metrics.extractors.perceptual import load_lpips
-
-        perceptual = load_lpips(Path(lpips_weights))
+    where = choose_device(device)
+    network = _network(asked, extractor, weights).to(where)
+    perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
     home = None if out is None else _writable(Path(out))
-    subject = open_subject(Path(target).expanduser(), None if data is None else os.fspath(data), chosen, terminal)
+    subject = open_subject(Path(target).expanduser(), None if data is None else os.fspath(data), where, terminal)
     before = read_scores(subject.run.scores) if subject.run else []
     candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
     there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
     count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
     wanted = min(count, len(candidates)) if n_real is None else _of("--n-real", n_real, len(candidates))
-    reals = some(candidates, wanted, seed)
+    reals = chosen(candidates, wanted, seed)
     say(terminal, f"generated {count:,} of {subject.name}, {subject.reals.shape}")
     say(terminal, f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
     say(terminal, f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
-    extraction = Extraction(network, chosen)
+    extraction = Extraction(network, where)
 
     def features(images: Images) -> Features:
         with progress_bar(terminal, "features of", images.name) as progress:
@@ -101,7 +98,7 @@ def evaluate(
             lpips=perceptual,
         )
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        measuring = _Measuring(subject, network, comparison, device_name(chosen), seed, now)
+        measuring = _Measuring(subject, network, comparison, device_name(where), seed, now)
         scores = list(measuring.run(asked, per_class, terminal))
     _keep(subject, before, scores, comparison.pictures, home, terminal)
     return scores

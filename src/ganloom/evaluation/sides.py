@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from ganloom.data.opening import packed
 from ganloom.data.packed import PackedDataset
 from ganloom.data.sources import find
 from ganloom.metrics.contract import Generator, Images
+from ganloom.metrics.pairs import some
 from ganloom.nets.generate import generate_floats
 from ganloom.runs import Run, open_run
 from ganloom.synthesis.model import Model, load
 
-__all__ = ["GENERATED", "Fakes", "Subject", "generated", "open_subject", "renumbered", "some", "whole_split"]
+__all__ = ["GENERATED", "Fakes", "Subject", "chosen", "generated", "open_subject", "renumbered", "whole_split"]
 
 GENERATED = "generated"  # the split of images that no camera made
 
@@ -132,13 +133,9 @@ def whole_split(dataset: PackedDataset, split: str) -> Images:
     )
 
 
-def some(images: Images, n: int, seed: int) -> Images:
+def chosen(images: Images, n: int, seed: int) -> Images:
     """`n` of the images, chosen by the seed; all of them where there are no more."""
-    if n >= len(images):
-        return images
-    rows = np.sort(np.random.default_rng(rng.key(seed, "real")).permutation(len(images))[:n])
-    labels = None if images.labels is None else images.labels[rows]
-    return Images(images.take, images.positions[rows], labels, images.name, images.identity, images.split)
+    return images.only(some(len(images), n, rng.key(seed, "real")))
 
 
 @contextlib.contextmanager
@@ -150,9 +147,9 @@ def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Term
     """
     names = subject.reals.class_names
     if subject.folder is not None:
-        chosen = some(whole_split(subject.folder, "train"), n, seed)
-        labels = renumbered(chosen.labels, subject.folder.class_names, names)
-        yield Fakes(Images(chosen.take, chosen.positions, labels, subject.name, subject.hash, GENERATED), None)
+        images = chosen(whole_split(subject.folder, "train"), n, seed)
+        labels = renumbered(images.labels, subject.folder.class_names, names)
+        yield Fakes(replace(images, labels=labels, name=subject.name, identity=subject.hash, split=GENERATED), None)
         return
     model = subject.model
     assert model is not None, "a subject is a folder or a model"

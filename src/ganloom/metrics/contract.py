@@ -9,7 +9,7 @@ A metric is one file of this folder, named as the person names it (`ms-ssim` is 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -62,6 +62,11 @@ class Images:
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.uint8]:  # [N, H, W, C]
         return self.take(self.positions[rows])
 
+    def only(self, rows: NDArray[np.int64]) -> "Images":
+        """Some of them."""
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, positions=self.positions[rows], labels=labels)
+
 
 class Side:
     """Images, and their features once somebody asks for them."""
@@ -92,15 +97,12 @@ class Side:
 
     def only(self, rows: NDArray[np.int64]) -> "Side":
         """Some of the images; what is known of them is not computed again."""
-        images = self.images
-        labels = None if images.labels is None else images.labels[rows]
-        chosen = Images(images.take, images.positions[rows], labels, images.name, images.identity, images.split)
 
         def known(_: Images) -> Features:
             pooled, logits = self._features
             return Features(pooled[rows], None if logits is None else logits[rows])
 
-        return Side(chosen, known)
+        return Side(self.images.only(rows), known)
 
 
 @dataclass(frozen=True)

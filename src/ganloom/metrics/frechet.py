@@ -97,7 +97,7 @@ def _centred(x: NDArray[np.floating[Any]]) -> tuple[Tensor, Tensor]:
 def _root(
     S: Tensor,  # [D, D], symmetric
 ) -> Tensor:  # [D, R]
-    """R with R R' = S: Cholesky's, twenty times faster than eigenvectors, unless S is singular."""
+    """R with R R' = S: Cholesky's, much faster than eigenvectors, unless S is singular."""
     R: Tensor
     R, failed = torch.linalg.cholesky_ex(S)
     if failed:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ganloom.core.errors import DataError
 from ganloom.core.files import write_atomically
 
-__all__ = ["Score", "differences", "label", "read_scores", "write_scores"]
+__all__ = ["Score", "differences", "label", "metric_of", "read_scores", "write_scores"]
 
 PROTOCOL = {
     "extractor": "extractor",
@@ -70,6 +70,11 @@ def label(metric: str, extractor: str | None, n: int) -> str:
     if metric == "fd" and extractor == "inception":
         return f"fid@{n}"
     return f"{metric}@{n}" if extractor is None else f"{metric}[{extractor}]@{n}"
+
+
+def metric_of(label: str) -> str:
+    """`fd` of a label such as fd[loomnet-1]@2000; `fid` of fid@2000."""
+    return label.partition("@")[0].partition("[")[0]
 
 
 class _File(BaseModel):

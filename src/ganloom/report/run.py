@@ -7,7 +7,7 @@ from pathlib import Path
 from ganloom.config import Config
 from ganloom.core.errors import DataError, ModelError
 from ganloom.core.files import storage_errors, write_atomically
-from ganloom.metrics.scores import Score, read_scores
+from ganloom.metrics.scores import Score, metric_of, read_scores
 from ganloom.nets import modelfile
 from ganloom.report.history import History, evenly, read_history
 from ganloom.report.html import escape, png_url, table, write_page
@@ -165,7 +165,7 @@ def progress(story: Story) -> Iterator[str]:
     columns_of = {"Loss_D": "loss_d", "Loss_G": "loss_g", "D(x)": "d_real", "D(G(z))": "d_fake_before"}
     means = {name: story.history[column] for name, column in columns_of.items()}
     # the score that says what is best comes first, then those in the order of the log
-    found = sorted(story.history.scores, key=lambda name: not name.startswith(f"{story.config.evaluate.best}["))
+    found = sorted(story.history.scores, key=lambda name: metric_of(name) != story.config.evaluate.best)
     marks = {name: story.history[name] for name in found[:MOST_SCORES]}
     rows = []
     for before, nimg in zip([-1, *points], points, strict=False):

@@ -1,10 +1,9 @@
 """The scores of a run: what each means, which way is better, and where it comes from."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from ganloom.metrics.meanings import MEANINGS, Meaning
-from ganloom.metrics.scores import Score
+from ganloom.metrics.scores import Score, metric_of
 from ganloom.report.html import escape, table
 
 __all__ = ["in_words", "main_score", "meaning", "score_tables"]
@@ -36,14 +35,14 @@ SHORT = 12  # characters of a hash that are shown; the whole is its title
 
 def meaning(label: str) -> Meaning | None:
     """Of a score by its label, which also names its column in the log: `fd[loomnet-1]@2000` is fd."""
-    return MEANINGS.get(_metric(label))
+    return MEANINGS.get(metric_of(label))
 
 
 def main_score(found: Sequence[Score]) -> Score | None:
     """The one to name in a sentence: of several of its kind the newest."""
     ranks = {metric: rank for rank, metric in enumerate(MAIN)}
     newest = sorted((score for score in found if score.class_name is None), key=lambda score: score.created)[::-1]
-    return min(newest, key=lambda score: ranks.get(_metric(score.label), len(MAIN)), default=None)
+    return min(newest, key=lambda score: ranks.get(metric_of(score.label), len(MAIN)), default=None)
 
 
 def in_words(score: Score) -> str:
@@ -69,10 +68,6 @@ def score_tables(found: Sequence[Score]) -> Iterator[str]:
         yield table(rows, ["class", "score", "value", "95 % interval"])
     yield "<h3>Where these numbers come from</h3>"
     yield from _provenance(found)
-
-
-def _metric(label: str) -> str:
-    return re.split(r"[\[@]", label)[0]
 
 
 def _explained(score: Score) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from ganloom.metrics.contract import Comparison, Images, Side
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.meanings import MEANINGS, is_better
+from ganloom.metrics.pairs import some
 from ganloom.metrics.scores import label
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate_floats
@@ -70,10 +71,9 @@ class Scorer:
         self.settings, self.latent, self.seed = settings, latent, seed
         self.extraction = Extraction(loomnet.load().to(device), device)
         self.class_names = dataset.class_names
-        total = dataset.count()
-        rows = np.random.default_rng(rng.key(seed, "real")).permutation(total)[: settings.n]
+        rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
         content = dataset.description.content_hash
-        reals = Images(dataset.images, np.sort(rows), None, dataset.description.name, content, "train")
+        reals = Images(dataset.images, rows, None, dataset.description.name, content, "train")
         self.real = Side(reals, self.extraction.kept)
 
     def prepare(self) -> None:

@@ -24,6 +24,7 @@ from ganloom.core.memory import keep_freed_memory
 from ganloom.core.terminal import progress_bar, say
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
+from ganloom.metrics.scores import metric_of
 from ganloom.nets import modelfile
 from ganloom.runs import Facts, Run, create_run
 from ganloom.tracking import Tracker, Trackers
@@ -289,16 +290,13 @@ def train(
     say(terminal, f"model     {run.model}")
     with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
         best = modelfile.read_header(run.best).training
-        score = ", ".join(f"{name} {value:.4g}" for name, value in best["best"].items() if is_of(name, config))
+        score = ", ".join(
+            f"{name} {value:.4g}" for name, value in best["best"].items() if metric_of(name) == config.evaluate.best
+        )
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
     if stopped:
         say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)
-
-
-def is_of(label: str, config: Config) -> bool:
-    """Whether a score, such as fd[loomnet-1]@2000, is the one that says what is best."""
-    return label.partition("[")[0].partition("@")[0] == config.evaluate.best
 
 
 def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Callable[[str], None]) -> list[Tracker]:

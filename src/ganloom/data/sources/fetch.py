@@ -6,6 +6,7 @@ next mirror.
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from ganloom.core.files import cache_folder, storage_errors
 from ganloom.core.terminal import make_terminal, say
 from ganloom.data.sources.contract import stamp
 
-__all__ = ["Remote", "fetch", "local_data"]
+__all__ = ["Remote", "download", "fetch", "local_data"]
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 2**18  # bytes; pooch writes each to the disk at once
@@ -44,18 +45,28 @@ def fetch(remote: Remote) -> Path:
     path = downloads / remote.name
     if path.exists():  # it was verified before it was moved here
         return path
-    reasons = []
-    with storage_errors(downloads, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            for url in remote.urls:
-                if path.exists():  # another process was faster
-                    break
-                if reason := _download(url, remote, path):
-                    reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    reasons = download(remote.urls, f"md5:{remote.md5}", path)
     if not path.exists():
         raise DataError(_by_hand(remote, reasons))
     return path
+
+
+def download(
+    urls: Sequence[str],  # mirrors, the best first
+    known_hash: str,  # "md5:..." or "sha256:..."
+    path: Path,
+) -> list[str]:
+    """Download a file to `path` from the first mirror that has it, verified. The reasons why others failed, or all."""
+    reasons: list[str] = []
+    with storage_errors(path.parent, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            for url in urls:
+                if path.exists():  # another process was faster
+                    break
+                if reason := _download(url, known_hash, path):
+                    reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    return reasons
 
 
 def local_data() -> Path | None:
@@ -64,7 +75,7 @@ def local_data() -> Path | None:
     return Path(folder).expanduser() if folder else None
 
 
-def _download(url: str, remote: Remote, path: Path) -> str:
+def _download(url: str, known_hash: str, path: Path) -> str:
     """Download and verify one file; the reason why it failed, or nothing."""
     import pooch  # needed by those who download only
     import requests
@@ -76,11 +87,11 @@ def _download(url: str, remote: Remote, path: Path) -> str:
     try:
         with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
             downloader = pooch.HTTPDownloader(progressbar=_Bar(bar), chunk_size=CHUNK, timeout=TIMEOUT)
-            pooch.retrieve(url, f"md5:{remote.md5}", fname=path.name, path=path.parent, downloader=downloader)
+            pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
         return f"{type(error).__name__}"
     except ValueError:  # pooch's word for a wrong hash
-        return "what came is not the published file (its MD5 differs)"
+        return f"what came is not the published file (its {known_hash.partition(':')[0].upper()} differs)"
     finally:
         say(terminal, f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
     return ""

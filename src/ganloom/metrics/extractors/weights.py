@@ -5,22 +5,16 @@ import os
 import pickle
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import torch
-from filelock import FileLock
 from rich.filesize import decimal
-from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 from torch import Tensor
 
 from ganloom.core.errors import ModelError
-from ganloom.core.files import cache_folder, storage_errors
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.files import cache_folder
+from ganloom.data.sources.fetch import download
 
 __all__ = ["INCEPTION", "Published", "file_sha256", "locate", "read"]
-
-TIMEOUT = 30  # seconds without a byte
-CHUNK = 2**18  # bytes
 
 
 class Published(NamedTuple):
@@ -93,15 +87,7 @@ def _verified(path: Path, published: Published) -> Path:
 
 
 def _fetch(published: Published, path: Path) -> Path:
-    reasons = []
-    with storage_errors(path.parent, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            for url in published.urls:
-                if path.exists():  # another process was faster
-                    break
-                if reason := _download(url, published, path):
-                    reasons.append(f"{urlsplit(url).netloc}: {reason}")
+    reasons = download(published.urls, f"sha256:{published.sha256}", path)
     if not path.exists():
         raise ModelError(
             f"{path.name} ({decimal(published.size)}) could not be downloaded ({'; '.join(reasons)}).\n"
@@ -112,30 +98,3 @@ def _fetch(published: Published, path: Path) -> Path:
             "The built-in extractor, loomnet-1, needs no download: its Frechet distance is the metric fd."
         )
     return path
-
-
-def _download(url: str, published: Published, path: Path) -> str:
-    """Download and verify; the reason why it failed, or nothing."""
-    import pooch  # needed by those who download only
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
-    terminal = make_terminal(stderr=True)
-    columns = (*Progress.get_default_columns()[:-1], DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-
-    def stream(url: str, output: str, _: object) -> None:
-        bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
-        with requests.get(url, stream=True, timeout=TIMEOUT) as reply, open(output, "wb") as file, bar:
-            reply.raise_for_status()
-            file.writelines(bar.track(reply.iter_content(CHUNK), -(-published.size // CHUNK)))
-
-    say(terminal, f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
-    try:
-        pooch.retrieve(url, f"sha256:{published.sha256}", fname=path.name, path=path.parent, downloader=stream)
-    except requests.RequestException as error:
-        return type(error).__name__
-    except ValueError:  # pooch's word for a wrong hash
-        return "what came is not the published file (its sha256 differs)"
-    finally:
-        say(terminal, f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
-    return ""
