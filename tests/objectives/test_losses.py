@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -5,30 +7,69 @@ from torch import Tensor
 
 from ganloom import objectives
 from ganloom.core.errors import ConfigError
-from ganloom.objectives import losses
+from ganloom.objectives import Loss, RelativisticLoss, losses
 
-ALL = [pytest.param(name, id=name) for name in losses.__all__]
+ALL = losses.__all__
+RELATIVE = [name for name in ALL if isinstance(objectives.loss(name, {}), RelativisticLoss)]
+PER_SAMPLE = [name for name in ALL if name != "relativistic_average"]  # whose means are over the micro-batch
 
 
 def logits(count: int, seed: int) -> Tensor:
     return 3 * torch.randn(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def g_of(loss: Loss | RelativisticLoss, real: Tensor, fake: Tensor) -> Tensor:
+    return loss.g(real, fake) if isinstance(loss, RelativisticLoss) else loss.g(fake)
+
+
 def cross_entropy(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target), reduction="none")
 
 
+def assert_same(ours: Callable[..., Tensor], formula: Callable[..., Tensor], count: int) -> None:
+    """The same values and the same gradients, of logits that nobody has detached on the way."""
+    given = [logits(50, seed).requires_grad_() for seed in range(1, count + 1)]
+    torch.testing.assert_close(ours(*given), formula(*given))
+    weights = logits(50, 9)  # so that errors in the gradient do not cancel out
+    gradients = [torch.autograd.grad((weights * f(*given)).sum(), given) for f in (ours, formula)]
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 0.9])
 def test_bce_is_the_cross_entropy_of_torch_with_real_targets_smoothed(smoothing: float) -> None:
-    real, fake = logits(50, 1), logits(50, 2)
     loss = losses.bce(label_smoothing=smoothing)
-    torch.testing.assert_close(loss.d(real, fake), cross_entropy(real, 1 - smoothing) + cross_entropy(fake, 0.0))
-    torch.testing.assert_close(loss.g(fake), cross_entropy(fake, 1.0))  # G is not smoothed, and does not saturate
+    assert_same(loss.d, lambda real, fake: cross_entropy(real, 1 - smoothing) + cross_entropy(fake, 0.0), 2)
+    assert_same(loss.g, lambda fake: cross_entropy(fake, 1.0), 1)  # G is not smoothed, and does not saturate
 
 
 def test_bce_is_not_smoothed_unless_asked() -> None:
     real, fake = logits(9, 1), logits(9, 2)
     assert torch.equal(losses.bce().d(real, fake), losses.bce(label_smoothing=0.0).d(real, fake))
+
+
+def test_minimax_is_one_value_that_d_raises_and_g_lowers() -> None:
+    loss = losses.minimax()
+    assert_same(loss.d, lambda real, fake: -(real.sigmoid().log() + (1 - fake.sigmoid()).log()), 2)
+    assert_same(loss.g, lambda fake: (1 - fake.sigmoid()).log(), 1)
+
+
+def test_g_of_minimax_saturates_where_that_of_bce_does_not() -> None:
+    slopes = {}
+    for name in ("minimax", "bce"):
+        sure = torch.tensor([-20.0], requires_grad=True)  # D knows that it is generated
+        objectives.loss(name, {}).g(sure).sum().backward()
+        slopes[name] = sure.grad.item()
+    assert -1e-8 < slopes["minimax"] < 0
+    assert slopes["bce"] == pytest.approx(-1)
+
+
+def test_lsgan_is_the_squared_distance_to_one_for_real_and_to_zero_for_generated_images() -> None:
+    def distance(logits: Tensor, target: float) -> Tensor:
+        return F.mse_loss(logits, torch.full_like(logits, target), reduction="none")
+
+    loss = losses.lsgan()
+    assert_same(loss.d, lambda real, fake: distance(real, 1.0) + distance(fake, 0.0), 2)
+    assert_same(loss.g, lambda fake: distance(fake, 1.0), 1)
 
 
 def test_hinge_is_its_formula() -> None:
@@ -37,28 +78,68 @@ def test_hinge_is_its_formula() -> None:
     assert losses.hinge().g(fake).tolist() == [3.0, 1.0, 0.5, 0.0, -2.0]
 
 
+def test_wasserstein_is_the_difference_of_the_logits() -> None:
+    real, fake = torch.tensor([-2.0, 0.5, 3.0]), torch.tensor([-3.0, 0.0, 7.0])
+    assert losses.wasserstein().d(real, fake).tolist() == [-1.0, -0.5, 4.0]
+    assert losses.wasserstein().g(fake).tolist() == [3.0, 0.0, -7.0]
+
+
+def test_relativistic_is_the_cross_entropy_of_the_difference_of_a_pair() -> None:
+    loss = losses.relativistic()
+    assert_same(loss.d, lambda real, fake: cross_entropy(real - fake, 1.0), 2)
+    assert_same(loss.g, lambda real, fake: cross_entropy(fake - real, 1.0), 2)
+
+
+def test_relativistic_average_is_the_cross_entropy_of_the_difference_to_the_mean_of_the_others() -> None:
+    def formula(higher: Tensor, lower: Tensor) -> Tensor:
+        count = len(higher)
+        return cross_entropy(higher - lower.sum() / count, 1.0) + cross_entropy(lower - higher.sum() / count, 0.0)
+
+    loss = losses.relativistic_average()
+    assert_same(loss.d, formula, 2)
+    assert_same(loss.g, lambda real, fake: formula(fake, real), 2)
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_a_relativistic_loss_knows_differences_only(name: str) -> None:
+    loss, real, fake = objectives.loss(name, {}), logits(9, 1), logits(9, 2)
+    for function in (loss.d, loss.g):
+        torch.testing.assert_close(function(real + 5, fake + 5), function(real, fake))
+        assert not torch.allclose(function(real + 5, fake), function(real, fake))
+
+
+def test_the_relativistic_losses_are_the_two_that_ask_g_for_real_images() -> None:
+    assert sorted(RELATIVE) == ["relativistic", "relativistic_average"]
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("count", [1, 7])
-def test_a_loss_has_one_value_a_sample_and_that_of_its_sample_alone(name: str, count: int) -> None:
-    loss = objectives.loss(name, {})
-    real, fake = logits(count, 1), logits(count, 2)
-    assert loss.d(real, fake).shape == loss.g(fake).shape == (count,)
+def test_a_loss_has_one_value_a_sample(name: str, count: int) -> None:
+    loss, real, fake = objectives.loss(name, {}), logits(count, 1), logits(count, 2)
+    assert loss.d(real, fake).shape == g_of(loss, real, fake).shape == (count,)
+
+
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_the_value_of_a_sample_is_that_of_its_sample_alone(name: str) -> None:
+    loss, real, fake = objectives.loss(name, {}), logits(7, 1), logits(7, 2)
     torch.testing.assert_close(loss.d(real, fake)[-1:], loss.d(real[-1:], fake[-1:]))
-    torch.testing.assert_close(loss.g(fake)[-1:], loss.g(fake[-1:]))
+    torch.testing.assert_close(g_of(loss, real, fake)[-1:], g_of(loss, real[-1:], fake[-1:]))
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_d_pays_for_being_wrong_and_g_for_being_found_out(name: str) -> None:
     loss, high, low = objectives.loss(name, {}), torch.tensor([3.0]), torch.tensor([-3.0])
     assert loss.d(high, low) < loss.d(low, high)
-    assert loss.g(high) < loss.g(low)
+    assert g_of(loss, low, high) < g_of(loss, high, low)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_loss_and_its_gradient_are_finite_for_logits_of_any_size(name: str) -> None:
     loss = objectives.loss(name, {})
-    real, fake = (torch.tensor([-1e4, -90.0, 90.0, 1e4], requires_grad=True) for _ in range(2))
-    total = loss.d(real, fake) + loss.g(fake)
+    sizes = torch.tensor([-1e4, -90.0, 0.0, 90.0, 1e4])
+    pairs = torch.cartesian_prod(sizes, sizes)  # a relativistic loss sees their differences only
+    real, fake = (side.clone().requires_grad_() for side in pairs.unbind(1))
+    total = loss.d(real, fake) + g_of(loss, real, fake)
     total.sum().backward()
     assert total.isfinite().all()
     assert real.grad is not None and real.grad.isfinite().all()

@@ -2,23 +2,44 @@
 
 from typing import Any
 
+from ganloom.core.code import blame, is_file, load_file, take
+from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.objectives import losses, penalties
-from ganloom.objectives.contract import Judged, Loss, Penalty
+from ganloom.objectives.contract import Judge, Judged, Loss, Penalty, RelativisticLoss
 
-__all__ = ["Judged", "Loss", "Penalty", "loss", "penalty"]
+__all__ = ["Judge", "Judged", "Loss", "Penalty", "RelativisticLoss", "loss", "penalty"]
 
 
-def loss(name: str, options: dict[str, Any]) -> Loss:
-    """The loss of that name with those options. Raises `ConfigError` with the nearest known name."""
+def loss(name: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
+    """The loss of that name, or in the file at that path, with those options.
+
+    Raises `ConfigError` with the nearest known name, or with what is wrong in the file.
+    """
+    if is_file(name):
+        return _own_loss(name, options)
     check_name("loss", name, losses.__all__)
     function = getattr(losses, name)
-    built: Loss = function(**keyword_options(f"loss '{name}'", function, options))
+    built: Loss | RelativisticLoss = function(**keyword_options(f"loss '{name}'", function, options))
+    return built
+
+
+def _own_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
+    module = load_file(path)
+    function = take(module, "loss")
+    values = keyword_options(f"loss '{path}'", function, options)
+    with blame(module):
+        built = function(**values)
+    if not isinstance(built, Loss | RelativisticLoss):
+        raise ConfigError(
+            f"{path}: loss() should return Loss(d, g) or RelativisticLoss(d, g), of ganloom.objectives, "
+            f"not something of type {type(built).__name__}."
+        )
     return built
 
 
 def penalty(name: str) -> Penalty:
     """The penalty of that name. Raises `ConfigError` with the nearest known name."""
     check_name("penalty", name, penalties.__all__)
-    function: Penalty = getattr(penalties, name)
-    return function
+    built: Penalty = getattr(penalties, name)()
+    return built

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["Judged", "Loss", "Penalty"]
+__all__ = ["Judge", "Judged", "Loss", "Penalty", "RelativisticLoss"]
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,31 @@ class Loss:
     g: Callable[[Tensor], Tensor]  # fake logits [N] -> [N]
 
 
+@dataclass(frozen=True)
+class RelativisticLoss:
+    """A loss that compares real with generated images in G's step too, which then needs new real ones."""
+
+    d: Callable[[Tensor, Tensor], Tensor]  # real logits [N], fake logits [N] -> [N]
+    g: Callable[[Tensor, Tensor], Tensor]  # real logits [N], fake logits [N] -> [N]
+
+
 class Judged(NamedTuple):
     """Images and what D said of them."""
 
-    images: Tensor  # [N, C, H, W]; requires grad while a penalty is due
+    images: Tensor  # [N, C, H, W]; requires grad while a penalty that differentiates is due
     y: Tensor | None  # int64 [N] or float [N, K]
     logits: Tensor  # [N]
+    features: Tensor | None = None  # [N, F]
+    class_logits: Tensor | None = None  # [N, K]
 
 
-Penalty = Callable[[Judged, Judged, nn.Module], Tensor]  # real, fake, D -> [M], M <= N
+Judge = Callable[[Tensor, Tensor | None], Judged]  # images [N, C, H, W], y -> what D says of them
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A regularizer of D, of G, or of both: the part `d` is added to D's loss, the part `g` to G's."""
+
+    d: Callable[[Judged, Judged, Judge], Tensor] | None = None  # real, fake, D -> [M], M <= N
+    g: Callable[[Judged, Callable[[], Judged]], Tensor] | None = None  # fake, real for those who ask -> [M]
+    differentiates: bool = False  # D with respect to its images: full precision, no compiled D, no BatchNorm in D

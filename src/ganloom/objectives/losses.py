@@ -1,4 +1,7 @@
-"""Losses, one function each: its name is its name in the config, its keyword arguments are its options there."""
+"""Losses, one function each: its name is its name in the config, its keyword arguments are its options there.
+
+softplus(-l) is -log sigmoid(l), and softplus(l) is -log(1 - sigmoid(l)): the same values, finite for any logit l.
+"""
 
 from typing import Annotated
 
@@ -6,9 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from ganloom.objectives.contract import Loss
+from ganloom.objectives.contract import Loss, RelativisticLoss
 
-__all__ = ["bce", "hinge"]
+__all__ = ["bce", "hinge", "lsgan", "minimax", "relativistic", "relativistic_average", "wasserstein"]
 
 
 def bce(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Loss:
@@ -27,6 +30,34 @@ def bce(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Loss:
     return Loss(d, g)
 
 
+def minimax() -> Loss:
+    """One value for both, which D raises and G lowers (Goodfellow et al. 2014, eq. 1).
+
+    D: -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), as in `bce`; G: log(1 - sigmoid(D(G(z)))), which is never above
+    0 and saturates: where D is sure of an image, G learns next to nothing from it.
+    """
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(-real) + F.softplus(fake)
+
+    def g(fake: Tensor) -> Tensor:
+        return -F.softplus(fake)
+
+    return Loss(d, g)
+
+
+def lsgan() -> Loss:
+    """D: (D(x) - 1)^2 + D(G(z))^2, G: (D(G(z)) - 1)^2 (Mao et al. 2017, least squares with a=0, b=c=1, doubled)."""
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return (real - 1).square() + fake.square()
+
+    def g(fake: Tensor) -> Tensor:
+        return (fake - 1).square()
+
+    return Loss(d, g)
+
+
 def hinge() -> Loss:
     """D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))), G: -D(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eqs. 16 and 17)."""
 
@@ -37,3 +68,49 @@ def hinge() -> Loss:
         return -fake
 
     return Loss(d, g)
+
+
+def wasserstein() -> Loss:
+    """D: D(G(z)) - D(x), G: -D(G(z)) (Arjovsky et al. 2017, algorithm 1).
+
+    It has no lower bound: D needs a penalty such as `wgan_gp` that keeps its slope near 1.
+    """
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return fake - real
+
+    def g(fake: Tensor) -> Tensor:
+        return -fake
+
+    return Loss(d, g)
+
+
+def relativistic() -> RelativisticLoss:
+    """RpGAN: which of a real and a generated image is the more real? (Jolicoeur-Martineau 2019, RSGAN there).
+
+    D: -log sigmoid(D(x) - D(G(z))), G: -log sigmoid(D(G(z)) - D(x)).
+    """
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake - real)
+
+    def g(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(real - fake)
+
+    return RelativisticLoss(d, g)
+
+
+def relativistic_average() -> RelativisticLoss:
+    """RaGAN: an image against the mean of the other kind (Jolicoeur-Martineau 2019, RaSGAN there).
+
+    D: -log sigmoid(D(x) - E D(G(z))) - log(1 - sigmoid(D(G(z)) - E D(x))), G: the same with x and G(z) exchanged.
+    The means E are over the micro-batch.
+    """
+
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        return F.softplus(fake.mean() - real) + F.softplus(fake - real.mean())
+
+    def g(real: Tensor, fake: Tensor) -> Tensor:
+        return d(fake, real)
+
+    return RelativisticLoss(d, g)

@@ -1,19 +1,122 @@
-"""Penalties, one function each: regularizers of D that return one value a sample.
+"""Penalties, one function each: its name is its name in the config.
 
-They read images and logits that the step has judged with gradients to the images switched on.
+Random numbers are simply drawn: the step has seeded the generators.
 """
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
-from ganloom.objectives.contract import Judged
+from ganloom.core.errors import ConfigError
+from ganloom.objectives.contract import Judge, Judged, Penalty
 
-__all__ = ["r1"]
+__all__ = ["auxiliary_classifier", "dragan", "drift", "feature_matching", "r1", "r2", "wgan_gp"]
 
 
-def r1(real: Judged, fake: Judged, D: nn.Module) -> Tensor:  # [N]
+def r1() -> Penalty:
     """R1 (Mescheder et al. 2018, eq. 9): 1/2 * ||grad_x D(x)||^2, real images only; the weight is gamma."""
-    return 0.5 * gradient_square(real)
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        return 0.5 * gradient_square(real)
+
+    return Penalty(d=d, differentiates=True)
+
+
+def r2() -> Penalty:
+    """R2 (Mescheder et al. 2018, eq. 10): 1/2 * ||grad_x D(x)||^2, generated images only; the weight is gamma."""
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        return 0.5 * gradient_square(fake)
+
+    return Penalty(d=d, differentiates=True)
+
+
+def wgan_gp() -> Penalty:
+    """WGAN-GP (Gulrajani et al. 2017, eq. 3): (||grad_x D(x)|| - 1)^2; the weight is lambda, 10 in the paper.
+
+    x = t * real + (1 - t) * generated, t uniform in [0, 1), one for each pair.
+    """
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        x, made = real.images.detach(), fake.images.detach()
+        t = torch.rand(len(x), 1, 1, 1, device=x.device, dtype=x.dtype)
+        between = t * x + (1 - t) * made
+        return (gradient_norm(judge(between.requires_grad_(), real.y)) - 1).square()
+
+    return Penalty(d=d, differentiates=True)
+
+
+def dragan() -> Penalty:
+    """DRAGAN (Kodali et al. 2017): (||grad_x D(x)|| - 1)^2 around the real images; the weight is lambda, 10 there.
+
+    x = real + 0.5 * std(real) * u, u uniform in [0, 1) for each value: the noise of the authors' code, std over the
+    micro-batch (their paper writes it as normal).
+    """
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        x = real.images.detach()
+        near = x + 0.5 * x.std(correction=0) * torch.rand_like(x)
+        return (gradient_norm(judge(near.requires_grad_(), real.y)) - 1).square()
+
+    return Penalty(d=d, differentiates=True)
+
+
+def drift() -> Penalty:
+    """D(x)^2 of real images, which holds D near 0 (Karras et al. 2018, appendix A.1); the weight there is 1e-3."""
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        return real.logits.square()
+
+    return Penalty(d=d)
+
+
+def feature_matching() -> Penalty:
+    """For G: ||E f(x) - E f(G(z))||^2, f the features of D (Salimans et al. 2016, section 3.1).
+
+    The means are over the micro-batch. Raises `ConfigError` for a D without features.
+    """
+
+    def g(fake: Judged, reals: Callable[[], Judged]) -> Tensor:  # [1]
+        made = features(fake).mean(0)
+        return (features(reals()).detach().mean(0) - made).square().sum(0, keepdim=True)
+
+    def features(judged: Judged) -> Tensor:  # [N, F]
+        if judged.features is None:
+            raise ConfigError(
+                "penalty 'feature_matching': this D gives no features. "
+                "Leave the penalty out, or choose a network whose D gives them."
+            )
+        return judged.features
+
+    return Penalty(g=g)
+
+
+def auxiliary_classifier() -> Penalty:
+    """AC-GAN: -log P(C = y | x), of real and generated images for D, of generated ones for G (Odena et al. 2017, L_C).
+
+    Labels float [N, K] are K classes of which each is there or not: their cross-entropies are summed, for that is
+    -log P of all K. Raises `ConfigError` without labels, and for a D without a classifier.
+    """
+
+    def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
+        return cross_entropy(real) + cross_entropy(fake)
+
+    def g(fake: Judged, reals: Callable[[], Judged]) -> Tensor:  # [N]
+        return cross_entropy(fake)
+
+    def cross_entropy(judged: Judged) -> Tensor:  # [N]
+        if judged.y is None:
+            raise ConfigError("penalty 'auxiliary_classifier' needs labels: train with data.labels=true.")
+        if judged.class_logits is None:
+            raise ConfigError("penalty 'auxiliary_classifier': D has no classifier: set net.d.labels=classifier.")
+        if judged.y.is_floating_point():
+            y = judged.y.to(judged.class_logits.dtype)  # or else the result takes the dtype of y
+            return F.binary_cross_entropy_with_logits(judged.class_logits, y, reduction="none").sum(1)
+        return F.cross_entropy(judged.class_logits, judged.y, reduction="none")
+
+    return Penalty(d=d, g=g)
 
 
 def gradient_square(judged: Judged) -> Tensor:  # [N]
@@ -22,3 +125,9 @@ def gradient_square(judged: Judged) -> Tensor:  # [N]
     # Some compiled graphs drop the second derivative without a word; the penalty would then do nothing.
     assert gradient.requires_grad, "the gradient of D has no graph of its own"
     return gradient.square().flatten(1).sum(1)
+
+
+def gradient_norm(judged: Judged) -> Tensor:  # [N]
+    """||grad_x D(x)|| of each image, itself differentiable, even where it is 0."""
+    # The slope of the square root is infinite at 0, and infinity times a gradient of 0 is not a number.
+    return (gradient_square(judged) + 1e-12).sqrt()
