@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding, latent_share
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -42,17 +42,22 @@ class Generator(nn.Module):
             z = torch.cat([z, self.embed(y)], dim=1)
         return torch.tanh(self.layers(z)).view(-1, *self.shape)
 
+    def stages(self) -> list[nn.Module]:
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
 
 class Discriminator(nn.Module):
-    """pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU. Labels enter by projection (Miyato & Koyama 2018)."""
+    """pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU."""
 
-    def __init__(self, shape: ImageShape, classes: int, *, width: PositiveInt = 128) -> None:
+    def __init__(
+        self, shape: ImageShape, classes: int, *, width: PositiveInt = 128, labels: LabelUse = "projection"
+    ) -> None:
         super().__init__()
         pixels = shape.channels * shape.height * shape.width
         self.first = nn.Linear(pixels, 4 * width)
         self.second = nn.Linear(4 * width, 2 * width)
         self.head = nn.Linear(2 * width, 1)
-        self.embed = LabelEmbedding(classes, 2 * width, std=0.02) if classes else None
+        self.labels = LabelHead(classes, 2 * width, labels)
 
     def forward(
         self,
@@ -61,7 +66,8 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         h = F.leaky_relu(self.first(x.flatten(1)), 0.2)
         h = F.leaky_relu(self.second(h), 0.2)
-        logits = self.head(h).flatten()
-        if self.embed is not None:
-            logits = logits + (self.embed(y) * h).sum(1)
-        return Judgement(logits, h)
+        judgement: Judgement = self.labels(self.head(h).flatten(), h, y)
+        return judgement
+
+    def stages(self) -> list[nn.Module]:
+        return [self.first, self.second, self.head]

@@ -1,10 +1,17 @@
-"""Class labels as vectors."""
+"""Class labels: as vectors for G, and as part of what D says."""
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["LabelEmbedding", "latent_share"]
+from ganloom.nets.contract import Judgement
+
+__all__ = ["LabelEmbedding", "LabelHead", "LabelUse", "latent_share"]
+
+LabelUse = Literal["projection", "classifier"]
+"""How D learns of labels: it is told them (Miyato & Koyama 2018), or has to find them (Odena et al. 2017)."""
 
 
 class LabelEmbedding(nn.Module):
@@ -21,6 +28,28 @@ class LabelEmbedding(nn.Module):
         if not y.is_floating_point():
             return F.embedding(y, self.weight)
         return y.to(self.weight.dtype) @ self.weight
+
+
+class LabelHead(nn.Module):
+    """The end of D: labels added to the logits by projection, <embed(y), h>, or class logits beside them.
+
+    Without classes it passes the logits on.
+    """
+
+    def __init__(self, classes: int, features: int, labels: LabelUse, *, std: float = 0.02) -> None:
+        super().__init__()
+        self.embed = LabelEmbedding(classes, features, std=std) if classes and labels == "projection" else None
+        self.classify = nn.Linear(features, classes) if classes and labels == "classifier" else None
+
+    def forward(
+        self,
+        logits: Tensor,  # [N]
+        features: Tensor,  # [N, F]
+        y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
+    ) -> Judgement:
+        if self.embed is not None:
+            logits = logits + (self.embed(y) * features).sum(1)
+        return Judgement(logits, features, None if self.classify is None else self.classify(features))
 
 
 def latent_share(latent: int) -> int:

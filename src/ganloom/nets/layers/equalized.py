@@ -1,0 +1,55 @@
+"""Layers of progressive growing (Karras et al. 2018): equalized learning rate, statistics of pixels and minibatches."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["EqualizedConv2d", "EqualizedLinear", "minibatch_stddev", "pixel_norm"]
+
+GROUP = 4  # images whose standard deviation is taken together
+
+
+class EqualizedConv2d(nn.Module):
+    """Weights from N(0, 1), scaled at run time by gain / sqrt(fan in) (section 4.1); bias 0. Padding keeps the size."""
+
+    def __init__(self, before: int, after: int, kernel: int, *, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(after, before, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(after))
+        self.scale = gain / math.sqrt(before * kernel**2)
+        self.padding = kernel // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class EqualizedLinear(nn.Module):
+    """The same for a fully connected layer."""
+
+    def __init__(self, before: int, after: int, *, gain: float = math.sqrt(2)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(after, before))
+        self.bias = nn.Parameter(torch.zeros(after))
+        self.scale = gain / math.sqrt(before)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Each pixel's vector of channels divided by its root mean square (section 4.2); latents [N, Z] as well."""
+    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+def minibatch_stddev(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C + 1, H, W]
+    """A channel more: how much the images of a group differ, the mean over all values (section 3).
+
+    Groups have 4 images, or as many as divide the micro-batch.
+    """
+    n, _, height, width = x.shape
+    group = next(size for size in range(min(GROUP, n), 0, -1) if n % size == 0)
+    groups = x.reshape(group, n // group, *x.shape[1:])
+    deviation = torch.sqrt(groups.var(dim=0, correction=0) + 1e-8).mean(dim=(1, 2, 3))  # [N / group]
+    return torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)], dim=1)

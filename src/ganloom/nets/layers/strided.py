@@ -1,0 +1,55 @@
+"""DCGAN's layers (Radford et al. 2016): 4x4 convolutions of stride 2, up and down."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Down", "Norm", "Up", "initialise"]
+
+Norm = Literal["batch", "layer", "none"]
+
+
+class Up(nn.Module):
+    """Transposed convolution, BatchNorm, ReLU."""
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.BatchNorm2d(conv.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)), inplace=True)
+
+
+class Down(nn.Module):
+    """Convolution, normalisation, LeakyReLU; an odd map is padded by one pixel at the right and the bottom.
+
+    `layer` normalises each image over all of its values, so that D judges one image by itself, as gradient penalties
+    need (Gulrajani et al. 2017, section 4).
+    """
+
+    def __init__(self, before: int, after: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, 4, 2, 1, bias=False)
+        norms: dict[Norm, Callable[[], nn.Module | None]] = {
+            "batch": lambda: nn.BatchNorm2d(after), "layer": lambda: nn.GroupNorm(1, after), "none": lambda: None,
+        }  # fmt: skip
+        self.norm = norms[norm]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
+        x = self.conv(x)
+        return F.leaky_relu(x if self.norm is None else self.norm(x), 0.2, inplace=True)
+
+
+def initialise(module: nn.Module) -> None:
+    """N(0, .02) for weights and N(1, .02) for BatchNorm's (Radford et al. 2016, section 3)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
