@@ -22,9 +22,8 @@ app = typer.Typer(
 )
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-SourceArgument = Annotated[
-    str, typer.Argument(help="A folder, .zip, .tar, .npy, .npz, 'glob*.npz', dicom:FOLDER, or a dataset by name.")
-]
+SOURCES = "A folder, .zip, .tar, .npy, .npz, 'glob*.npz', dicom:FOLDER, FILE.py:ARGUMENT, or a dataset by name."
+SourceArgument = Annotated[str, typer.Argument(help=SOURCES)]
 FollowOption = Annotated[bool, typer.Option("--follow-links", help="Let symbolic links lead out of the folder.")]
 WINDOW = "Values that become black and white, of images of more than 8 bits. [default: 0.5 % and 99.5 % of all values]"
 HOLDOUT = "Kept from training, where the source has no splits. [default: 5%]"
@@ -32,6 +31,7 @@ GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, 
 MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
+TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings along.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 
 
@@ -53,6 +53,11 @@ def train(
     latent: Annotated[int | None, typer.Option(help="Size of z.")] = None,
     size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Size of the images in pixels.")] = None,
     compile: Annotated[bool | None, typer.Option("--compile", help="Compile both networks.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="MODEL", help="Fine-tune: a run folder, or a model.safetensors.")
+    ] = None,
+    freeze_d: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of D that stay.")] = None,
+    freeze_g: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of G that stay.")] = None,
     set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
     ] = None,
@@ -75,6 +80,9 @@ def train(
         "net.latent": latent,
         "data.size": size,
         "train.compile": compile,
+        "start.model": None if start is None else str(start),
+        "start.freeze_d": freeze_d,
+        "start.freeze_g": freeze_g,
     }
     from ganloom.config import parse_override
 
@@ -188,14 +196,22 @@ def sample(
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="All of this class.")] = None,
     separate: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG each into DIR, no grid.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Open what was made.")] = False,
+    trust_code: TrustOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Make pictures with a trained model."""
     from ganloom.synthesis import pictures
 
     made = pictures.write(
-        model, n=n, seed=seed, out=out, class_name=class_name, separate=separate, device=device
-    )  # fmt: skip
+        model,
+        n=n,
+        seed=seed,
+        out=out,
+        class_name=class_name,
+        separate=separate,
+        device=device,
+        trust_code=trust_code,
+    )
     typer.echo(f"{n} pictures in {made}")
     if show:
         typer.launch(str(made))
@@ -228,6 +244,7 @@ def evaluate(
     per_class: Annotated[bool, typer.Option("--per-class", help="Measure each class too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the generated images and of every choice.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file.")] = None,
+    trust_code: TrustOption = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Measure how good generated images are: every number with what is needed to repeat it."""
@@ -247,6 +264,7 @@ def evaluate(
         seed=seed,
         out=out,
         device=device,
+        trust_code=trust_code,
     )
 
 

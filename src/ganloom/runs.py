@@ -2,6 +2,7 @@
 
 config.yaml          the resolved configuration: enough, with the same images, to repeat the run
 run.json             facts of the start: dataset and its content hash, versions, planned images
+code/                copies of the user's own network, loss and source of images, where it has such
 log.jsonl            one line a logged step
 tensorboard/         the same as TensorBoard events, with the grids
 samples/             reals.png, and grids of the same latents as training goes on
@@ -13,12 +14,14 @@ scores.json          what `evaluate` measured, and scores/ with the pictures it 
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganloom.config import Config
-from ganloom.core.errors import RunError
+from ganloom.core.code import Code, read
+from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.files import storage_errors, write_atomically
 
 __all__ = ["Facts", "Run", "create_run", "open_run", "refuse_existing"]
@@ -41,6 +44,7 @@ class Facts(BaseModel):
     device: str
     threads: int
     images_per_minute: float | None  # measured once: plans a length in minutes, and evaluate.every where it is null
+    code: dict[str, str] = {}  # the sha256 of each of the user's own files, by its path
 
 
 class Run:
@@ -75,6 +79,31 @@ class Run:
         """Where the grid made after `nimg` images lies."""
         return self.samples / f"{nimg:012d}.png"
 
+    def copy(self, path: str, facts: Facts) -> Path:
+        """Where the copy of one of the user's own files lies: under its name, unless two files have one name."""
+        name = Path(path).name
+        twice = sum(Path(other).name == name for other in facts.code) > 1
+        return self.path / "code" / (f"{facts.code[path][:8]}-{name}" if twice else name)
+
+    def own_code(self, config: Config, facts: Facts) -> dict[str, Code]:
+        """The user's own files that `config` names. Raises `RunError` unless they are what the run began with."""
+        found = {}
+        for path in config.own_files:
+            copy = self.copy(path, facts) if path in facts.code else self.path / "code"
+            try:
+                found[path] = read(path)
+            except ConfigError as error:
+                raise RunError(
+                    f"{error} {self.path} began with it: put it back from its copy, {copy}, or write where it is now "
+                    f"into {self.path}/config.yaml."
+                ) from None
+            if found[path].sha256 not in facts.code.values():
+                raise RunError(
+                    f"{path} is not what it was when {self.path} began: put it back from its copy, {copy}, or start a "
+                    "new run."
+                )
+        return found
+
     def picture(self, name: str) -> Path:
         """Where a picture that a metric made lies."""
         return self.path / "scores" / f"{name}.png"
@@ -101,14 +130,18 @@ class Run:
                 grid.unlink()
 
 
-def create_run(path: Path, config: Config, facts: Facts) -> Run:
-    """Make the folder, whole or not at all. Raises `RunError` if something is there already."""
+def create_run(path: Path, config: Config, facts: Facts, code: Mapping[str, Code] | None = None) -> Run:
+    """Make the folder, whole or not at all, with copies of `code` in it. Raises `RunError` if something is there."""
     refuse_existing(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:
             for folder in ("samples", "checkpoints"):
                 (beside / folder).mkdir(parents=True)
+            for file, text in (code or {}).items():
+                copy = Run(beside).copy(file, facts)
+                copy.parent.mkdir(exist_ok=True)
+                write_atomically(copy, text.source.encode())
             write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
             write_atomically(beside / "config.yaml", config.yaml().encode())
             if path.exists():

@@ -10,10 +10,12 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from ganloom.config.sections import (
     SCHEDULES,
+    Augment,
     Checkpoint,
     Data,
     Ema,
     Evaluate,
+    Growth,
     Log,
     Loss,
     Net,
@@ -23,15 +25,17 @@ from ganloom.config.sections import (
     Penalty,
     Sample,
     Section,
+    Start,
     Trackers,
     Train,
     named,
 )
+from ganloom.core.code import is_file, split
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, nearest
 from ganloom.core.plain_yaml import read_mapping, read_value
 
-__all__ = ["Config", "Data", "Evaluate", "Optimizer", "parse_override", "recipe_names", "recipe_text"]
+__all__ = ["Config", "Data", "Evaluate", "Optimizer", "merge", "parse_override", "recipe_names", "recipe_text"]
 
 
 class Config(Section):
@@ -40,8 +44,11 @@ class Config(Section):
     seed: NonNegativeInt = 0
     data: Data
     net: Annotated[Net, BeforeValidator(named)]
+    growth: Growth | None = None
+    start: Start | None = None
     loss: Annotated[Loss, BeforeValidator(named)]
     penalties: dict[str, Penalty] = Field(default_factory=dict)
+    augment: Annotated[Augment | None, BeforeValidator(named)] = None
     optimizer: Optimizers = Optimizers()
     train: Train
     ema: Ema = Ema()
@@ -67,6 +74,13 @@ class Config(Section):
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}: {error}.") from None
         return cls.build(read_mapping(text, str(path)))
+
+    @property
+    def own_files(self) -> list[str]:
+        """The Python files of the user's own that it names: a network, a loss, a source of images."""
+        source = split(self.data.source)
+        named = [self.net.name, self.loss.name, *([source[0]] if source else [])]
+        return [name for name in dict.fromkeys(named) if is_file(name)]
 
     def yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -109,7 +123,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-OWN_OPTIONS: dict[str, tuple[str, ...]] = {"net": ("latent",), "loss": (), "schedule": ("warmup",)}
+OWN_OPTIONS: dict[str, tuple[str, ...]] = {"net": ("latent",), "loss": (), "augment": (), "schedule": ("warmup",)}
 """Sections whose keys depend on their `name`, each with the keys that mean the same under every name."""
 
 

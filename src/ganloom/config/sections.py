@@ -13,10 +13,12 @@ from ganloom.core.shares import check_window, parse_share, parse_window
 
 __all__ = [
     "SCHEDULES",
+    "Augment",
     "Checkpoint",
     "Data",
     "Ema",
     "Evaluate",
+    "Growth",
     "Log",
     "Loss",
     "Net",
@@ -28,6 +30,7 @@ __all__ = [
     "Sample",
     "Schedule",
     "Section",
+    "Start",
     "Trackers",
     "Train",
     "named",
@@ -124,7 +127,44 @@ class Loss(BaseModel):
 
 class Penalty(Section):
     weight: NonNegative
-    interval: PositiveInt = 1  # in D updates; a lazy penalty counts that many times over
+    interval: PositiveInt = 1  # in updates of the network it teaches; a lazy penalty counts that many times over
+
+
+class Augment(BaseModel):
+    """An augmentation by name, of all that D sees; every other key is a keyword option of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _lengths(value: Any) -> Any:
+    return [value] if isinstance(value, str | Length) else value
+
+
+Lengths = Annotated[tuple[Interval, ...], BeforeValidator(_lengths), Field(min_length=1)]
+
+
+class Growth(Section):
+    """Resolutions in their order, from about 4 pixels up, each twice the one before, for networks that grow.
+
+    One length stands for all levels; of several the first is that of the smallest images, and the last goes on.
+    """
+
+    hold: Lengths  # images at each resolution before the next begins
+    fade: Lengths  # images in which that one fades in
+
+
+class Start(Section):
+    """Fine-tuning: what the networks are before the first step."""
+
+    model: str  # a run folder, whose D is taken too, or a model.safetensors
+    sha256: str | None = None  # of the weights, filled in at the start: a run is repeated with the same or not at all
+    freeze_d: NonNegativeInt = 0  # stages of D that do not learn, from the image on (Mo et al. 2020)
+    freeze_g: NonNegativeInt = 0  # stages of G that do not learn, from z on
 
 
 SCHEDULES = ("constant", "linear", "cosine", "plateau")
@@ -169,12 +209,13 @@ def _schedule(value: Any) -> Any:
 
 
 class Optimizer(Section):
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "rmsprop"] = "adam"
     lr: Positive = 2e-4
-    beta1: Beta = 0.5
-    beta2: Beta = 0.999
+    beta1: Beta = 0.5  # not of rmsprop
+    beta2: Beta = 0.999  # of rmsprop: what is kept of the mean square
     weight_decay: NonNegative = 0.0
     clip: Positive | None = None  # largest gradient norm
+    clip_weights: Positive | None = None  # largest size of a weight, cut to it after each update (Arjovsky et al. 2017)
     schedule: Annotated[
         Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")], BeforeValidator(_schedule)
     ] = Constant()

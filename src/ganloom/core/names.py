@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, PydanticUserError, ValidationError, create_model
 
 from ganloom.core.errors import ConfigError
 
@@ -36,7 +36,10 @@ def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str,
 
     The signature is the schema: a new option is one new keyword. Raises `ConfigError` naming `kind`.
     """
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+    except NameError as error:  # of annotations that are text, as `from __future__ import annotations` makes them
+        raise ConfigError(f"the annotations of {kind} cannot be read: {error}.") from None
     fields: dict[str, Any] = {
         p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
         for p in parameters
@@ -45,10 +48,13 @@ def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str,
     for name in given:
         if name not in fields:
             raise ConfigError(f"unknown option '{name}' of {kind}. {nearest(name, fields)}")
-    schema = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
     try:
+        schema = create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
         return schema(**given).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"option '{where}' of {kind}: {first['msg']} (got {first['input']!r}).") from None
+    except PydanticUserError as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{kind} has an option of a kind that cannot be checked: {reason}.") from None

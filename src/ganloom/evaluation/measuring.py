@@ -51,12 +51,14 @@ def evaluate(
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    trust_code: bool = False,
 ) -> list[Score]:
     """Measure a run, a model file or a folder of generated images against real images.
 
     Without `metrics` those that fit; without `extractor` inception where `fid` or `is` is asked for, else the built-in
     loomnet-1. `n` generated images (as many as there are real ones, at most 10,000) are held against `n_real` of the
-    split (all, at most n). Scores go to `out`, or into the run. Raises `GanloomError`, and then there is no number.
+    split (all, at most n). Scores go to `out`, or into the run. `trust_code` runs the code that a model or a run brings
+    along. Raises `GanloomError`, and then there is no number.
     """
     terminal = make_terminal()
     asked = _asked(metrics)
@@ -64,7 +66,8 @@ def evaluate(
     network = _network(asked, extractor, weights).to(where)
     perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
     home = None if out is None else _writable(Path(out))
-    subject = open_subject(Path(target).expanduser(), None if data is None else os.fspath(data), where, terminal)
+    real = None if data is None else os.fspath(data)
+    subject = open_subject(Path(target).expanduser(), real, where, terminal, trust_code=trust_code)
     before = read_scores(subject.run.scores) if subject.run else []
     candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
     there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganloom.config import Data
 from ganloom.core import rng
+from ganloom.core.code import split
 from ganloom.core.errors import DataError, ModelError, RunError
 from ganloom.core.files import sha256, storage_errors
 from ganloom.core.pictures import to_uint8
@@ -56,21 +57,24 @@ class Fakes:
     generator: Generator | None
 
 
-def open_subject(target: Path, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
+def open_subject(
+    target: Path, data: str | None, device: torch.device, terminal: Terminal, *, trust_code: bool = False
+) -> Subject:
     """A run or its best/ (and its own images, unless `data` says where they are now), a model file, a folder of images.
 
-    Real images are prepared to the size and the channels of the generated ones. Raises `GanloomError`.
+    Real images are prepared to the size and the channels of the generated ones. Code that the run or the model brings
+    along is run with `trust_code` alone. Raises `GanloomError`.
     """
     if (target / "config.yaml").is_file():
-        return _of_run(open_run(target), None, data, device, terminal)
+        return _of_run(open_run(target), None, data, device, terminal, trust_code)
     if (target.parent / "config.yaml").is_file() and (target / "model.safetensors").is_file():  # RUN/best
-        return _of_run(open_run(target.parent), target, data, device, terminal)
+        return _of_run(open_run(target.parent), target, data, device, terminal, trust_code)
     if not target.exists():
         raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
     if data is None:
         raise DataError(f"{target} is no run folder, so say what to compare it with: ganloom evaluate {target} DATA")
     if target.suffix == ".safetensors":
-        model = load(target, device=str(device))
+        model = load(target, device=str(device), trust_code=trust_code)
         reals = packed(find(data), _at(data, model.shape), terminal)
         trained_on = model.header.training.get("content_hash")
         known = trained_on == reals.description.content_hash
@@ -93,10 +97,17 @@ def open_subject(target: Path, data: str | None, device: torch.device, terminal:
     return Subject(str(target), folder.description.content_hash, None, None, folder, reals, None, True)
 
 
-def _of_run(run: Run, best: Path | None, data: str | None, device: torch.device, terminal: Terminal) -> Subject:
+def _of_run(
+    run: Run, best: Path | None, data: str | None, device: torch.device, terminal: Terminal, trust_code: bool
+) -> Subject:
     """The newest model of a run, or its `best` one, whose scores then are not the run's own."""
     place = best or run.path
-    model = load(place, device=str(device))
+    model = load(place, device=str(device), trust_code=trust_code)
+    if data is None and not trust_code and (own := split(run.config.data.source)):
+        raise RunError(
+            f"the images of {run.path} come from the code in {own[0]}. If you know where it comes from, add "
+            "--trust-code; in Python, trust_code=True."
+        )
     settings = run.config.data if data is None else run.config.with_overrides({"data.source": data}).data
     try:
         source = find(settings.source, settings.follow_links)

@@ -2,21 +2,24 @@
 
 A family is a module with `Generator(shape, latent, classes, *, ...)` and `Discriminator(shape, classes, *, ...)`:
 `G(z, y) -> [N, C, H, W]` in [-1, 1] and `D(x, y) -> Judgement`. `classes` is 0 without labels; the keyword-only
-arguments are the family's options.
+arguments are the family's options. A name that ends in .py is the path to a family of the user's own.
 """
 
+import contextlib
 import importlib
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from ganloom.core.code import Code, OwnModule, blame, is_file, load_code, load_file, take
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.core.shapes import ImageShape
 
-__all__ = ["build_discriminator", "build_generator", "names"]
+__all__ = ["build_discriminator", "build_generator", "family", "names"]
 
 NOT_FAMILIES = {"contract", "generate", "layers", "modelfile"}
 
@@ -26,28 +29,39 @@ def names() -> list[str]:
     return sorted({module.name for module in pkgutil.iter_modules(__path__)} - NOT_FAMILIES)
 
 
-def build_generator(name: str, shape: ImageShape, latent: int, classes: int, options: dict[str, Any]) -> nn.Module:
+def family(name: str, code: Code | None = None) -> ModuleType:
+    """The family of that name, or in the file at that path, or in that code and no file. Raises `ConfigError`."""
+    if code is None and not is_file(name):
+        check_name("network", name, names())
+        return importlib.import_module(f"ganloom.nets.{name}")
+    module = load_file(name) if code is None else load_code(code)
+    take(module, "Generator", "shape", "latent", "classes")
+    take(module, "Discriminator", "shape", "classes")
+    return module
+
+
+def build_generator(
+    name: str, shape: ImageShape, latent: int, classes: int, options: dict[str, Any], code: Code | None = None
+) -> nn.Module:
     """A fresh G. Raises `ConfigError` for an unknown family or option, or a shape the family cannot make."""
-    family = _family(name)
-    options = keyword_options(f"net.g ({name})", family.Generator, options)
-    return _build(lambda: family.Generator(shape, latent, classes, **options))
+    module = family(name, code)
+    options = keyword_options(f"net.g ({name})", module.Generator, options)
+    return _build(module, lambda: module.Generator(shape, latent, classes, **options))
 
 
 def build_discriminator(name: str, shape: ImageShape, classes: int, options: dict[str, Any]) -> nn.Module:
     """A fresh D. Raises `ConfigError` as `build_generator` does."""
-    family = _family(name)
-    options = keyword_options(f"net.d ({name})", family.Discriminator, options)
-    return _build(lambda: family.Discriminator(shape, classes, **options))
+    module = family(name)
+    options = keyword_options(f"net.d ({name})", module.Discriminator, options)
+    return _build(module, lambda: module.Discriminator(shape, classes, **options))
 
 
-def _family(name: str) -> ModuleType:
-    check_name("network", name, names())
-    return importlib.import_module(f"ganloom.nets.{name}")
-
-
-def _build(make: Any) -> nn.Module:
+def _build(module: ModuleType, make: Callable[[], Any]) -> nn.Module:
     try:
-        network: nn.Module = make()
+        with blame(module) if isinstance(module, OwnModule) else contextlib.nullcontext():
+            network = make()
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if not isinstance(network, nn.Module):
+        raise ConfigError(f"{module.__file__}: a network should be a torch.nn.Module, not {type(network).__name__}.")
     return network

@@ -1,14 +1,19 @@
-"""The model file: one safetensors file whose header rebuilds its generator. No pickle, no config beside it."""
+"""The model file: one safetensors file whose header rebuilds its generator. No pickle, no config beside it.
+
+A network that is not built in lies in the header as source text with its hash. To build it runs that text, so it is
+asked for: `trust_code`. Nothing in a header leads to a file.
+"""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import nn
 
 from ganloom import nets
 from ganloom.core import tensors
+from ganloom.core.code import Code, is_file
 from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.files import write_atomically
 from ganloom.core.shapes import ImageShape
@@ -31,19 +36,30 @@ class Header(BaseModel):
     labels: bool  # whether G takes class labels
     class_names: list[str]
     training: dict[str, Any]  # a summary for people: images seen, dataset, recipe, version
+    code: Code | None = None  # of a network of the user's own
+
+    @model_validator(mode="after")
+    def _holds_its_code(self) -> Self:
+        if is_file(self.net) and self.code is None:
+            raise ValueError(f"it names {self.net} and does not hold it")
+        if self.code is not None and not self.code.is_whole:
+            raise ValueError(f"the code of {self.code.name} in it is not the one that its sha256 was taken of")
+        return self
 
     @property
     def image_shape(self) -> ImageShape:
         return ImageShape(*self.shape)
 
     def build(self) -> nn.Module:
+        """Fresh, with weights of no meaning. Runs the code, where there is some."""
         classes = len(self.class_names) if self.labels else 0
-        return nets.build_generator(self.net, self.image_shape, self.latent, classes, self.options)
+        return nets.build_generator(self.net, self.image_shape, self.latent, classes, self.options, self.code)
 
 
 def write(path: Path, G: nn.Module, header: Header) -> None:
     """Write the model whole or not at all; the same weights and header give the same bytes."""
-    metadata = {KEY: json.dumps(header.model_dump(mode="json"), sort_keys=True), "format": "pt"}
+    values = header.model_dump(mode="json", exclude=None if header.code else {"code"})
+    metadata = {KEY: json.dumps(values, sort_keys=True), "format": "pt"}
     write_atomically(path, tensors.pack(G.state_dict(), metadata))
 
 
@@ -59,13 +75,24 @@ def read_header(path: Path) -> Header:
         if isinstance(values, dict) and values.get("format", 0) > FORMAT:
             raise ModelError(f"{path} was written by a newer ganloom (format {values['format']}): upgrade ganloom.")
         return Header.model_validate(values)
-    except (ValueError, TypeError, ValidationError) as error:
-        raise ModelError(f"the header of {path} is damaged: {str(error).splitlines()[0]}.") from None
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ModelError(f"the header of {path} is damaged: {reason}.") from None
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"the header of {path} is damaged: {error}.") from None
 
 
-def read(path: Path) -> tuple[nn.Module, Header]:
-    """Rebuild G from its file, in evaluation mode on the CPU. Raises `ModelError`."""
+def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
+    """Rebuild G from its file, in evaluation mode on the CPU. Raises `ModelError`.
+
+    A network that is not built in is code that the file brings along: without `trust_code` it is not run.
+    """
     header = read_header(path)
+    if header.code is not None and not trust_code:
+        raise ModelError(
+            f"{path} brings its own network along, {header.code.name} (sha256 {header.code.sha256}), and to load it is "
+            "to run that code. If you know where it comes from, add --trust-code; in Python, trust_code=True."
+        )
     try:
         G = header.build()
         G.load_state_dict(tensors.unpack(path.read_bytes()))

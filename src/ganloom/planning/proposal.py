@@ -17,6 +17,7 @@ from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.data.packed import PackedDataset
 from ganloom.training import session
+from ganloom.training.assembly import assemble, resolve
 
 __all__ = ["Plan", "choose_recipe", "plan"]
 
@@ -80,13 +81,13 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     height, width = size or tuple(Config.build(values).data.size or (64, 64))
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
-    config = session.resolve(Config.build(values, settings), 1)
+    config = resolve(Config.build(values, settings), 1)
     needed, free = _memory_needed(config, noise, chosen), SHARE_OF_MEMORY * _free_memory(chosen)
     batch = config.train.batch
     micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
     if micro_batch < batch:
         settings["train.micro_batch"] = micro_batch
-    config = session.resolve(Config.build(values, settings), 1)
+    config = resolve(Config.build(values, settings), 1)
     with session.connected(chosen) as world:
         speed = session.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"
@@ -170,7 +171,7 @@ def _memory_needed(config: Config, dataset: PackedDataset, device: torch.device)
     small = 2
     sizes = dict.fromkeys(("batch", "batch_g", "micro_batch", "micro_batch_g"), small)
     with session.connected(device) as world:
-        step = session.assemble(
+        step = assemble(
             config.with_overrides({f"train.{key}": value for key, value in sizes.items()}), dataset, device, world, 1
         )
         kept: dict[int, int] = {}

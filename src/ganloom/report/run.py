@@ -102,13 +102,14 @@ def summary(story: Story) -> Iterator[str]:
     labels = "with class labels" if config.data.labels else "without class labels"
     took = f" in {duration(story.seconds)}" if story.seconds is not None else ""
     best = main_score(story.scores)
-    yield f"<h1>{escape(facts.dataset)}: pictures made by {escape(config.net.name)}</h1>"
+    net, loss = Path(config.net.name).name, Path(config.loss.name).name  # of the user's own not where they lie
+    yield f"<h1>{escape(facts.dataset)}: pictures made by {escape(net)}</h1>"
     yield (
         "<p>"
         + escape(
             f"A generative adversarial network learned to make pictures like those of {facts.dataset} "
             f"({facts.images:,} training images{classes}, {colour}, {size}). "
-            f"The network is {config.net.name}, its loss {config.loss.name}, its recipe {facts.recipe}; "
+            f"The network is {net}, its loss {loss}, its recipe {facts.recipe}; "
             f"it was trained {labels} and saw {story.nimg:,} images ({story.epochs(story.nimg):.1f} epochs){took} "
             f"on {facts.device}. {_state(story)} "
             + (
@@ -261,6 +262,7 @@ def provenance(story: Story) -> Iterator[str]:
             ("ganloom", facts.ganloom),
             ("run", f"{facts.id}, begun {facts.created}"),
             ("images", f"{facts.dataset}, content hash {facts.content_hash}"),
+            *(("own code", f"{path}, sha256 {digest}") for path, digest in facts.code.items()),
         ]
     )
     yield note("As they were when the run began.")
@@ -274,7 +276,7 @@ def provenance(story: Story) -> Iterator[str]:
 
 def draw_plots(story: Story) -> Iterator[tuple[str, bytes]]:
     """Name and PNG of every plot that there is something for."""
-    history, loss = story.history, story.config.loss.name
+    history, loss = story.history, Path(story.config.loss.name).name
 
     def curve(label: str, name: str, *, dashed: bool = False) -> Curve:
         return Curve(label, history[name], dashed)

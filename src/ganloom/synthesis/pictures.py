@@ -16,10 +16,18 @@ MOST_COLUMNS = 16
 
 
 def write(
-    model: Path, *, n: int, seed: int, out: Path, class_name: str | None, separate: Path | None, device: str
+    model: Path,
+    *,
+    n: int,
+    seed: int,
+    out: Path,
+    class_name: str | None,
+    separate: Path | None,
+    device: str,
+    trust_code: bool = False,
 ) -> Path:
     """Make `n` pictures; returns the grid, or the folder of `separate` PNGs, numbered from 0."""
-    loaded = load(model, device=device)
+    loaded = load(model, device=device, trust_code=trust_code)
     batches = loaded.samples(n, seed=seed, class_name=class_name)
     if separate is not None:
         with storage_errors(separate):

@@ -4,7 +4,7 @@ The JSON is written last: a checkpoint without one, or whose bytes do not have t
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from ganloom.core import tensors
 from ganloom.core.errors import RunError
 from ganloom.core.files import sha256, write_atomically
+from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["Voucher", "load_newest", "save"]
+__all__ = ["Voucher", "load_newest", "newest", "restore_optimizer", "save"]
 
 FORMAT = 1
 
@@ -50,18 +51,7 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
     None without any checkpoint: the training then begins at its beginning. Raises `RunError` if all are damaged.
     """
     passed_over: list[str] = []
-    for path in sorted(folder.glob("*.safetensors"), reverse=True):
-        try:
-            voucher = Voucher.model_validate_json(path.with_suffix(".json").read_bytes())
-            data = path.read_bytes()
-        except FileNotFoundError:
-            continue  # killed before it was vouched for
-        except (OSError, ValidationError) as error:
-            passed_over.append(f"{path}: {str(error).splitlines()[0]}")
-            continue
-        if sha256(data) != voucher.sha256:
-            passed_over.append(f"{path}: its content is not what was saved")
-            continue
+    for path, voucher, data in _whole(folder, passed_over):
         try:
             _restore(step, tensors.unpack(data))
         except (RuntimeError, KeyError) as error:
@@ -75,6 +65,30 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
         damage = "; ".join(passed_over)
         raise RunError(f"every checkpoint is damaged ({damage}). Delete {folder}/* to begin from the start.")
     return None, []
+
+
+def newest(folder: Path) -> bytes:
+    """The newest whole checkpoint. Raises `RunError` where there is none."""
+    for _, _, data in _whole(folder, []):
+        return data
+    raise RunError(f"there is no whole checkpoint in {folder}: go on training that run until it has written one.")
+
+
+def _whole(folder: Path, passed_over: list[str]) -> Iterator[tuple[Path, Voucher, bytes]]:
+    """Checkpoints that are what was saved, newest first."""
+    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+        try:
+            voucher = Voucher.model_validate_json(path.with_suffix(".json").read_bytes())
+            data = path.read_bytes()
+        except FileNotFoundError:
+            continue  # killed before it was vouched for
+        except (OSError, ValidationError) as error:
+            passed_over.append(f"{path}: {str(error).splitlines()[0]}")
+            continue
+        if sha256(data) != voucher.sha256:
+            passed_over.append(f"{path}: its content is not what was saved")
+            continue
+        yield path, voucher, data
 
 
 def _set_aside(folder: Path, nimg: int) -> None:
@@ -93,6 +107,7 @@ def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
         "ema": step.ema.G,
         "schedule_g": step.g.schedule,
         "schedule_d": step.d.schedule,
+        "augment": step.augment,
     }
 
 
@@ -103,7 +118,7 @@ def _state(step: AdversarialStep) -> Iterator[tuple[str, Tensor]]:
             yield f"{place}/{name}", tensor
     for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
         for name, weight in learner.net.named_parameters():
-            for slot, value in learner.optimizer.state[weight].items():
+            for slot, value in learner.optimizer.state.get(weight, {}).items():
                 yield f"{place}/{name}/{slot}", value
 
 
@@ -112,15 +127,27 @@ def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
         prefix = f"{place}/"
         module.load_state_dict({key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)})
     for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
-        for name, weight in learner.net.named_parameters():
-            prefix = f"{place}/{name}/"
-            slots = {key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)}
-            # Moments must lie in memory as their weights do: fused kernels walk them together, and want the step
-            # count on the same device.
-            device = weight.device if learner.optimizer.defaults["fused"] else None
-            learner.optimizer.state[weight] = {
-                slot: torch.empty_like(weight).copy_(value)
-                if value.shape == weight.shape
-                else value.to(device, copy=True)
-                for slot, value in slots.items()
-            }
+        restore_optimizer(learner, place, saved)
+
+
+def restore_optimizer(
+    learner: Learner, place: str, saved: Mapping[str, Tensor], names: Container[str] | None = None
+) -> None:
+    """What the optimizer kept of each weight, or of those with `names`, as it lies under `place` in a checkpoint."""
+    learning = set(learner.weights)
+    for name, weight in learner.net.named_parameters():
+        if weight not in learning or (names is not None and name not in names):
+            continue
+        prefix = f"{place}/{name}/"
+        slots = {key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)}
+        if not slots:  # it has not learned anything yet
+            continue
+        # Moments must lie in memory as their weights do: fused kernels walk them together, and want the step
+        # count on the same device.
+        device = weight.device if learner.optimizer.defaults.get("fused") else None
+        learner.optimizer.state[weight] = {
+            slot: torch.empty_like(weight).copy_(value)
+            if value.shape == weight.shape
+            else value.to(device, copy=True)
+            for slot, value in slots.items()
+        }

@@ -1,6 +1,6 @@
 """A network with all that teaches it: optimizer, schedule, clipping, and the size of its batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,13 +9,17 @@ from torch.nn.utils import clip_grad_norm_
 from ganloom.config import sections
 from ganloom.core.distributed import World
 from ganloom.core.lengths import Length
+from ganloom.nets.layers import spectral
 from ganloom.training.schedules import make_schedule
 
 __all__ = ["Learner"]
 
 
 class Learner:
-    """G or D while it learns. `batch` images an update, `micro_batch` of them a forward pass."""
+    """G or D while it learns: those of its weights that require gradients now, at the start, are those that ever will.
+
+    `batch` images an update, `micro_batch` of them a forward pass.
+    """
 
     def __init__(
         self,
@@ -33,14 +37,8 @@ class Learner:
         self.micro_batch = micro_batch
         self.settings = settings
         self.schedule = make_schedule(settings.schedule, images, total, device)
-        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        self.optimizer = kind(
-            net.parameters(),
-            lr=settings.lr,
-            betas=(settings.beta1, settings.beta2),
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
-        )
+        self.weights: list[Tensor] = [weight for weight in net.parameters() if weight.requires_grad]
+        self.optimizer = make_optimizer(self.weights, settings, fused=device.type in ("cpu", "cuda"))
 
     @property
     def micro_batches(self) -> int:
@@ -53,14 +51,41 @@ class Learner:
 
     def update(self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int) -> None:
         """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`."""
-        weights = list(self.net.parameters())
-        for weight in weights:
-            if weight.grad is None:  # processes must reduce equal sizes, whatever share of the batch they had
-                weight.grad = torch.zeros_like(weight)
-        world.sum_in_place([*(weight.grad for weight in weights if weight.grad is not None), *stats.values()])
+        if world.size > 1:  # processes must reduce equal sizes, whatever share of the batch they had
+            for weight in self.weights:
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
+        world.sum_in_place([*(weight.grad for weight in self.weights if weight.grad is not None), *stats.values()])
         if self.settings.clip is not None:
-            clip_grad_norm_(weights, self.settings.clip)
+            clip_grad_norm_(self.weights, self.settings.clip)
         self.optimizer.param_groups[0]["lr"] = self.rate(before)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if (most := self.settings.clip_weights) is not None:
+            with torch.no_grad():
+                torch._foreach_clamp_max_(self.weights, most)
+                torch._foreach_clamp_min_(self.weights, -most)
+        spectral.advance(self.net)
         self.schedule.observe(stats[loss], before, after)
+
+    def listen(self, on: bool) -> None:
+        """Whether its weights gather gradients. One that is only asked need not."""
+        for weight in self.weights:
+            weight.requires_grad_(on)
+
+    def forget(self) -> None:
+        """The optimizer begins anew, as after a change of the network."""
+        self.optimizer.state.clear()
+
+
+def make_optimizer(weights: Sequence[Tensor], settings: sections.Optimizer, *, fused: bool) -> torch.optim.Optimizer:
+    if settings.name == "rmsprop":
+        return torch.optim.RMSprop(weights, settings.lr, alpha=settings.beta2, weight_decay=settings.weight_decay)
+    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+    return kind(
+        weights,
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=fused,
+    )

@@ -11,19 +11,17 @@ from pathlib import Path
 
 import torch
 from rich.console import Console as Terminal
-from torch import nn
 
-from ganloom import __version__, nets
-from ganloom.config import Config, Optimizer
-from ganloom.core import rng
+from ganloom import __version__
+from ganloom.config import Config
+from ganloom.core.code import read
 from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect
-from ganloom.core.errors import ConfigError, ModelError, RunError
+from ganloom.core.errors import ModelError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
 from ganloom.core.terminal import progress_bar, say
 from ganloom.data.packed import PackedDataset
-from ganloom.data.stream import Stream
 from ganloom.metrics.scores import metric_of
 from ganloom.nets import modelfile
 from ganloom.runs import Facts, Run, create_run
@@ -31,14 +29,14 @@ from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
-from ganloom.training.ema import Ema, stop_tracking
-from ganloom.training.learner import Learner
+from ganloom.training.assembly import assemble, resolve
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
 from ganloom.training.scoring import NEVER, Scorer, fitting
-from ganloom.training.step import AdversarialStep
+from ganloom.training.starting import begin_with, open_trained
+from ganloom.training.trial import try_out
 
-__all__ = ["assemble", "begin", "go_on", "resolve"]
+__all__ = ["begin", "connected", "go_on", "images_per_minute"]
 
 TIMED_SECONDS = 2.0  # spent on measuring the speed, for a length in minutes only
 
@@ -49,8 +47,12 @@ def begin(
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device) as world:
         config = resolve(config, world.size)
-        assemble(config, dataset, device, world, total=1)  # refuses what cannot be, before there is a folder
+        step = assemble(config, dataset, device, world, total=1)
+        if config.start is not None:
+            begin_with(open_trained(Path(config.start.model)), step)
+        try_out(step)  # refuses what cannot be, before there is a folder
         config, speed = timed(config, dataset, device, world, terminal, None)
+        code = {path: read(path) for path in config.own_files}
         facts = Facts(
             id=uuid.uuid4().hex[:12],
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -65,9 +67,10 @@ def begin(
             device=device_name(device),
             threads=torch.get_num_threads(),
             images_per_minute=speed,
+            code={path: text.sha256 for path, text in code.items()},
         )
         announce(terminal, config, dataset, recipe, device, facts, out)
-        run = create_run(out, config, facts) if world.is_first else Run(out)
+        run = create_run(out, config, facts, code) if world.is_first else Run(out)
         world.barrier()
         train(run, config, dataset, facts, device, world, terminal)
     return run
@@ -116,65 +119,6 @@ def connected(device: torch.device) -> Iterator[World]:
         torch.set_flush_denormal(False)  # the caller's own arithmetic is not ours to change
 
 
-def resolve(config: Config, processes: int) -> Config:
-    """Fill in what was left open, so that the saved configuration repeats the run on any number of processes."""
-    train = config.train
-    batch_g = train.batch_g or train.batch
-
-    def share(batch: int) -> int:
-        if batch % processes:
-            raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set --micro-batch.")
-        return batch // processes
-
-    micro = train.micro_batch or share(train.batch)
-    micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
-    return config.with_overrides(
-        {
-            "train.micro_batch": micro,
-            "train.batch_g": batch_g,
-            "train.micro_batch_g": micro_g,
-        }
-    )
-
-
-def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
-    """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
-    if config.data.labels and not dataset.class_names:
-        raise ConfigError("data.labels is on, but these images have no classes: sort them into a folder a class.")
-    classes = len(dataset.class_names) if config.data.labels else 0
-    net = config.net
-    rng.seed(config.seed, "G")
-    G = nets.build_generator(net.name, dataset.shape, net.latent, classes, net.g)
-    rng.seed(config.seed, "D")
-    D = nets.build_discriminator(net.name, dataset.shape, classes, net.d)
-    for network in (G, D):
-        # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
-        layout = torch.preserve_format if device.type == "mps" else torch.channels_last
-        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-        stop_tracking(network)
-        world.broadcast([*network.parameters(), *network.buffers()])
-
-    def images(length: Length) -> int:
-        return length.images(epoch=dataset.count(), step=config.train.batch * config.train.d_updates)
-
-    def learner(network: torch.nn.Module, settings: Optimizer, batch: int, micro_batch: int) -> Learner:
-        return Learner(
-            network, settings, batch=batch, micro_batch=micro_batch, images=images, total=total, device=device
-        )
-
-    train = config.train
-    assert train.micro_batch and train.batch_g and train.micro_batch_g, "the configuration is not resolved"
-    if min(train.micro_batch, train.micro_batch_g) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in G.modules()):
-        raise ConfigError(
-            f"{net.name} normalises over the batch, and one image is none: use a micro-batch of 2 or more."
-        )
-    g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
-    d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
-    ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
-    stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
-    return AdversarialStep(config, g, d, ema, stream, world, device)
-
-
 def timed(
     config: Config, dataset: PackedDataset, device: torch.device, world: World, terminal: Terminal, speed: float | None
 ) -> tuple[Config, float | None]:
@@ -211,8 +155,11 @@ def make_scorer(config: Config, dataset: PackedDataset, device: torch.device, te
 
 
 def images_per_minute(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> float:
-    """The speed of this training on this machine, measured on a throw-away copy; the same answer in every process."""
-    step = assemble(config, dataset, device, world, total=1)
+    """The speed of this training on this machine, measured on a throw-away copy; the same answer in every process.
+
+    Of networks that grow it is that of their full size, at which they are in the end, and slowest.
+    """
+    step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)
     step.advance(measure=False)  # the first step pays for everything that is set up once
     began, first = time.monotonic(), step.nimg
     while not world.any(time.monotonic() - began > TIMED_SECONDS, device):
@@ -249,9 +196,13 @@ def train(
     """Train from the newest checkpoint on, and say how it ended. A signal saves and ends in `SystemExit`."""
     plan = make_plan(config, facts)
     step = assemble(config, dataset, device, world, plan.total)
+    net = run.own_code(config, facts).get(config.net.name)  # as it was when the run began, also now that it is loaded
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
     for damage in passed_over:
         say(terminal, f"warning: damaged checkpoint passed over: {damage}")
+    if voucher is None and config.start is not None:
+        for line in begin_with(open_trained(Path(config.start.model)), step):
+            say(terminal, line)
     if step.nimg:
         say(terminal, f"going on from {step.nimg:,} images")
     if plan.seconds is None and step.nimg >= plan.total:
@@ -259,7 +210,7 @@ def train(
     if world.is_first:
         run.forget_samples(after=step.nimg)
     header = modelfile.Header(
-        net=config.net.name,
+        net=net.name if net else config.net.name,
         latent=config.net.latent,
         options=config.net.g,
         shape=facts.shape,
@@ -271,6 +222,7 @@ def train(
             "recipe": facts.recipe,
             "ganloom": facts.ganloom,
         },
+        code=net,
     )
 
     tell = partial(say, terminal)

@@ -1,6 +1,7 @@
 """The adversarial step: two functions that read like the paper."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -12,8 +13,10 @@ from ganloom.core import rng
 from ganloom.core.distributed import World
 from ganloom.core.pictures import to_float
 from ganloom.data.stream import Stream
-from ganloom.objectives import Judged
+from ganloom.nets.contract import Judgement
+from ganloom.objectives import Judged, RelativisticLoss
 from ganloom.training.ema import Ema
+from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
 
 __all__ = ["AdversarialStep", "Stats"]
@@ -38,12 +41,24 @@ class AdversarialStep:
     """
 
     def __init__(
-        self, config: Config, g: Learner, d: Learner, ema: Ema, stream: Stream, world: World, device: torch.device
+        self,
+        config: Config,
+        g: Learner,
+        d: Learner,
+        ema: Ema,
+        augment: nn.Module,
+        growth: Growth | None,
+        stream: Stream,
+        world: World,
+        device: torch.device,
     ) -> None:
         self.config, self.stream, self.world, self.device = config, stream, world, device
-        self.g, self.d, self.ema = g, d, ema
+        self.g, self.d, self.ema, self.augment, self.growth = g, d, ema, augment, growth
         self.loss = objectives.loss(config.loss.name, config.loss.options)
-        self.penalties = {name: objectives.penalty(name) for name in config.penalties}
+        penalties = {name: objectives.penalty(name) for name, each in config.penalties.items() if each.weight}
+        self.penalties_d = {name: penalty.d for name, penalty in penalties.items() if penalty.d is not None}
+        self.penalties_g = {name: penalty.g for name, penalty in penalties.items() if penalty.g is not None}
+        self.differentiating = {name for name, penalty in penalties.items() if penalty.differentiates}
         self.bf16 = uses_bf16(config.train.precision, device)
         self.G: nn.Module = torch.compile(g.net) if config.train.compile else g.net  # type: ignore[assignment]
         self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
@@ -58,7 +73,7 @@ class AdversarialStep:
 
     def advance(self, *, measure: bool) -> Stats:
         """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
-        stats: Stats = {}
+        stats = self.grow()
         for remaining in reversed(range(self.config.train.d_updates)):
             stats |= self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
         stats |= self.generator_step()
@@ -68,18 +83,20 @@ class AdversarialStep:
 
     def discriminator_step(self, *, keep: bool = False) -> Stats:
         """Teach D to tell real images from generated ones; `keep` those for G's step."""
-        due = self.due_penalties()
+        due = self.due(self.penalties_d, self.nimg // self.d.batch)
+        exactly = not self.differentiating.isdisjoint(due)
         stats = self.zeros("loss_d", "d_real", *(f"penalty_{name}" for name in due))
         for micro in self.micro_batches(self.d, self.nimg):
             with torch.set_grad_enabled(keep), self.autocast():
                 fake = self.G(micro.z, micro.y)
             self.kept = [fake] if keep else []
-            real, made = self.judge(self.reals(micro), micro.y, due), self.judge(fake.detach(), micro.y, due)
+            judge = self.judge_exactly if exactly else self.judge
+            real, made = judge(self.reals(micro), micro.y), judge(fake.detach(), micro.y)
             loss = self.loss.d(real.logits, made.logits).mean()
             stats["loss_d"] += loss.detach()
             stats["d_real"] += real.logits.detach().sigmoid().mean()
             for name, weight in due.items():
-                penalty = self.penalties[name](real, made, self.d.net).mean()
+                penalty = self.penalties_d[name](real, made, self.judge_exactly).mean()
                 stats[f"penalty_{name}"] += penalty.detach()
                 loss = loss + weight * penalty
             self.backward(loss, self.d)
@@ -89,19 +106,28 @@ class AdversarialStep:
 
     def generator_step(self) -> Stats:
         """Teach G to make images that D takes for real."""
-        stats = self.zeros("loss_g", "d_fake_before")
-        self.d.net.requires_grad_(False)  # D is only asked: no gradients for its weights
+        before = self.nimg - self.images_per_step
+        due = self.due(self.penalties_g, before // self.images_per_step)
+        stats = self.zeros("loss_g", "d_fake_before", *(f"penalty_{name}_g" for name in due))
+        self.d.listen(False)  # D is only asked
         for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
                 fake = self.kept.pop() if self.kept else self.G(micro.z, micro.y)
             rng.seed(self.config.seed, self.nimg, micro.first, "judge")  # whether or not G has drawn just now
-            made = self.judge(fake, micro.y)
-            loss = self.loss.g(made.logits).mean()
+            made, real = self.judge(fake, micro.y), cache(partial(self.judge_reals, micro))
+            if isinstance(self.loss, RelativisticLoss):
+                loss = self.loss.g(real().logits, made.logits).mean()
+            else:
+                loss = self.loss.g(made.logits).mean()
             stats["loss_g"] += loss.detach()
             stats["d_fake_before"] += made.logits.detach().sigmoid().mean()
+            for name, weight in due.items():
+                penalty = self.penalties_g[name](made, real).mean()
+                stats[f"penalty_{name}_g"] += penalty.detach()
+                loss = loss + weight * penalty
             self.backward(loss, self.g)
-        self.d.net.requires_grad_(True)
-        self.update(self.g, stats, "loss_g", self.nimg - self.images_per_step)
+        self.d.listen(True)
+        self.update(self.g, stats, "loss_g", before)
         self.ema.update(self.nimg, self.images_per_step)
         return stats
 
@@ -112,6 +138,7 @@ class AdversarialStep:
         for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
                 fake = self.G(micro.z, micro.y)
+            rng.seed(self.config.seed, self.nimg, micro.first, "judge")  # the augmentation of the judgement before
             stats["d_fake_after"] += self.judge(fake, micro.y).logits.sigmoid().mean()
         self.world.sum_in_place(list(stats.values()))
         return {"d_fake_after": stats["d_fake_after"] / self.g.micro_batches}
@@ -131,25 +158,40 @@ class AdversarialStep:
             yield MicroBatch(first, size, z, None if y is None else y.to(self.device))
 
     def reals(self, micro: MicroBatch) -> Tensor:  # [size, C, H, W]
-        return to_float(self.stream.images(micro.first, micro.size).to(self.device))
+        images = to_float(self.stream.images(micro.first, micro.size).to(self.device))
+        return images if self.growth is None else self.growth.faded(images)
 
-    def judge(self, images: Tensor, y: Tensor | None, due: dict[str, float] | None = None) -> Judged:
-        """What D says. For due penalties: with gradients to the images, in full precision, on D as it is written.
-
-        A compiled D cannot be differentiated twice.
-        """
-        if due:
-            images = images.to(torch.get_default_dtype()).detach().requires_grad_()
-            return Judged(images, y, self.d.net(images, y).logits)
+    def judge(self, images: Tensor, y: Tensor | None) -> Judged:
+        """What D says, under the augmentation."""
         with self.autocast():
-            logits = self.D(images, y).logits
-        return Judged(images, y, logits.to(torch.get_default_dtype()))
+            judgement = self.D(self.augment(images), y)
+        return judged(images, y, judgement)
 
-    def due_penalties(self) -> dict[str, float]:
-        """Weights of the penalties of this D update. One that is due every k updates counts k times."""
-        update = self.nimg // self.d.batch
+    def judge_exactly(self, images: Tensor, y: Tensor | None) -> Judged:
+        """With gradients to the images, in full precision, on D as it is written: a compiled D has one derivative."""
+        images = images.to(torch.get_default_dtype()).detach().requires_grad_()
+        return judged(images, y, self.d.net(self.augment(images), y))
+
+    def judge_reals(self, micro: MicroBatch) -> Judged:
+        return self.judge(self.reals(micro), micro.y)
+
+    def due(self, penalties: Mapping[str, object], update: int) -> dict[str, float]:
+        """Weights of the penalties of an update. One that is due every k updates counts k times."""
         settings = self.config.penalties
-        return {name: p.weight * p.interval for name, p in settings.items() if update % p.interval == 0}
+        return {
+            name: settings[name].weight * settings[name].interval
+            for name in penalties
+            if update % settings[name].interval == 0
+        }
+
+    def grow(self) -> Stats:
+        """Bring both networks to the level of `nimg`; where new layers begin, the optimizers begin anew with them."""
+        if self.growth is None:
+            return {}
+        if self.growth.reach(self.nimg):
+            self.g.forget()
+            self.d.forget()
+        return {"level": torch.tensor(self.growth.level(self.nimg))}
 
     def backward(self, loss: Tensor, learner: Learner) -> None:
         (loss / learner.micro_batches).backward()  # type: ignore[no-untyped-call]
@@ -164,6 +206,13 @@ class AdversarialStep:
 
     def zeros(self, *names: str) -> Stats:
         return {name: torch.zeros((), device=self.device) for name in names}
+
+
+def judged(images: Tensor, y: Tensor | None, judgement: Judgement) -> Judged:
+    """Images and what D said of them, in full precision."""
+    dtype = torch.get_default_dtype()
+    features, class_logits = (part if part is None else part.to(dtype) for part in judgement[1:])
+    return Judged(images, y, judgement.logits.to(dtype), features, class_logits)
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:

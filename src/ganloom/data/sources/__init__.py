@@ -1,7 +1,7 @@
 """Sources: one file a kind of origin. Each finds images and labels, and does nothing else to them.
 
 A source module has `open_source(spec) -> Source`. What is not a path is named by its module, some with an argument
-after a colon: `digits`, `shapes:64`, `medmnist:pathmnist`.
+after a colon: `digits`, `shapes:64`, `medmnist:pathmnist`. `FILE.py` and `FILE.py:ARGUMENT` are the user's own.
 """
 
 import glob
@@ -9,6 +9,7 @@ import importlib
 import os
 from pathlib import Path
 
+from ganloom.core.code import split
 from ganloom.core.errors import DataError
 from ganloom.core.names import nearest
 from ganloom.data.sources.contract import Item, Label, Source
@@ -35,7 +36,7 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def find(spec: str, follow_links: bool = False) -> Source:
-    """The source for a path, a pattern of array files, or a name. Raises `DataError` with the remedy.
+    """The source for a path, a pattern of array files, a name or code. Raises `GanloomError` with the remedy.
 
     `follow_links` lets symbolic links of a folder lead out of it.
     """
@@ -47,6 +48,8 @@ def find(spec: str, follow_links: bool = False) -> Source:
         if colon and not wanted:
             raise DataError(f"'{name}' takes nothing after a colon: write {name}.")
         return _open(name, argument)
+    if split(spec):
+        return _open("own", place(spec))
     path = Path(spec).expanduser()
     if path.is_dir():
         return _folder(path, follow_links)
@@ -74,6 +77,11 @@ def place(spec: str) -> str:
         return f"{name}:{Path(argument).expanduser().resolve()}"
     if name in PREFIXES:
         return spec
+    if own := split(spec):
+        path, given = own
+        is_path = any(mark in given for mark in ("/", os.sep)) and Path(given).expanduser().exists()
+        argument = str(Path(given).expanduser().resolve()) if is_path else given
+        return f"{Path(path).expanduser().resolve()}{f':{argument}' if argument else ''}"
     return str(Path(spec).expanduser().resolve())
 
 

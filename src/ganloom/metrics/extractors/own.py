@@ -10,7 +10,6 @@ its source cannot be known. A callable that returns an `Extractor` names it, its
 """
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import tensors
+from ganloom.core.code import is_file, load_file
 from ganloom.core.errors import ConfigError, GanloomError, ModelError
 from ganloom.core.files import sha256
 from ganloom.core.names import nearest
@@ -166,25 +166,15 @@ def _onnx(path: Path) -> Own:
 
 def _module(place: str) -> ModuleType:
     """`package.module`, or `FILE.py`."""
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except Exception as error:
-            raise ConfigError(
-                f"cannot import '{place}' ({type(error).__name__}: {error}). "
-                "A file is named with its ending: ./FILE.py:callable."
-            ) from None
-    path = Path(place).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None, "a file that ends in .py has a loader"
-    module = importlib.util.module_from_spec(spec)
+    if is_file(place):
+        return load_file(place)
     try:
-        spec.loader.exec_module(module)
+        return importlib.import_module(place)
     except Exception as error:
-        raise ConfigError(f"{path} cannot be run: {type(error).__name__}: {error}") from error
-    return module
+        raise ConfigError(
+            f"cannot import '{place}' ({type(error).__name__}: {error}). "
+            "A file is named with its ending: ./FILE.py:callable."
+        ) from None
 
 
 def _form(value: object) -> str:

@@ -1,0 +1,41 @@
+"""Fine-tuning: the configuration of a training that begins with a trained model."""
+
+from typing import Any
+
+from ganloom.config import merge, recipe_names, recipe_values
+from ganloom.core.code import is_file
+from ganloom.core.errors import ConfigError
+from ganloom.training.starting import Trained
+
+__all__ = ["fine_tuning"]
+
+
+def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, Any]]:
+    """A recipe's name and nested values: the trained network, at its size, taught as before or as `recipe` says.
+
+    Raises `ConfigError` where nothing says how.
+    """
+    header, config = trained.header, trained.config
+    if recipe is None and config is not None:
+        name, values = f"as {trained.path.name}", config.model_dump(mode="json")
+    else:
+        name = recipe or str(header.training.get("recipe"))
+        if recipe is None and name not in recipe_names():
+            raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe for a {header.net}.")
+        values = recipe_values(name)
+    net: dict[str, Any] = {"name": header.net, "latent": header.latent, "g": header.options}
+    if config is not None:
+        net |= {"name": config.net.name, "d": config.net.d}
+    elif is_file(header.net):
+        raise ConfigError(f"{trained.path} brings its own network along: give the run's folder, which knows its file.")
+    channels, height, width = header.shape
+    was = values.get("data", {})
+    data = {
+        "source": was.get("source", ""),
+        "size": [height, width],
+        "channels": channels,
+        "labels": header.labels,
+        "mirror": was.get("mirror", False),
+    }
+    fresh = {"data": data, "start": None, "growth": None, "evaluate": {**values.get("evaluate", {}), "every": None}}
+    return name, merge(values, {"net": net}) | fresh

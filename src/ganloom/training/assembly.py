@@ -1,0 +1,108 @@
+"""From a configuration and images to an `AdversarialStep`."""
+
+import torch
+from torch import nn
+
+from ganloom import augment, nets
+from ganloom.config import Config, Optimizer
+from ganloom.core import rng
+from ganloom.core.distributed import World
+from ganloom.core.errors import ConfigError
+from ganloom.core.lengths import Length
+from ganloom.data.packed import PackedDataset
+from ganloom.data.stream import Stream
+from ganloom.nets.contract import Growing, Staged
+from ganloom.training.ema import Ema, stop_tracking
+from ganloom.training.growth import Growth
+from ganloom.training.learner import Learner
+from ganloom.training.step import AdversarialStep
+
+__all__ = ["assemble", "resolve"]
+
+
+def resolve(config: Config, processes: int) -> Config:
+    """Fill in what was left open, so that the saved configuration repeats the run on any number of processes."""
+    train = config.train
+    batch_g = train.batch_g or train.batch
+
+    def share(batch: int) -> int:
+        if batch % processes:
+            raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set --micro-batch.")
+        return batch // processes
+
+    micro = train.micro_batch or share(train.batch)
+    micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
+    return config.with_overrides(
+        {
+            "train.micro_batch": micro,
+            "train.batch_g": batch_g,
+            "train.micro_batch_g": micro_g,
+        }
+    )
+
+
+def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
+    """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
+    if config.data.labels and not dataset.class_names:
+        raise ConfigError("data.labels is on, but these images have no classes: sort them into a folder a class.")
+    classes = len(dataset.class_names) if config.data.labels else 0
+    net = config.net
+    rng.seed(config.seed, "G")
+    G = nets.build_generator(net.name, dataset.shape, net.latent, classes, net.g)
+    rng.seed(config.seed, "D")
+    D = nets.build_discriminator(net.name, dataset.shape, classes, net.d)
+    rng.seed(config.seed, "augment")
+    seen_through = (
+        augment.build(config.augment.name, dataset.shape.channels, config.augment.options)
+        if config.augment
+        else nn.Identity()
+    )
+
+    def images(length: Length) -> int:
+        return length.images(epoch=dataset.count(), step=config.train.batch * config.train.d_updates)
+
+    growth = None
+    if config.growth is not None:
+        if not (isinstance(G, Growing) and isinstance(D, Growing)):
+            raise ConfigError(f"{net.name} does not grow: set net=progressive, or growth=null.")
+        growth = Growth(config.growth, images, G, D)
+    if config.start is not None:
+        freeze(G, config.start.freeze_g, "--freeze-g")
+        freeze(D, config.start.freeze_d, "--freeze-d")
+    modules: list[nn.Module] = [G, D, seen_through]
+    for network in modules:
+        # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
+        layout = torch.preserve_format if device.type == "mps" else torch.channels_last
+        network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+        stop_tracking(network)
+        world.broadcast([*network.parameters(), *network.buffers()])
+
+    def learner(network: torch.nn.Module, settings: Optimizer, batch: int, micro_batch: int) -> Learner:
+        return Learner(
+            network, settings, batch=batch, micro_batch=micro_batch, images=images, total=total, device=device
+        )
+
+    train = config.train
+    assert train.micro_batch and train.batch_g and train.micro_batch_g, "the configuration is not resolved"
+    if min(train.micro_batch, train.micro_batch_g) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in G.modules()):
+        raise ConfigError(
+            f"{net.name} normalises over the batch, and one image is none: use a micro-batch of 2 or more."
+        )
+    g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
+    d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
+    ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
+    stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
+    return AdversarialStep(config, g, d, ema, seen_through, growth, stream, world, device)
+
+
+def freeze(network: nn.Module, count: int, flag: str) -> None:
+    """Let the first `count` stages of a network learn nothing."""
+    if not count:
+        return
+    if not isinstance(network, Staged):
+        raise ConfigError(f"{flag}: this network does not say what its stages are: give its class a method stages().")
+    stages = network.stages()
+    if count >= len(stages):
+        raise ConfigError(f"{flag} {count}: of {len(stages)} stages some must learn: give at most {len(stages) - 1}.")
+    for stage in stages[:count]:
+        stage.requires_grad_(False)

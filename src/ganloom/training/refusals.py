@@ -1,0 +1,92 @@
+"""Combinations that cannot work, found before a training by asking the networks themselves, with two images."""
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganloom.core import rng
+from ganloom.core.errors import ConfigError
+from ganloom.nets.contract import Judgement
+from ganloom.training.step import AdversarialStep, MicroBatch
+
+__all__ = ["refuse"]
+
+IMAGES = 2
+
+
+def refuse(step: AdversarialStep) -> None:
+    """Raise `ConfigError` with the remedy if these networks, loss, penalties and images do not go together."""
+    config, D = step.config, step.d.net
+    name = config.net.name
+    weighted = {name for name, penalty in config.penalties.items() if penalty.weight}
+    differentiating = ", ".join(sorted(step.differentiating & weighted))
+    if differentiating and any(isinstance(module, _BatchNorm) for module in D.modules()):
+        raise ConfigError(
+            f"{differentiating} asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+            f"{without_batch_norm(name)}"
+        )
+    micro = MicroBatch(0, IMAGES, torch.randn(IMAGES, config.net.latent, device=step.device), labels(step))
+    rng.seed(config.seed, "refusals")
+    with torch.enable_grad():
+        fake = made(step, micro)
+        judgement = said(step, fake, micro)
+        if judgement.class_logits is not None and "auxiliary_classifier" not in weighted:
+            raise ConfigError(
+                "net.d.labels=classifier, but nothing teaches the classifier: "
+                "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection."
+            )
+        real, fakes = step.judge_exactly(step.reals(micro), micro.y), step.judge_exactly(fake, micro.y)
+        for penalty, of_d in step.penalties_d.items():
+            differentiate(of_d(real, fakes, step.judge_exactly), D, name, penalty)
+        for penalty, of_g in step.penalties_g.items():
+            differentiate(of_g(step.judge(fake, micro.y), lambda: real), step.g.net, name, penalty)
+
+
+def made(step: AdversarialStep, micro: MicroBatch) -> torch.Tensor:
+    """G's images, if they are of the right form. What a network of the user's own raises is told as it is."""
+    shape = step.stream.dataset.shape
+    wanted = [IMAGES, shape.channels, shape.height, shape.width]
+    images = step.g.net(micro.z, micro.y)
+    if not isinstance(images, torch.Tensor) or [*images.shape] != wanted:
+        raise ConfigError(f"G of {step.config.net.name} gives {form(images)}, where images {wanted} are expected.")
+    return images
+
+
+def said(step: AdversarialStep, fake: torch.Tensor, micro: MicroBatch) -> Judgement:
+    judgement = step.d.net(fake, micro.y)
+    if not isinstance(judgement, Judgement) or [*judgement.logits.shape] != [IMAGES]:
+        found = form(judgement.logits) if isinstance(judgement, Judgement) else form(judgement)
+        raise ConfigError(
+            f"D of {step.config.net.name} gives {found}, where a Judgement with logits [{IMAGES}] is expected."
+        )
+    return judgement
+
+
+def labels(step: AdversarialStep) -> torch.Tensor | None:
+    y = step.stream.labels(0, IMAGES)
+    return None if y is None else y.to(step.device)
+
+
+def differentiate(value: torch.Tensor, network: nn.Module, name: str, penalty: str) -> None:
+    """A penalty is of use if its network can answer for it: some custom layers have no second derivative."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    try:
+        torch.autograd.grad(value.mean(), weights, allow_unused=True, retain_graph=True)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{name} cannot bear the penalty {penalty} ({str(error).splitlines()[0]}): set another, or another net."
+        ) from None
+
+
+def without_batch_norm(name: str) -> str:
+    """How to get rid of it, by family."""
+    return {
+        "dcgan": "set net.d.norm=layer (or none, or spectral).",
+        "progressive": "set net.g.blocks=progan and net.d.blocks=progan.",
+    }.get(name, "use a D without it.")
+
+
+def form(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"a tensor {[*value.shape]}"
+    return f"something of type {type(value).__name__}"

@@ -1,0 +1,206 @@
+"""Fine-tuning: networks that begin with the weights of a trained model, as far as these fit.
+
+Weights are matched by name. Those of another form are fitted where that has a meaning: rows of classes by the classes'
+names, kernels over the whole map by resampling, image channels by spreading or adding up. The rest begins anew.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganloom.config import Config
+from ganloom.core.code import is_file
+from ganloom.core.errors import ConfigError, ModelError
+from ganloom.core.files import sha256
+from ganloom.core.tensors import unpack
+from ganloom.nets import modelfile
+from ganloom.nets.layers import spectral
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead
+from ganloom.runs import Run
+from ganloom.training import checkpoint
+from ganloom.training.step import AdversarialStep
+
+__all__ = ["Trained", "begin_with", "open_trained"]
+
+LEAST = 0.1  # of G's weights that must come from the trained model
+ITERATIONS = 15  # of the power method, for the vectors of weights that were fitted
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training begins with: G alone from a model file, all of it from a run."""
+
+    path: Path
+    header: modelfile.Header
+    config: Config | None  # of a run
+    tensors: Mapping[str, Tensor]  # G/..., ema/... and, of a run, D/..., optimizer_g/... as a checkpoint has them
+    sha256: str  # of the file that they lie in
+
+
+def open_trained(path: Path) -> Trained:
+    """A run folder, from its newest checkpoint, or a model file. Raises `ModelError` and `RunError`."""
+    path = path.expanduser().resolve()
+    if (path / "config.yaml").is_file():
+        run = Run(path)
+        header = modelfile.read_header(run.model)
+        data = checkpoint.newest(run.checkpoints)
+        return Trained(path, header, run.config, unpack(data), sha256(data))
+    if path.is_dir():
+        raise ModelError(f"{path} is no run folder: give one, or a model.safetensors.")
+    header, data = modelfile.read_header(path), path.read_bytes()
+    weights = unpack(data)
+    both = {f"{place}/{name}": value for place in ("G", "ema") for name, value in weights.items()}
+    return Trained(path, header, None, both, sha256(data))
+
+
+@dataclass
+class Fit:
+    """What became of a network's weights, by name."""
+
+    reused: list[str] = field(default_factory=list)
+    fitted: dict[str, str] = field(default_factory=dict)  # and how
+    fresh: dict[str, str] = field(default_factory=dict)  # and why
+    weights: int = 0  # that come from the trained model
+    total: int = 0
+
+
+def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
+    """Put the trained weights into the networks; returns lines for people: what was reused, fitted and fresh.
+
+    Optimizers go on where their weights are reused. Raises `ConfigError` if too little fits.
+    """
+    header, config = trained.header, step.config
+    assert config.start is not None, "the configuration says what to begin with"
+    if config.start.sha256 not in (None, trained.sha256):
+        raise ConfigError(
+            f"{trained.path} is no longer what this training began with (sha256 {config.start.sha256}): put it back, "
+            f"or begin with what it is now, with start.sha256=null."
+        )
+    if header.net != (Path(config.net.name).name if is_file(config.net.name) else config.net.name):
+        raise ConfigError(
+            f"{trained.path} is a {header.net}, and this training is one of {config.net.name}: leave --recipe out, or "
+            f"name one with net={header.net}."
+        )
+    old = header.class_names if header.labels else []
+    new = list(step.stream.dataset.class_names) if config.data.labels else []
+    channels = header.image_shape.channels, step.stream.dataset.shape.channels
+    fits: dict[str, Fit] = {}
+    for place, network in (("G", step.g.net), ("ema", step.ema.G), ("D", step.d.net)):
+        saved = {name.removeprefix(f"{place}/"): t for name, t in trained.tensors.items() if name.startswith(f"{place}/")}
+        if saved:
+            fits[place] = fit(network, saved, _Forms(old, new, channels, adds_up=place == "D"))
+    share = fits["G"].weights / fits["G"].total
+    if share < LEAST:
+        reasons = "; ".join(f"{name} {why}" for name, why in list(fits["G"].fresh.items())[:3])
+        raise ConfigError(
+            f"{trained.path} does not fit: only {share:.0%} of G's weights could be taken over ({reasons}). Give the "
+            f"same net, width and --latent, and a --size near {header.shape[1]}x{header.shape[2]}."
+        )
+    lines = [f"from      {trained.path}, trained with {header.training.get('nimg', 0):,} images"]
+    for place, learner in (("G", step.g), ("D", step.d)):
+        if place in fits:
+            lines += told(place, fits[place])
+            if trained.config and _optimizer(trained.config, place) == learner.settings.name:
+                reused = set(fits[place].reused)
+                checkpoint.restore_optimizer(learner, f"optimizer_{place.lower()}", trained.tensors, reused)
+    if "D" not in fits:
+        lines.append("D         begins anew: a model file holds G alone; give the run's folder to take D too")
+    return lines
+
+
+def _optimizer(config: Config, place: str) -> str:
+    return (config.optimizer.g if place == "G" else config.optimizer.d).name
+
+
+def told(place: str, fit: Fit) -> Iterator[str]:
+    """Lines for people."""
+    yield (
+        f"{place}         {fit.weights:,} of {fit.total:,} weights taken over; "
+        f"{len(fit.reused)} tensors as they are, {len(fit.fitted)} fitted, {len(fit.fresh)} fresh"
+    )
+    for what, reasons in (("fitted", fit.fitted), ("fresh", fit.fresh)):
+        for name, why in reasons.items():
+            yield f"          {what} {name}: {why}"
+
+
+@dataclass(frozen=True)
+class _Forms:
+    """What may differ between the trained network and the new one."""
+
+    old_classes: Sequence[str]
+    new_classes: Sequence[str]
+    channels: tuple[int, int]  # of the images, before and now
+    adds_up: bool  # whether image channels and pixels are added up (D), or each stands for itself (G)
+
+    def fitted(self, old: Tensor, fresh: Tensor) -> tuple[Tensor, str] | None:
+        """`old` in the form of `fresh`, and how it was done; None where that has no meaning."""
+        if old.ndim != fresh.ndim:
+            return None
+        differing = [axis for axis in range(old.ndim) if old.shape[axis] != fresh.shape[axis]]
+        if len(differing) == 1 and self.channels == (old.shape[differing[0]], fresh.shape[differing[0]]):
+            return self._channels(old, fresh, differing[0])
+        if old.ndim == 4 and min(differing) >= 2:
+            resized = F.interpolate(old, fresh.shape[2:], mode="bilinear", antialias=True)
+            scale = old[0, 0].numel() / resized[0, 0].numel() if self.adds_up else 1.0
+            return resized * scale, f"kernel {[*old.shape[2:]]} resampled to {[*fresh.shape[2:]]}"
+        return None
+
+    def classes(self, old: Tensor) -> Tensor:  # [old classes, ...] -> [new classes, ...]
+        known = {name: row for name, row in zip(self.old_classes, old, strict=True)}
+        return torch.stack([known.get(name, old.mean(0)) for name in self.new_classes])
+
+    def _channels(self, old: Tensor, fresh: Tensor, axis: int) -> tuple[Tensor, str] | None:
+        before, now = self.channels
+        if 1 not in (before, now):  # colour with and without transparency
+            common = min(before, now)
+            rest = fresh.narrow(axis, common, now - common)
+            return torch.cat([old.narrow(axis, 0, common), rest], axis), f"the first {common} image channels"
+        mean = old.mean(axis, keepdim=True).expand_as(fresh)
+        return mean * (before / now if self.adds_up else 1.0), f"{before} image channels to {now}"
+
+
+@torch.no_grad()
+def fit(network: nn.Module, saved: Mapping[str, Tensor], forms: _Forms) -> Fit:
+    """Take over what can be taken, in place."""
+    result, weights = Fit(), dict(network.named_parameters())
+    result.total = sum(weight.numel() for weight in weights.values())
+    of_classes = set(_of_classes(network)) if list(forms.old_classes) != list(forms.new_classes) else set()
+    for name, fresh in network.state_dict().items():
+        old = saved.get(name)
+        if name.rpartition(".")[2] == "level":  # where a network that grows is now is its own affair
+            continue
+        if old is None:
+            made, why = None, "the trained model has none"
+        elif name in of_classes and old.shape[1:] == fresh.shape[1:]:
+            made, why = forms.classes(old), "rows by the names of the classes, those of new ones the mean of all"
+        elif old.shape == fresh.shape:
+            made, why = old, ""
+        else:
+            made, why = forms.fitted(old, fresh) or (None, f"it was {[*old.shape]} and is {[*fresh.shape]}")
+        if made is not None:
+            fresh.copy_(made)
+        if name not in weights:
+            continue
+        if made is None:
+            result.fresh[name] = why
+            continue
+        result.weights += fresh.numel()
+        if why:
+            result.fitted[name] = why
+        else:
+            result.reused.append(name)
+    spectral.advance(network, ITERATIONS)
+    return result
+
+
+def _of_classes(network: nn.Module) -> Iterator[str]:
+    """Names of the weights with a row for each class."""
+    for name, module in network.named_modules():
+        if isinstance(module, LabelEmbedding):
+            yield from (f"{name}.weight", f"{name}.parametrizations.weight.original")
+        elif isinstance(module, LabelHead):
+            yield from (f"{name}.classify.weight", f"{name}.classify.bias")

@@ -1,0 +1,67 @@
+"""A generator that learns under an augmentation makes images, not augmented ones."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganloom.config import Config, recipe_values
+from ganloom.core import rng
+from ganloom.core.distributed import World
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.training.session import assemble, resolve
+from ganloom.training.step import AdversarialStep
+
+STEPS = 300
+SETTINGS = {
+    "data.source": "shapes:16",
+    "data.size": 16,
+    "net.g.width": 16,
+    "net.d.width": 16,
+    "train.batch": 32,
+    "augment": {"name": "diffaugment", "policy": ["color", "translation", "cutout"]},
+}
+
+
+@pytest.fixture(scope="module")
+def shapes() -> PackedDataset:
+    return prepare(find("shapes:16"), Preprocessing((16, 16)))
+
+
+def make(dataset: PackedDataset) -> AdversarialStep:
+    config = resolve(Config.build(recipe_values("dcgan-32"), SETTINGS), 1)
+    return assemble(config, dataset, torch.device("cpu"), World(), total=STEPS * config.train.batch)
+
+
+def generated(step: AdversarialStep) -> Tensor:
+    """What G makes after the training."""
+    for _ in range(STEPS):
+        step.advance(measure=False)
+    with torch.no_grad():
+        return step.g.net(rng.latents(5, 0, 256, step.config.net.latent), None)
+
+
+def grey(images: Tensor) -> float:
+    """The part of the pixels that are grey of medium brightness.
+
+    The shapes have none, not even at their edges: the background is 48 of 255, and each colour has a channel of 70 or
+    less. A cutout is such a grey, and so are what comes in behind a moved image and a background made brighter.
+    """
+    return (images.abs() < 0.15).all(1).double().mean().item()
+
+
+def test_g_learns_images_that_are_not_augmented(shapes: PackedDataset) -> None:
+    step = make(shapes)
+    assert grey(step.reals(next(step.micro_batches(step.d, 0)))) == 0
+    assert grey(generated(step)) < 0.03
+
+
+def test_g_learns_the_augmentation_where_real_images_alone_have_it(shapes: PackedDataset) -> None:
+    """The control: were G's images not augmented too, the test above would see it."""
+    step = make(shapes)
+    augment, reals = step.augment, step.reals
+    step.augment, step.reals = nn.Identity(), lambda micro: augment(reals(micro))
+    augmented = grey(step.reals(next(step.micro_batches(step.d, 0))))
+    assert augmented > 0.25
+    assert grey(generated(step)) > augmented / 2
