@@ -45,7 +45,8 @@ from ganloom.tracking.jsonl import Jsonl
 from ganloom.tracking.tensorboard import TensorBoard
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.session import assemble, connected, resolve
+from ganloom.training.assembly import assemble, resolve
+from ganloom.training.session import connected
 from ganloom.training.step import AdversarialStep
 from textbook import Textbook
 

@@ -194,6 +194,9 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed makes the same pictures.")] = 0,
     out: Annotated[Path, typer.Option(help="The grid to write.")] = Path("grid.png"),
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="All of this class.")] = None,
+    truncation: Annotated[
+        float | None, typer.Option(metavar="T", help="Keep z within T standard deviations: less variety, fewer failures.")
+    ] = None,
     separate: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG each into DIR, no grid.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Open what was made.")] = False,
     trust_code: TrustOption = False,
@@ -208,6 +211,7 @@ def sample(
         seed=seed,
         out=out,
         class_name=class_name,
+        truncation=truncation,
         separate=separate,
         device=device,
         trust_code=trust_code,

@@ -13,12 +13,12 @@ from ganloom.data.sources import find
 from ganloom.training.session import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
-STEPS = 300
+STEPS = 200
 SETTINGS = {
     "data.source": "shapes:16",
     "data.size": 16,
-    "net.g.width": 16,
-    "net.d.width": 16,
+    "net.g.width": 32,
+    "net.d.width": 32,
     "train.batch": 32,
     "augment": {"name": "diffaugment", "policy": ["color", "translation", "cutout"]},
 }

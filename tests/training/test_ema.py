@@ -5,8 +5,8 @@ from torch import nn
 from conftest import tiny_config
 from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
+from ganloom.training.assembly import assemble, resolve
 from ganloom.training.ema import Ema
-from ganloom.training.session import assemble, resolve
 
 
 def scalar(value: float) -> nn.Module:

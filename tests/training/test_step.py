@@ -1,48 +1,39 @@
 """The step: its units, its keys, its gradients."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from conftest import tiny_config
-from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
-from ganloom.training.session import assemble, resolve
+from ganloom.nets.contract import Judgement
+from ganloom.objectives import RelativisticLoss
+from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
-
-CPU = torch.device("cpu")
-
-
-def make(config: Config, dataset: PackedDataset) -> AdversarialStep:
-    return assemble(resolve(config, 1), dataset, CPU, World(), total=1000)
-
-
-def weights(step: AdversarialStep) -> list[torch.Tensor]:
-    return [weight.detach().clone() for net in (step.g.net, step.d.net, step.ema.G) for weight in net.parameters()]
-
-
-def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+from stepping import OFF, make, same, tiny, values, weights
 
 
 def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:
-    first, second = make(tiny_config(), digits), make(tiny_config(), digits)
+    first, second = tiny(digits), tiny(digits)
     for _ in range(4):
         torch.randn(3)  # draws outside a step change nothing in it
         assert {k: v.item() for k, v in first.advance(measure=True).items()} == {
             k: v.item() for k, v in second.advance(measure=True).items()
         }
     assert same(weights(first), weights(second))
-    other = make(tiny_config(seed=1), digits)
+    other = tiny(digits, seed=1)
     other.advance(measure=False)
-    assert not same(weights(other), weights(make(tiny_config(), digits)))
+    assert not same(weights(other), weights(tiny(digits)))
 
 
 @pytest.mark.parametrize("d_updates", [1, 3])
 def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d_updates: int) -> None:
-    keeping, making = (make(tiny_config(train__d_updates=d_updates), digits) for _ in range(2))
+    keeping, making = (tiny(digits, train__d_updates=d_updates) for _ in range(2))
     assert keeping.keeps_fakes
     making.keeps_fakes = False
     for _ in range(3):
@@ -52,36 +43,57 @@ def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d
 
 
 def test_nothing_is_kept_where_it_would_take_more_memory(digits: PackedDataset) -> None:
-    assert not make(tiny_config(train__micro_batch=16), digits).keeps_fakes
-    assert not make(tiny_config(train__batch_g=16), digits).keeps_fakes
+    assert not tiny(digits, train__micro_batch=16).keeps_fakes
+    assert not tiny(digits, train__batch_g=16).keeps_fakes
 
 
-def test_measuring_changes_nothing(digits: PackedDataset) -> None:
-    measured, plain = make(tiny_config(), digits), make(tiny_config(), digits)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"augment": "diffaugment"},
+        {"net": "resnet", "net__g__spectral": True, "train__batch": 8},
+        {"net": "progressive", "growth": {"hold": "8 images", "fade": "50 images"}, "train__batch": 8},
+    ],
+    ids=["plain", "augmented", "spectral", "growing"],
+)
+def test_measuring_changes_nothing(digits: PackedDataset, settings: dict[str, Any]) -> None:
+    measured, plain = tiny(digits, **settings), tiny(digits, **settings)
     for _ in range(3):
         assert "d_fake_after" in measured.advance(measure=True)
         assert "d_fake_after" not in plain.advance(measure=False)
     assert same(weights(measured), weights(plain))
+    assert same(list(measured.d.net.buffers()), list(plain.d.net.buffers()))
+
+
+@pytest.mark.parametrize("settings", [{}, {"augment": "diffaugment"}], ids=["plain", "augmented"])
+def test_what_d_says_before_and_after_gs_update_is_of_the_same_draws(
+    digits: PackedDataset, settings: dict[str, Any]
+) -> None:
+    """A G that stands still is judged alike; the first of its step's draws are the augmentation's."""
+    step = tiny(digits, **settings, optimizer__g__lr=1e-30)
+    stats = step.advance(measure=True)
+    assert stats["d_fake_after"] == stats["d_fake_before"]
 
 
 def test_d_is_not_taught_by_gs_step(digits: PackedDataset) -> None:
-    step = make(tiny_config(), digits)
-    before = [weight.detach().clone() for weight in step.d.net.parameters()]
+    step = tiny(digits)
+    before = values(step.d.net)
     step.generator_step()
-    assert same(before, [weight.detach() for weight in step.d.net.parameters()])
+    assert same(before, values(step.d.net))
     assert all(weight.grad is None and weight.requires_grad for weight in step.d.net.parameters())
 
 
 def test_g_is_not_taught_by_ds_step(digits: PackedDataset) -> None:
-    step = make(tiny_config(), digits)
-    before = [weight.detach().clone() for weight in step.g.net.parameters()]
+    step = tiny(digits)
+    before = values(step.g.net)
     step.discriminator_step()
-    assert same(before, [weight.detach() for weight in step.g.net.parameters()])
+    assert same(before, values(step.g.net))
     assert all(weight.grad is None for weight in step.g.net.parameters())
 
 
 def test_the_clock_counts_images_shown_to_d(digits: PackedDataset) -> None:
-    step = make(tiny_config(train__batch=24, train__batch_g=8, train__micro_batch=8, train__d_updates=3), digits)
+    step = tiny(digits, train__batch=24, train__batch_g=8, train__micro_batch=8, train__d_updates=3)
     step.advance(measure=False)
     assert step.nimg == step.images_per_step == 72
 
@@ -92,7 +104,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(digits: PackedDatase
     try:
         norms = {}
         for micro in (32, 8):
-            step = make(tiny_config(net="mlp", train__micro_batch=micro, penalties={}), digits)
+            step = tiny(digits, net="mlp", train__micro_batch=micro, penalties=OFF)
             for micro_batch in step.micro_batches(step.d, step.nimg):
                 judged = step.judge(step.reals(micro_batch), micro_batch.y)
                 step.backward(step.loss.d(judged.logits, judged.logits).mean(), step.d)
@@ -103,43 +115,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(digits: PackedDatase
         torch.set_default_dtype(torch.float32)
 
 
-def test_a_lazy_penalty_is_due_at_its_interval_and_counts_that_often(digits: PackedDataset) -> None:
-    step = make(tiny_config(penalties__r1={"weight": 2.0, "interval": 3}), digits)
-    due = []
-    for _ in range(7):
-        due.append(step.due_penalties())
-        step.advance(measure=False)
-    assert [bool(each) for each in due] == [True, False, False, True, False, False, True]
-    assert due[0] == {"r1": 6.0}
-
-
-def test_a_penalty_reaches_the_update(digits: PackedDataset) -> None:
-    with_r1, without = (
-        make(tiny_config(penalties__r1={"weight": 5.0}), digits),
-        make(tiny_config(penalties__r1={"weight": 0.0}), digits),
-    )
-    stats = with_r1.advance(measure=False)
-    without.advance(measure=False)
-    assert stats["penalty_r1"] > 0
-    assert not same(weights(with_r1), weights(without))
-
-
-def test_clipping_bounds_the_gradient(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = make(tiny_config(optimizer__d__clip=1e-3), digits)
-    seen: list[float] = []
-
-    def spy() -> None:
-        grads = [weight.grad for weight in step.d.net.parameters() if weight.grad is not None]
-        seen.append(float(torch.stack([grad.norm() for grad in grads]).norm()))
-
-    monkeypatch.setattr(step.d.optimizer, "step", spy)
-    step.discriminator_step()
-    assert seen[0] == pytest.approx(1e-3, rel=1e-3)
-
-
 def test_statistics_are_those_of_the_paper(digits: PackedDataset) -> None:
     """Loss_D, D(x) and D(G(z)) recomputed by hand from the same keys."""
-    config = tiny_config(penalties={})
+    config = tiny_config(penalties=OFF)
     step = make(config, digits)
     fresh = copy.deepcopy((step.g.net, step.d.net))
     micro = next(step.micro_batches(step.d, step.nimg))
@@ -154,28 +132,122 @@ def test_statistics_are_those_of_the_paper(digits: PackedDataset) -> None:
     torch.testing.assert_close(stats["d_real"], real.sigmoid().mean())
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_optimizers_match_their_textbook(digits: PackedDataset, optimizer: str) -> None:
-    """Fused kernels against the plain ones."""
-    step = make(tiny_config(optimizer__d={"name": optimizer, "weight_decay": 0.1}), digits)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
-    plain = copy.deepcopy(step.d.net)
-    reference = kind(plain.parameters(), lr=2e-4, betas=(0.5, 0.999), weight_decay=0.1, foreach=False)
-    for _ in range(3):
-        for weight, other in zip(step.d.net.parameters(), plain.parameters(), strict=True):
-            weight.grad = torch.sin(weight.detach() * 100)
-            other.grad = weight.grad.clone()
-        step.d.update(World(), {"loss_d": torch.zeros(())}, "loss_d", 0, 32)
-        reference.step()
-    for weight, other in zip(step.d.net.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(weight, other)
+# Losses that compare with real images
+
+
+@pytest.mark.parametrize("loss", ["relativistic", "relativistic_average"])
+def test_a_relativistic_loss_compares_with_the_real_images_of_its_micro_batch_in_gs_step(
+    digits: PackedDataset, loss: str
+) -> None:
+    step = tiny(digits, loss=loss, penalties=OFF, train__batch=16, train__micro_batch=8)
+    step.discriminator_step()
+    expected = []
+    with torch.no_grad():
+        for micro in step.micro_batches(step.g, 0):
+            real = step.d.net(step.reals(micro), micro.y).logits
+            expected.append((real, step.d.net(step.g.net(micro.z, micro.y), micro.y).logits))
+    given: list[tuple[Tensor, Tensor]] = []
+    ordinary = step.loss
+    assert isinstance(ordinary, RelativisticLoss)
+
+    def g(real: Tensor, fake: Tensor) -> Tensor:
+        given.append((real, fake))
+        return ordinary.g(real, fake)
+
+    step.loss = RelativisticLoss(ordinary.d, g)
+    stats = step.generator_step()
+    assert len(given) == len(expected) == 2
+    for ours, theirs in zip(given, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert not torch.equal(given[0][0], given[1][0])
+    torch.testing.assert_close(stats["loss_g"], torch.stack([ordinary.g(*pair).mean() for pair in expected]).mean())
+
+
+def asked_of_d(step: AdversarialStep) -> list[Tensor]:
+    """All images that D sees from now on."""
+    seen: list[Tensor] = []
+    step.d.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({"loss": "bce"}, 1),
+        ({"loss": "relativistic"}, 2),
+        ({"loss": "bce", "penalties__feature_matching": {"weight": 1}}, 2),
+        ({"loss": "relativistic", "penalties__feature_matching": {"weight": 1}}, 2),
+    ],
+    ids=["neither", "loss", "penalty", "both"],
+)
+def test_real_images_are_judged_once_in_gs_step_and_only_for_who_asks(
+    digits: PackedDataset, settings: dict[str, Any], times: int
+) -> None:
+    step = tiny(digits, **settings)
+    step.discriminator_step()
+    seen = asked_of_d(step)
+    step.generator_step()
+    assert len(seen) == times
+    reals = step.reals(next(step.micro_batches(step.g, 0)))
+    assert sum(torch.equal(images, reals) for images in seen) == times - 1
+
+
+# Augmentation
+
+
+class Marked(nn.Module):
+    """Half as bright; remembers what came in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.given.append(images)
+        return images / 2
+
+
+@pytest.mark.parametrize(
+    ("penalties", "more"), [(OFF, 0), ({"r1": {"weight": 1}}, 0), ({**OFF, "wgan_gp": {"weight": 10}}, 1)], ids=str
+)
+def test_all_that_d_sees_is_augmented(digits: PackedDataset, penalties: dict[str, Any], more: int) -> None:
+    """Reals, fakes and what lies between them in D's step; fakes, and here reals, in G's."""
+    step = tiny(digits, penalties=penalties, loss="relativistic")
+    marked = step.augment = Marked()
+    seen = asked_of_d(step)
+    micro = next(step.micro_batches(step.d, 0))
+    with torch.no_grad():
+        real, fake = step.reals(micro), step.g.net(micro.z, micro.y)
+    step.discriminator_step()
+    for found, expected in zip(marked.given[:2], (real, fake), strict=True):
+        torch.testing.assert_close(found.detach(), expected)
+    assert len(marked.given) == 2 + more
+    step.generator_step()
+    torch.testing.assert_close(marked.given[-2].detach(), fake)
+    torch.testing.assert_close(marked.given[-1], real)
+    assert len(marked.given) == 4 + more
+    assert same([images / 2 for images in marked.given], seen)
+
+
+class Hiding(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return 0 * images
+
+
+def test_g_learns_through_the_augmentation(digits: PackedDataset) -> None:
+    """From what it hides nothing is to be learned."""
+    step = tiny(digits)
+    step.augment = Hiding()
+    before = values(step.g.net)
+    step.advance(measure=False)
+    assert same(before, values(step.g.net))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it while it traces
 def test_compiled_networks_train_the_same_network(digits: PackedDataset) -> None:
     """With a lazy penalty, whose second derivative a compiled network does not have."""
-    compiled, eager = make(tiny_config(train__compile=True), digits), make(tiny_config(), digits)
+    compiled, eager = tiny(digits, train__compile=True), tiny(digits)
     for _ in range(5):
         ours, theirs = compiled.advance(measure=False), eager.advance(measure=False)
     for name in theirs:
@@ -183,7 +255,7 @@ def test_compiled_networks_train_the_same_network(digits: PackedDataset) -> None
 
 
 def test_bf16_trains(digits: PackedDataset) -> None:
-    step = make(tiny_config(train__precision="bf16"), digits)
+    step = tiny(digits, train__precision="bf16")
     for _ in range(3):
         stats = step.advance(measure=True)
     assert all(value.isfinite() for value in stats.values())

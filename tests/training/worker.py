@@ -9,7 +9,7 @@ from conftest import tiny_config
 from ganloom.core.distributed import connect
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
-from ganloom.training.session import assemble, resolve
+from ganloom.training.assembly import assemble, resolve
 
 SETTINGS = {
     "net.d": {"width": 8, "head": "pool"},

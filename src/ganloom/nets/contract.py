@@ -15,6 +15,9 @@ class Judgement(NamedTuple):
     class_logits: Tensor | None = None  # [N, K], for losses with an auxiliary classifier
 
 
+# A Generator may have `truncates = False`, for one that z's size means nothing to.
+
+
 @runtime_checkable
 class Staged(Protocol):
     """A network that can be frozen in part."""

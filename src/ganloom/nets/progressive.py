@@ -66,6 +66,8 @@ class Generator(_Growing):
     layers are DCGAN's: transposed convolutions, BatchNorm, ReLU; tanh at the end. Labels enter as a vector beside z.
     """
 
+    truncates = False  # only the direction of z counts
+
     def __init__(
         self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 512, blocks: Blocks = "progan"
     ) -> None:

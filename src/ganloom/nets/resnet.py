@@ -246,12 +246,12 @@ def _nearest(sizes: list[Size], side: int) -> int:
 
 def _finish(network: nn.Module, *, spectral: bool, orthogonal: bool) -> None:
     """Set the weights, Xavier's as SNGAN has them or orthogonal ones as BigGAN; then normalise them if asked."""
-    for module in network.modules():
+    for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if orthogonal:
                 nn.init.orthogonal_(module.weight)
             else:
-                in_block = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+                in_block = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3) and name != "last"
                 nn.init.xavier_uniform_(module.weight, gain=math.sqrt(2) if in_block else 1.0)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -40,15 +40,15 @@ def train(
 
     `settings` are dotted configuration keys, such as {"train.length": "30 epochs", "data.size": 64}; they lie over the
     recipe, which is chosen by the images' size when not named. With "start.model", a run folder or a model file, it is
-    a fine-tuning: the network, the size and, of a run, everything else are those of the trained model. Raises `GanloomError` for what can be mended. Ctrl-C and
-    SIGTERM save the run and end in `SystemExit`.
+    a fine-tuning: the network, the size and, of a run, everything else are those of the trained model. Raises
+    `GanloomError` for what can be mended. Ctrl-C and SIGTERM save the run and end in `SystemExit`.
     """
     chosen_device = choose_device(device)
     terminal = make_terminal()
     settings = dict(settings or {})
     follow_links = bool(nested(settings).get("data", {}).get("follow_links"))
     source = find(os.fspath(data), follow_links) if data is not None else None
-    start = nested(settings).get("start", {}).get("model")
+    start = (nested(settings).get("start") or {}).get("model")
     if start is not None and data is None:
         raise ConfigError(f"say which images {start} is to learn: ganloom train DATA --from {start}")
     if recipe is None and start is None and source is not None and data != DIGITS:

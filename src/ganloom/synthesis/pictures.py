@@ -22,13 +22,14 @@ def write(
     seed: int,
     out: Path,
     class_name: str | None,
+    truncation: float | None,
     separate: Path | None,
     device: str,
     trust_code: bool = False,
 ) -> Path:
     """Make `n` pictures; returns the grid, or the folder of `separate` PNGs, numbered from 0."""
     loaded = load(model, device=device, trust_code=trust_code)
-    batches = loaded.samples(n, seed=seed, class_name=class_name)
+    batches = loaded.samples(n, seed=seed, class_name=class_name, truncation=truncation)
     if separate is not None:
         with storage_errors(separate):
             separate.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Combinations that cannot work, found before a training by asking the networks themselves, with two images."""
+"""Combinations that cannot work, found before a training by asking the networks themselves, with a few images."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from ganloom.training.step import AdversarialStep, MicroBatch
 
 __all__ = ["refuse"]
 
-IMAGES = 2
+IMAGES = 4
 
 
 def refuse(step: AdversarialStep) -> None:
@@ -37,9 +37,9 @@ def refuse(step: AdversarialStep) -> None:
             )
         real, fakes = step.judge_exactly(step.reals(micro), micro.y), step.judge_exactly(fake, micro.y)
         for penalty, of_d in step.penalties_d.items():
-            differentiate(of_d(real, fakes, step.judge_exactly), D, name, penalty)
+            differentiate(of_d(real, fakes, step.judge_exactly), step, penalty)
         for penalty, of_g in step.penalties_g.items():
-            differentiate(of_g(step.judge(fake, micro.y), lambda: real), step.g.net, name, penalty)
+            differentiate(of_g(step.judge(fake, micro.y), lambda: real), step, penalty)
 
 
 def made(step: AdversarialStep, micro: MicroBatch) -> torch.Tensor:
@@ -57,7 +57,8 @@ def said(step: AdversarialStep, fake: torch.Tensor, micro: MicroBatch) -> Judgem
     if not isinstance(judgement, Judgement) or [*judgement.logits.shape] != [IMAGES]:
         found = form(judgement.logits) if isinstance(judgement, Judgement) else form(judgement)
         raise ConfigError(
-            f"D of {step.config.net.name} gives {found}, where a Judgement with logits [{IMAGES}] is expected."
+            f"D of {step.config.net.name} gives {found}, where a Judgement with logits [{IMAGES}] is expected: "
+            "from ganloom.nets.contract import Judgement, and return Judgement(logits)."
         )
     return judgement
 
@@ -67,15 +68,21 @@ def labels(step: AdversarialStep) -> torch.Tensor | None:
     return None if y is None else y.to(step.device)
 
 
-def differentiate(value: torch.Tensor, network: nn.Module, name: str, penalty: str) -> None:
-    """A penalty is of use if its network can answer for it: some custom layers have no second derivative."""
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
+def differentiate(value: torch.Tensor, step: AdversarialStep, penalty: str) -> None:
+    """A penalty is of use if its network can answer for it: some custom layers have no second derivative.
+
+    All of the graph is walked, as in a training: `autograd.grad` would pass by a layer that only raises.
+    """
     try:
-        torch.autograd.grad(value.mean(), weights, allow_unused=True, retain_graph=True)
+        value.mean().backward(retain_graph=True)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ConfigError(
-            f"{name} cannot bear the penalty {penalty} ({str(error).splitlines()[0]}): set another, or another net."
+            f"{step.config.net.name} cannot bear the penalty {penalty} ({str(error).splitlines()[0]}): "
+            f"set another, or another net."
         ) from None
+    finally:
+        for learner in (step.g, step.d):
+            learner.net.zero_grad()
 
 
 def without_batch_norm(name: str) -> str:

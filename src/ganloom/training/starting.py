@@ -47,6 +47,7 @@ def open_trained(path: Path) -> Trained:
     if (path / "config.yaml").is_file():
         run = Run(path)
         header = modelfile.read_header(run.model)
+        run.own_code(run.config, run.facts)  # refuses a network whose file has changed since
         data = checkpoint.newest(run.checkpoints)
         return Trained(path, header, run.config, unpack(data), sha256(data))
     if path.is_dir():

@@ -1,0 +1,305 @@
+"""What each recipe learns in the same minutes: coloured shapes, and with `--fashion` clothes, all at 32x32.
+
+    python benchmarks/learning.py [--minutes 1.25] [--fashion FILE.npz] [--only NAME,NAME] [--again] [--seed 0]
+
+Every case is trained by `ganloom.train` in a process of its own, without scores or pictures on the way: the minutes are
+training. They say what works on two cores in a minute, not what the papers reach: networks marked `*` have 64 channels
+where hundreds were published. Cases that are in the results, of as many minutes and the same seed, are kept.
+
+fd          Frechet distance in loomnet-1's features, 2,000 images a side; `before` that of G before its first step
+modes, KL   classes covered, and the divergence of their shares from the real ones in nats, as the metric `modes` has
+            them; one classifier judges all cases
+drawn       of the shapes: pictures that are one shape in one colour, found by drawing what they seem to be
+pairs       of the shapes: pairs of shape and colour covered by those, of 30
+NaN         whether a number of the log, or of a picture, was none
+
+`held out` are 2,000 real images that nobody trained on. Pictures lie beside the results, in the folder of their name.
+"""
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+
+import argparse
+import contextlib
+import functools
+import io
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import ganloom
+import machine
+from ganloom.core.distributed import World
+from ganloom.core.errors import ModelError
+from ganloom.core.pictures import grid, save_png
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.data.sources.shapes import BACKGROUND, COLOURS, COUNT, SHAPES, Factors, draw, factors
+from ganloom.evaluation.sides import whole_split
+from ganloom.metrics.classifier import fit, small_images
+from ganloom.metrics.contract import Images
+from ganloom.metrics.modes import covered, divergence, posteriors, shares, temperature
+from ganloom.nets import modelfile
+from ganloom.runs import Run, open_run
+from ganloom.tracking.jsonl import read_log
+from ganloom.training.assembly import assemble
+from ganloom.training.checkpoint import Voucher
+
+SIZE, SMALLEST = 32, 4  # pixels; where growing begins
+N, LEARNED, HELD_BACK = 2000, 20_000, 1000  # images: generated; that the classifier learns from, and is tested on
+UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is taken for; real ones: below 0.02
+WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
+LAZY = {"weight": 1.0, "interval": 4}
+BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "dcgan-32": ("dcgan-32", {}),
+    "lsgan-32": ("lsgan-32", {}),
+    "wgan-32": ("wgan-32", {}),
+    "wgan-gp-32": ("wgan-gp-32", {}),
+    "sndcgan-32": ("sndcgan-32", {}),
+    "relativistic": (
+        "dcgan-32",
+        {"loss": "relativistic", "net.d.norm": "layer", "penalties.r1": LAZY, "penalties.r2": LAZY},
+    ),
+    "diffaugment": ("dcgan-32", {"augment": "diffaugment"}),
+    "sngan-32": ("sngan-32", WIDTH),
+    "sagan-32": ("sagan-32", WIDTH),
+    "biggan-32": ("biggan-32", WIDTH),
+    "progressive": ("progressive-64", {"net.latent": 128, **WIDTH}),
+    "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", **WIDTH, **BLOCKS}),
+    "cdcgan-32": ("dcgan-32", {"data.labels": True}),
+    "acgan-32": ("acgan-32", {}),
+    "sngan-projection-32": ("sngan-projection-32", WIDTH),
+    "mlp": ("mlp-28", {}),
+}
+# Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. That
+# is about half of the time on two cores; the rest is left for whole images.
+GROWTH = {
+    "progressive": {"hold": (2, 2, 1.5), "fade": (2, 1.5, 0.6)},
+    "progressive-dcgan": {"hold": (6, 6, 6), "fade": (6, 6, 6)},
+}
+
+
+TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
+
+
+def settings(case: str, channels: int, minutes: float, seed: int) -> dict[str, Any]:
+    never = dict.fromkeys(("evaluate.every", "sample.every", "checkpoint.every"), "0 images")
+    data = {"data.size": SIZE, "data.channels": channels}
+    given = {"seed": seed, "train.length": f"{minutes} minutes", "trackers.tensorboard": False}
+    growth = {
+        f"growth.{key}": [f"{kimg * minutes:g} kimg" for kimg in each] for key, each in GROWTH.get(case, {}).items()
+    }
+    return {**given, **never, **data, **CASES[case][1], **growth}
+
+
+class Judge:
+    """Images of one dataset, and what can be said of generated ones; the classifier learns once."""
+
+    def __init__(self, name: str, source: str, folder: Path) -> None:
+        self.name, self.source, self.folder = name, source, folder
+        self.channels = 3 if name == "shapes" else 1
+        self.dataset: PackedDataset = prepare(find(source), Preprocessing((SIZE, SIZE), self.channels))
+        training = whole_split(self.dataset, "train")
+        classes = len(self.dataset.class_names)
+        labels = np.asarray(training.labels)
+        rows = np.random.default_rng(0).permutation(len(labels))[: LEARNED + HELD_BACK]
+        back, learned = rows[:HELD_BACK], rows[HELD_BACK:]
+        self.classifier = fit(small_images(training, learned), labels[learned], classes, 0)
+        logits = self.classifier.logits(small_images(training, back))
+        self.temperature = temperature(logits, labels[back])
+        self.accuracy = float((logits.argmax(1) == labels[back]).mean())
+        self.real = np.bincount(labels, minlength=classes) / len(labels)
+
+    def held_out(self) -> dict[str, Any]:
+        """The same numbers of real images that were not trained on."""
+        if self.name == "shapes":
+            images = np.stack([np.asarray(draw(factors(COUNT + i), SIZE, SIZE)) for i in range(N)])
+        else:
+            images = self.dataset.images(np.arange(N), "test")
+        np.save(file := self.folder / f"{self.name}-held-out.npy", images)
+        return {"fd": self.distance(file), **self.variety(images), "classifier_accuracy": self.accuracy}
+
+    def of_model(self, file: Path) -> tuple[dict[str, Any], torch.Tensor | None]:
+        """Numbers of a model, and its pictures [N, C, H, W]; neither if they are no numbers."""
+        try:
+            distance = self.distance(file)
+        except ModelError:
+            return {}, None
+        pictures = ganloom.load(file, device="cpu").sample(N)
+        return {"fd": distance, **self.variety(pictures.permute(0, 2, 3, 1).numpy())}, pictures
+
+    def distance(self, file: Path) -> float:
+        with contextlib.redirect_stdout(io.StringIO()):
+            (score,) = ganloom.evaluate(file, self.source, metrics="fd", n=N, device="cpu")
+        return score.value
+
+    def variety(
+        self,
+        pictures: NDArray[np.uint8],  # [N, H, W, C]
+    ) -> dict[str, Any]:
+        given = Images(lambda rows: pictures[rows], np.arange(len(pictures)), None, "", "", "generated")
+        made = shares(posteriors(self.classifier.logits(small_images(given)), self.temperature), self.real)
+        result = {"modes": int(covered(made, self.real).sum()), "modes_kl": divergence(made, self.real)}
+        if self.name == "shapes":
+            pairs = len(SHAPES) * len(COLOURS)
+            shown = np.bincount(drawn(pictures) + 1, minlength=pairs + 1)[1:] / len(pictures)
+            found = int(covered(shown, np.full(pairs, 1 / pairs)).sum())
+            result |= {"drawn": float(shown.sum()), "pairs": found}
+        return result
+
+
+def drawn(
+    pictures: NDArray[np.uint8],  # [N, 32, 32, 3]
+) -> NDArray[np.int64]:  # [N], of 30 pairs of shape and colour; -1: of none
+    """Which shape in which colour, drawn where the picture has its ink, is the picture, if one is."""
+    ink = pictures.astype(np.float32) - np.array(BACKGROUND, np.float32)
+    colours = np.array(list(COLOURS.values()), np.float32) - np.array(BACKGROUND, np.float32)
+    along, squares = ink @ colours.T, (colours**2).sum(axis=1)
+    amounts = np.clip(along / squares, 0, 1)  # [N, 32, 32, 6], how much of each colour
+    best = (2 * amounts * along - amounts**2 * squares).sum(axis=(1, 2)).argmax(axis=1)  # explains the most
+    found = np.full(len(ink), -1)
+    places = np.arange(SIZE) + 0.5 - SIZE / 2
+    for index, (picture, colour) in enumerate(zip(ink, best, strict=True)):
+        amount = amounts[index, ..., colour]
+        amount = np.where(amount > 0.5, amount, 0)  # so that noise does not pull at the centre
+        mass = amount.sum() + 1e-9
+        right, down = amount.sum(axis=0) @ places / mass, amount.sum(axis=1) @ places / mass
+        errors = [np.square(picture - template(shape, int(colour), right, down)).sum() for shape in range(len(SHAPES))]
+        if min(errors) < UNEXPLAINED * np.square(picture).sum():
+            found[index] = int(np.argmin(errors)) * len(COLOURS) + colour
+    return found
+
+
+def template(shape: int, colour: int, right: float, down: float) -> NDArray[np.float32]:  # [32, 32, 3]
+    """The ink of a shape whose ink has its mean so many pixels from the middle, to a quarter of one."""
+    if SHAPES[shape] == "triangle":
+        down -= 0.2 * 0.2 * SIZE  # where its corners have their middle lies a fifth of the radius above
+    (x, x_part), (y, y_part) = (divmod(round(4 * part), 4) for part in (right, down))
+    return np.roll(_template(shape, colour, x_part, y_part), (y, x), (0, 1))
+
+
+@functools.cache
+def _template(shape: int, colour: int, x_part: int, y_part: int) -> NDArray[np.float32]:
+    centre = Factors(shape, colour, 0.5 + x_part / 4 / SIZE, 0.5 + y_part / 4 / SIZE)
+    return np.asarray(draw(centre, SIZE, SIZE), np.float32) - np.array(BACKGROUND, np.float32)
+
+
+def run_case(case: str, judge: Judge, minutes: float, seed: int, pictures: Path) -> dict[str, Any]:
+    """Train in a process of its own, then look at what came out."""
+    out = judge.folder / f"{judge.name}-{case}"
+    given = settings(case, judge.channels, minutes, seed)
+    asked = {"data": judge.source, "recipe": CASES[case][0], "out": str(out), "device": "cpu", "settings": given}
+    command = [sys.executable, "-c", TRAIN, json.dumps(asked)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300 + 240 * minutes, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": "it did not end"}
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]}
+    run = open_run(out)
+    after, made = judge.of_model(run.model)
+    before, _ = judge.of_model(untrained(run, judge.dataset))
+    voucher = Voucher.model_validate_json(next(run.checkpoints.glob("*.json")).read_bytes())
+    log, level = read_log(run.log), getattr(ganloom.load(run.model, device="cpu").G, "level", None)
+    if made is not None:
+        classes = len(run.facts.class_names) if run.config.data.labels else 0
+        save_png(pictures / f"{judge.name}-{case}.png", grid(made[: 8 * (classes or 8)], classes or 8))
+    return {
+        "recipe": run.facts.recipe,
+        "settings": CASES[case][1],
+        "images": voucher.nimg,
+        "images_per_second": voucher.nimg / voucher.seconds,
+        **after,
+        "before": before,
+        "level": None if level is None else float(level),
+        "nan": made is None or any(value is None for row in log for value in row.values()),
+    }
+
+
+def untrained(run: Run, dataset: PackedDataset) -> Path:
+    """The model that the run began with."""
+    config = run.config
+    step = assemble(config, dataset, torch.device("cpu"), World(), total=1)
+    step.ema.refresh(config.seed, config.net.latent, step.g.micro_batch, step.stream.labels)
+    modelfile.write(path := run.path / "untrained.safetensors", step.ema.G, modelfile.read_header(run.model))
+    return path
+
+
+COLUMNS = (
+    ("fd", "fd", ".3f"), ("before", "before", ".3f"), ("modes", "modes", "d"), ("modes_kl", "KL", ".3f"),
+    ("drawn", "drawn", ".2f"), ("pairs", "pairs", "d"), ("images", "images", ",d"),
+    ("images_per_second", "img/s", ".1f"), ("nan", "NaN", ""),
+)  # fmt: skip
+
+
+def show(name: str, row: dict[str, Any]) -> str:
+    if "failed" in row:
+        return f"{name:<21} failed: {row['failed']}"
+    values = {**row, "before": row.get("before", {}).get("fd")}
+    cells = ("-" if values.get(key) is None else format(values[key], form) for key, _, form in COLUMNS)
+    star = "*" if WIDTH.items() <= row.get("settings", {}).items() else ""
+    grown = "" if row.get("level") is None else f"  grown to {SMALLEST * 2 ** row['level']:.0f} pixels"
+    return f"{name + star:<21} " + " ".join(f"{cell:>8}" for cell in cells) + grown
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for dataset, rows in results.items():
+        lines += ["", f"{dataset:<21} " + " ".join(f"{title:>8}" for _, title, _ in COLUMNS)]
+        lines += [show(name, rows[name]) for name in ("held out", *CASES) if name in rows]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=1.25, help="of training, each")
+    parser.add_argument("--fashion", type=Path, metavar="FILE.npz", help="Fashion-MNIST; shapes alone without it")
+    parser.add_argument("--datasets", help="shapes,fashion or one of them [default: those that there are]")
+    parser.add_argument("--only", help=f"cases, with commas between: {', '.join(CASES)}")
+    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="learning", help="of the file and the folder under benchmarks/results")
+    arguments = parser.parse_args()
+    sources = {"shapes": f"shapes:{SIZE}"} | ({"fashion": str(arguments.fashion)} if arguments.fashion else {})
+    datasets = arguments.datasets.split(",") if arguments.datasets else list(sources)
+    cases = arguments.only.split(",") if arguments.only else list(CASES)
+    if unknown := [name for name in datasets if name not in sources] + [name for name in cases if name not in CASES]:
+        parser.error(f"there is no {', '.join(unknown)} (fashion needs --fashion FILE.npz)")
+
+    file, pictures = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
+    pictures.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"] if file.exists() else {}
+    budget = {"minutes": arguments.minutes, "seed": arguments.seed}
+    for name in datasets:
+        rows = results.setdefault(name, {})
+        missing = [case for case in cases if arguments.again or not budget.items() <= rows.get(case, {}).items()]
+        if not missing:
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
+            judge = Judge(name, sources[name], Path(temporary))
+            rows["held out"] = judge.held_out()
+            for case in missing:
+                print(f"{name}: {case}", flush=True)
+                row = run_case(case, judge, arguments.minutes, arguments.seed, pictures)
+                commit = machine.describe()["commit"]
+                rows[case] = row if "failed" in row else {**budget, "commit": commit, **row}
+                print(show(case, rows[case]), flush=True)
+                machine.write(arguments.name, results)
+    print(table(results))
+    print(file)
+    return int(any("failed" in row for rows in results.values() for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

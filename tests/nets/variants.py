@@ -1,0 +1,107 @@
+"""What the tests of networks go over: every family there is a file for, plainly and with its options, all narrow."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ganloom import nets
+from ganloom.core import rng
+from ganloom.core.shapes import ImageShape
+from ganloom.nets.contract import Growing
+
+LATENT, CLASSES, COUNT, WIDTH = 12, 5, 4, 8
+
+
+class Variant(NamedTuple):
+    family: str
+    g: dict[str, Any]  # options beside the width
+    d: dict[str, Any]
+
+
+def takes(network: type, option: str) -> bool:
+    return option in inspect.signature(network).parameters
+
+
+# A new file in nets/ is tested without a line here: by itself, and as a classifier where its D can be one.
+PLAIN = {name: Variant(name, {}, {}) for name in nets.names()}
+CLASSIFIERS = {
+    f"{name}-classifier": Variant(name, {}, {"labels": "classifier"})
+    for name in PLAIN
+    if takes(nets.family(name).Discriminator, "labels")
+}
+BIGGAN = {"attention": 16, "spectral": True, "shared_embedding": 6, "hierarchical": True, "orthogonal": True}
+VARIANTS = {
+    **PLAIN,
+    **CLASSIFIERS,
+    "dcgan-layer": Variant("dcgan", {}, {"norm": "layer"}),
+    "dcgan-spectral": Variant("dcgan", {}, {"norm": "spectral"}),
+    "dcgan-none": Variant("dcgan", {}, {"norm": "none"}),
+    "dcgan-pool": Variant("dcgan", {}, {"head": "pool"}),
+    "resnet-sagan": Variant("resnet", {"attention": 16, "spectral": True}, {"attention": 16}),
+    "resnet-biggan": Variant("resnet", BIGGAN, {"attention": 16, "orthogonal": True}),
+    "resnet-free": Variant("resnet", {}, {"spectral": False}),
+    "progressive-dcgan": Variant("progressive", {"blocks": "dcgan"}, {"blocks": "dcgan"}),
+}
+
+
+def options(network: type, extra: dict[str, Any]) -> dict[str, Any]:
+    return {**({"width": WIDTH} if takes(network, "width") else {}), **extra}
+
+
+def g_options(variant: str) -> dict[str, Any]:
+    return options(nets.family(VARIANTS[variant].family).Generator, VARIANTS[variant].g)
+
+
+def make_g(variant: str, shape: ImageShape, classes: int) -> nn.Module:
+    return nets.build_generator(VARIANTS[variant].family, shape, LATENT, classes, g_options(variant))
+
+
+def make_d(variant: str, shape: ImageShape, classes: int) -> nn.Module:
+    family, _, extra = VARIANTS[variant]
+    return nets.build_discriminator(family, shape, classes, options(nets.family(family).Discriminator, extra))
+
+
+def pair(variant: str, shape: ImageShape, classes: int) -> tuple[nn.Module, nn.Module]:
+    """A fresh G and D, the same ones each time; what a test draws next is the same each time as well."""
+    rng.seed(0, "nets")
+    return make_g(variant, shape, classes), make_d(variant, shape, classes)
+
+
+def labels(kind: str) -> Tensor | None:
+    rng.seed(0, "labels")
+    return {"none": None, "classes": torch.arange(COUNT) % CLASSES, "shares": torch.rand(COUNT, CLASSES)}[kind]
+
+
+def wake(network: nn.Module) -> None:
+    """Attention begins with a gain of 0, and so without gradients: let it take part."""
+    for module in network.modules():
+        if isinstance(gain := getattr(module, "gain", None), nn.Parameter):
+            nn.init.ones_(gain)
+
+
+def settle(G: nn.Module, y: Tensor | None) -> None:
+    """Let BatchNorm know the maps of G, as after a training: without, pictures of a fresh G are all one grey."""
+    for module in G.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = None  # the mean over all calls
+    with torch.no_grad():
+        for _ in range(4):
+            G.train()(torch.randn(COUNT, LATENT), y)
+
+
+def at_each_level(*networks: nn.Module) -> Iterator[None]:
+    """Once; with networks that grow, at each of their levels."""
+    if not isinstance(networks[0], Growing):
+        yield
+        return
+    for level in range(networks[0].levels + 1):
+        for network in networks:
+            network.level.fill_(level)
+        yield
+
+
+def weights(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())

@@ -1,0 +1,91 @@
+"""Steps small enough for a test, what they hold, and images that cost nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from conftest import tiny_config
+from ganloom.config import Config
+from ganloom.core.distributed import World
+from ganloom.core.shapes import ImageShape
+from ganloom.data.packed import PackedDataset
+from ganloom.training import checkpoint
+from ganloom.training.assembly import assemble, resolve
+from ganloom.training.learner import Learner
+from ganloom.training.step import AdversarialStep
+
+CPU = torch.device("cpu")
+OFF = {"r1": {"weight": 0}}  # the penalty of the digits recipe
+
+
+def make(config: Config, dataset: PackedDataset) -> AdversarialStep:
+    return assemble(resolve(config, 1), dataset, CPU, World(), total=1000)
+
+
+def tiny(dataset: PackedDataset, **settings: Any) -> AdversarialStep:
+    """A step of the digits recipe made small, and with these settings."""
+    return make(tiny_config(**settings), dataset)
+
+
+def values(network: torch.nn.Module) -> list[Tensor]:
+    return [weight.detach().clone() for weight in network.parameters()]
+
+
+def weights(step: AdversarialStep) -> list[Tensor]:
+    return [value for network in (step.g.net, step.d.net, step.ema.G) for value in values(network)]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def gradients(learner: Learner, act: Callable[[], object]) -> list[Tensor]:
+    """What an update of `learner` would go by, in `act`; it is not made."""
+    learner.update = lambda *arguments: None  # type: ignore[method-assign]
+    act()
+    del learner.update  # type: ignore[method-assign]
+    return [torch.zeros_like(weight) if weight.grad is None else weight.grad.clone() for weight in learner.weights]
+
+
+def state(step: AdversarialStep) -> dict[str, Tensor]:
+    """All that a checkpoint would hold."""
+    return {name: tensor.clone() for name, tensor in checkpoint._state(step)}
+
+
+def saved_and_restored(step: AdversarialStep, dataset: PackedDataset, folder: Path) -> AdversarialStep:
+    """As a process that goes on where `step` was killed has it."""
+    checkpoint.save(folder, step, seconds=0.0, keep=1)
+    fresh = make(step.config, dataset)
+    voucher, passed_over = checkpoint.load_newest(folder, fresh)
+    assert voucher is not None and not passed_over
+    return fresh
+
+
+class Noise(PackedDataset):
+    """Random images in ten classes, of any shape."""
+
+    def __init__(self, shape: ImageShape, count: int = 1000) -> None:
+        self._shape, self._count = shape, count
+
+    @property
+    def shape(self) -> ImageShape:
+        return self._shape
+
+    @property
+    def class_names(self) -> list[str]:
+        return list("abcdefghij")
+
+    def count(self, split: str = "train") -> int:
+        return self._count
+
+    def images(self, index: NDArray[np.int64], split: str = "train") -> NDArray[np.uint8]:
+        shape = len(index), self._shape.height, self._shape.width, self._shape.channels
+        return np.random.default_rng(index[0]).integers(0, 256, shape, np.uint8)
+
+    def labels(self, index: NDArray[np.int64], split: str = "train") -> NDArray[Any]:
+        return index % 10
