@@ -34,12 +34,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 import ganloom
 import machine
 from ganloom.core.distributed import World
 from ganloom.core.errors import ModelError
-from ganloom.core.pictures import grid, save_png
+from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -58,7 +59,7 @@ SIZE, SMALLEST = 32, 4  # pixels; where growing begins
 N, LEARNED, HELD_BACK = 2000, 20_000, 1000  # images: generated; that the classifier learns from, and is tested on
 UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is taken for; real ones: below 0.02
 WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
-LAZY = {"weight": 1.0, "interval": 4}
+R1_R2 = {f"penalties.{name}": {"weight": 1.0, "interval": 4} for name in ("r1", "r2")}
 BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan-32": ("dcgan-32", {}),
@@ -66,10 +67,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "wgan-32": ("wgan-32", {}),
     "wgan-gp-32": ("wgan-gp-32", {}),
     "sndcgan-32": ("sndcgan-32", {}),
-    "relativistic": (
-        "dcgan-32",
-        {"loss": "relativistic", "net.d.norm": "layer", "penalties.r1": LAZY, "penalties.r2": LAZY},
-    ),
+    "relativistic": ("dcgan-32", {"loss": "relativistic", "net.d.norm": "layer", **R1_R2}),
     "diffaugment": ("dcgan-32", {"augment": "diffaugment"}),
     "sngan-32": ("sngan-32", WIDTH),
     "sagan-32": ("sagan-32", WIDTH),
@@ -87,19 +85,16 @@ GROWTH = {
     "progressive": {"hold": (2, 2, 1.5), "fade": (2, 1.5, 0.6)},
     "progressive-dcgan": {"hold": (6, 6, 6), "fade": (6, 6, 6)},
 }
-
-
 TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
 
 
 def settings(case: str, channels: int, minutes: float, seed: int) -> dict[str, Any]:
     never = dict.fromkeys(("evaluate.every", "sample.every", "checkpoint.every"), "0 images")
-    data = {"data.size": SIZE, "data.channels": channels}
-    given = {"seed": seed, "train.length": f"{minutes} minutes", "trackers.tensorboard": False}
+    given = {"seed": seed, "train.length": f"{minutes} minutes", "data.size": SIZE, "data.channels": channels}
     growth = {
         f"growth.{key}": [f"{kimg * minutes:g} kimg" for kimg in each] for key, each in GROWTH.get(case, {}).items()
     }
-    return {**given, **never, **data, **CASES[case][1], **growth}
+    return {**given, **never, "trackers.tensorboard": False, **CASES[case][1], **growth}
 
 
 class Judge:
@@ -153,8 +148,7 @@ class Judge:
         if self.name == "shapes":
             pairs = len(SHAPES) * len(COLOURS)
             shown = np.bincount(drawn(pictures) + 1, minlength=pairs + 1)[1:] / len(pictures)
-            found = int(covered(shown, np.full(pairs, 1 / pairs)).sum())
-            result |= {"drawn": float(shown.sum()), "pairs": found}
+            result |= {"drawn": float(shown.sum()), "pairs": int(covered(shown, np.full(pairs, 1 / pairs)).sum())}
         return result
 
 
@@ -170,11 +164,10 @@ def drawn(
     found = np.full(len(ink), -1)
     places = np.arange(SIZE) + 0.5 - SIZE / 2
     for index, (picture, colour) in enumerate(zip(ink, best, strict=True)):
-        amount = amounts[index, ..., colour]
-        amount = np.where(amount > 0.5, amount, 0)  # so that noise does not pull at the centre
+        amount = np.where((part := amounts[index, ..., colour]) > 0.5, part, 0)  # noise is not to pull at the centre
         mass = amount.sum() + 1e-9
         right, down = amount.sum(axis=0) @ places / mass, amount.sum(axis=1) @ places / mass
-        errors = [np.square(picture - template(shape, int(colour), right, down)).sum() for shape in range(len(SHAPES))]
+        errors = [np.square(picture - template(shape, colour, right, down)).sum() for shape in range(len(SHAPES))]
         if min(errors) < UNEXPLAINED * np.square(picture).sum():
             found[index] = int(np.argmin(errors)) * len(COLOURS) + colour
     return found
@@ -213,7 +206,9 @@ def run_case(case: str, judge: Judge, minutes: float, seed: int, pictures: Path)
     log, level = read_log(run.log), getattr(ganloom.load(run.model, device="cpu").G, "level", None)
     if made is not None:
         classes = len(run.facts.class_names) if run.config.data.labels else 0
-        save_png(pictures / f"{judge.name}-{case}.png", grid(made[: 8 * (classes or 8)], classes or 8))
+        sheet = Image.fromarray(grid(made[: 8 * (classes or 8)], classes or 8).permute(1, 2, 0).numpy().squeeze())
+        sheet = sheet.quantize() if judge.channels == 3 else sheet  # 256 colours: half of the bytes, and no eye sees it
+        sheet.save(pictures / f"{judge.name}-{case}.png", optimize=True)
     return {
         "recipe": run.facts.recipe,
         "settings": CASES[case][1],
@@ -296,8 +291,7 @@ def main() -> int:
                 rows[case] = row if "failed" in row else {**budget, "commit": commit, **row}
                 print(show(case, rows[case]), flush=True)
                 machine.write(arguments.name, results)
-    print(table(results))
-    print(file)
+    print(table(results), file, sep="\n")
     return int(any("failed" in row for rows in results.values() for row in rows.values()))
 
 

@@ -8,16 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ganloom.config import (
-    Config,
-    known_keys,
-    merge,
-    nested,
-    parse_override,
-    recipe_names,
-    recipe_text,
-    recipe_values,
-)
+from ganloom.config import Config, known_keys, merge, nested, parse_override
 from ganloom.config.sections import Cosine, Plateau
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
@@ -39,21 +30,16 @@ def test_the_least_configuration_fills_in_every_other_key() -> None:
     assert set(config.model_dump()) == {key for key in known_keys(Config) if "." not in key}
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_builds_and_comes_back_equal_from_its_yaml(name: str, tmp_path: Path) -> None:
-    config = Config.build(recipe_values(name))
-    assert Config.build(yaml.safe_load(config.yaml())) == config
-    (tmp_path / "config.yaml").write_text(config.yaml(), encoding="utf-8")
-    assert Config.load(tmp_path / "config.yaml") == config
-    assert recipe_text(name).startswith("# ")  # a recipe says when to use it
-
-
 FULL = {
     "data.source": "Bilder: grün, 1e3",
     "data.size": "48x64",
     "loss": {"name": "bce", "label_smoothing": 0.1},
     "penalties": {"r1": {"weight": "1e-4", "interval": 4}},
+    "augment": {"name": "diffaugment", "policy": ["color"]},
+    "growth": {"hold": ["1 kimg", "2 epochs"], "fade": "500 images"},
+    "start": {"model": "runs/flowers", "freeze_d": 2},
     "optimizer.g.clip": 1e-7,
+    "optimizer.d": {"name": "rmsprop", "clip_weights": "1e-2"},
     "optimizer.d.schedule": {"name": "plateau", "interval": "0.25 epochs", "warmup": "1 kimg"},
     "train.length": "1.5 minutes",
     "trackers.wandb.mode": "offline",
@@ -66,6 +52,7 @@ def test_every_kind_of_value_comes_back_equal_from_yaml() -> None:
     assert config.data.size == (48, 64)
     assert config.loss.options == {"label_smoothing": 0.1}
     assert isinstance(config.optimizer.d.schedule, Plateau)
+    assert (config.optimizer.d.name, config.optimizer.d.clip_weights) == ("rmsprop", 0.01)
 
 
 def test_a_number_that_yaml_takes_for_text_is_a_number() -> None:
@@ -134,6 +121,9 @@ def test_a_configuration_is_frozen_at_every_depth() -> None:
         config.optimizer.d.schedule,
         config.loss,
         config.penalties["r1"],
+        config.growth,
+        config.start,
+        config.augment,
     )
     for section in sections:
         for key in type(section).model_fields:
@@ -163,6 +153,8 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, mes
         ("trackers.wandb.projekt", "trackers.wandb.project"),
         ("net.latnet", "net.latent"),
         ("data.mirorr", "data.mirror"),
+        ("optimizer.d.clip_weight", "optimizer.d.clip_weights"),
+        ("augmnet", "augment"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_one_at_every_depth(key: str, meant: str) -> None:
@@ -200,7 +192,15 @@ def test_an_unknown_key_of_any_schedule_is_named_without_the_name_of_the_schedul
         ("optimizer.g.lr", float("nan"), r"^optimizer\.g\.lr: "),
         ("optimizer.g.lr", float("inf"), r"^optimizer\.g\.lr: .*finite"),
         ("optimizer.g.beta2", 1, r"^optimizer\.g\.beta2: .*less than 1"),
-        ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam' or 'adamw'.*got 'adan'"),
+        ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam', 'adamw' or 'rmsprop'.*got 'adan'"),
+        ("optimizer.d.clip_weights", 0, r"^optimizer\.d\.clip_weights: .*greater than 0"),
+        ("growth.hold", "1 kimg", r"^'growth\.fade' is missing\.$"),
+        ("growth", {"hold": [], "fade": "1 kimg"}, r"^growth\.hold: .*at least 1 item"),
+        ("growth", {"hold": ["1 kimg", "x"], "fade": "1 kimg"}, r"^growth\.hold\.1: 'x' is not a length"),
+        ("start.freeze_d", 1, r"^'start\.model' is missing\.$"),
+        ("start", {"model": "runs/x", "freeze_g": -1}, r"^start\.freeze_g: .*greater than or equal to 0"),
+        ("augment.policy", ["color"], r"^'augment\.name' is missing\.$"),
+        ("augment", 5, r"^augment: .*got 5"),
         ("optimizer.g.schedule.name", "cosin", r"^unknown optimizer\.g\.schedule 'cosin'\. Did you mean 'cosine'"),
         ("optimizer.g.schedule", {"name": "cosine", "final": "x"}, r"^optimizer\.g\.schedule\.final: .*got 'x'"),
         ("optimizer.g.schedule", {"name": "cosine", "final": 2}, r"^optimizer\.g\.schedule\.final: .*got 2"),
@@ -249,40 +249,12 @@ def test_a_micro_batch_that_divides_its_batch_is_fine(train: dict[str, int]) -> 
 # Laying one thing over another
 
 
-def test_overrides_beat_the_recipe_and_touch_nothing_else() -> None:
-    recipe = recipe_values("dcgan-32")
-    before = Config.build(recipe).model_dump()
-    after = Config.build(recipe, {"train.batch": 8, "net.g.width": 16}).model_dump()
-    assert before["train"].pop("batch") != after["train"].pop("batch") == 8
-    assert before["net"]["g"].pop("width") != after["net"]["g"].pop("width") == 16
-    assert after == before
-
-
 def test_overrides_lie_over_a_built_configuration_too() -> None:
     config = Config.build(LEAST, FULL)
     assert config.with_overrides({}) == config
     longer = config.with_overrides({"train.length": "2 epochs"})
     assert longer.train.length == Length(2, "epochs")
     assert longer.with_overrides({"train.length": "1.5 minutes"}) == config
-
-
-@pytest.mark.parametrize("override", [{"net": "mlp"}, {"net.name": "mlp"}, {"net": {"name": "mlp"}}])
-def test_a_new_name_drops_the_options_of_the_old_one(override: dict[str, Any]) -> None:
-    recipe = merge(recipe_values("dcgan-32"), {"net": {"latent": 7}})
-    net = Config.build(recipe, override).net
-    assert (net.name, net.g, net.d) == ("mlp", {}, {})
-    assert net.latent == 7  # which every network has
-
-
-def test_the_same_name_keeps_its_options() -> None:
-    recipe = recipe_values("dcgan-32")
-    assert Config.build(recipe, {"net.name": "dcgan"}) == Config.build(recipe)
-
-
-def test_a_new_name_takes_options_of_its_own() -> None:
-    config = Config.build(recipe_values("dcgan-32"), {"net": "mlp", "net.g.width": 5, "loss.label_smoothing": 0.1})
-    assert (config.net.g, config.net.d) == ({"width": 5}, {})
-    assert config.loss.options == {"label_smoothing": 0.1}  # an option may be laid over a bare name
 
 
 def test_a_new_schedule_drops_the_options_of_the_old_one() -> None:
@@ -339,42 +311,6 @@ def test_an_override_without_a_key_or_value_is_refused_with_an_example(text: str
         parse_override(text)
 
 
-# Recipes
-
-
-def test_a_recipe_says_only_how_it_differs_from_its_base(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("base: dcgan-64\ntrain: {batch: 16}\n", encoding="utf-8")
-    mine, base = Config.build(recipe_values(str(path))), Config.build(recipe_values("dcgan-64"))
-    assert mine == base.with_overrides({"train.batch": 16})
-    assert mine != base
-
-
-def test_an_unknown_or_unreadable_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"unknown recipe 'dcgan32'\. Did you mean 'dcgan-32'\?"):
-        recipe_text("dcgan32")
-    with pytest.raises(ConfigError, match=r"cannot read the recipe .*missing\.yaml"):
-        recipe_text(str(tmp_path / "missing.yaml"))
-    (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
-    with pytest.raises(ConfigError, match=r"cannot read the recipe .*latin\.yaml"):
-        recipe_text(str(tmp_path / "latin.yaml"))
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [{"net.latent": 64, "net": "mlp"}, {"net": "mlp", "net.latent": 64}, {"net.latent": 64, "net.name": "mlp"}],
-    ids=str,
-)
-def test_overrides_mean_the_same_in_any_order(overrides: dict[str, Any]) -> None:
-    config = Config.build(recipe_values("dcgan-32"), overrides)
-    assert (config.net.name, config.net.latent, config.net.g) == ("mlp", 64, {})
-
-
-def test_another_optimizer_keeps_the_rates() -> None:
-    config = Config.build(recipe_values("dcgan-32"), {"optimizer.g.lr": 1e-3, "optimizer.g.name": "adamw"})
-    assert (config.optimizer.g.name, config.optimizer.g.lr, config.optimizer.g.beta1) == ("adamw", 1e-3, 0.5)
-
-
 @pytest.mark.parametrize("schedule", ["cosine", {"name": "cosine"}])
 def test_a_schedule_may_be_a_name(schedule: Any) -> None:
     assert build(optimizer__g__schedule=schedule).optimizer.g.schedule.name == "cosine"
@@ -384,20 +320,77 @@ def test_a_schedule_without_a_name_is_constant() -> None:
     assert str(build(optimizer__g__schedule__warmup="10 kimg").optimizer.g.schedule.warmup) == "10 kimg"
 
 
-def test_an_unknown_key_of_a_penalty_names_that_penalty() -> None:
-    with pytest.raises(ConfigError, match=r"Did you mean 'penalties\.r1\.weight'"):
-        build(penalties__r1__wieght=1)
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("penalties.r1.wieght", "penalties.r1.weight"),
+        ("penalties.wgan_gp.intervall", "penalties.wgan_gp.interval"),
+        ("growth.hodl", "growth.hold"),
+        ("start.freez_d", "start.freeze_d"),
+    ],
+)
+def test_an_unknown_key_of_a_section_that_may_be_missing_is_refused_too(key: str, meant: str) -> None:
+    whole = {
+        "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}},
+        "growth": {"hold": "1 kimg", "fade": "1 kimg"},
+        "start": {"model": "runs/flowers"},
+    }
+    with pytest.raises(ConfigError) as caught:
+        Config.build(LEAST, {**whole, key: 1})
+    assert str(caught.value) == f"unknown key '{key}'. Did you mean '{meant}'?"
+
+
+# What may be written shortly
+
+
+@pytest.mark.parametrize("written", ["diffaugment", {"name": "diffaugment"}])
+def test_an_augmentation_may_be_a_name(written: Any) -> None:
+    augment = build(augment=written).augment
+    assert augment is not None
+    assert (augment.name, augment.options) == ("diffaugment", {})
+
+
+def test_an_augmentation_has_options_of_its_own_and_can_be_taken_away() -> None:
+    config = build(augment={"name": "diffaugment", "policy": ["cutout"]})
+    assert config.augment is not None
+    assert config.augment.options == {"policy": ["cutout"]}
+    assert config.with_overrides({"augment.policy": ["color"]}).augment.options == {"policy": ["color"]}
+    other = config.with_overrides({"augment": "another"}).augment
+    assert other is not None
+    assert other.options == {}  # another augmentation does not inherit them
+    assert config.with_overrides({"augment": None}) == build()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1 kimg", ["1 kimg"]),
+        (["1 kimg"], ["1 kimg"]),
+        (["1 kimg", "2 epochs", "3 steps"], ["1 kimg", "2 epochs", "3 steps"]),
+        (Length(5, "images"), ["5 images"]),
+    ],
+)
+def test_one_length_of_growth_or_several(written: Any, read: list[str]) -> None:
+    growth = build(growth={"hold": written, "fade": "1 kimg"}).growth
+    assert growth is not None
+    assert [str(length) for length in growth.hold] == read
+    assert growth.model_dump(mode="json") == {"hold": read, "fade": ["1 kimg"]}
+
+
+@pytest.mark.parametrize("written", ["10 minutes", ["1 kimg", "10 minutes"]])
+def test_growth_is_not_steered_by_a_clock(written: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^growth\.hold.*: minutes may only end a run"):
+        build(growth={"hold": written, "fade": "1 kimg"})
+
+
+def test_a_start_takes_all_of_a_model_and_lets_all_of_it_learn() -> None:
+    start = build(start__model="runs/flowers").start
+    assert start is not None
+    assert (start.model, start.freeze_d, start.freeze_g) == ("runs/flowers", 0, 0)
+    assert build(start=None).start is None
 
 
 @pytest.mark.parametrize("length", ["0 epochs", "0 minutes"])
 def test_a_run_of_no_length_is_refused(length: str) -> None:
     with pytest.raises(ConfigError, match="more than nothing"):
         build(train__length=length)
-
-
-@pytest.mark.parametrize("base", ["{path}", "5", "[dcgan-32]"])
-def test_a_base_that_is_no_other_recipe_is_refused(tmp_path: Path, base: str) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(f"base: {base.format(path=path)}\n")
-    with pytest.raises(ConfigError, match="another recipe"):
-        recipe_values(str(path))

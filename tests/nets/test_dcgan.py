@@ -1,21 +1,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from variants import weights
 
 from ganloom import nets
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
-
-
-def weights(network: nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())
-
-
-def test_weight_counts_are_those_of_the_64_pixel_dcgan() -> None:
-    """Row E1: Radford et al. 2016 with 64 feature maps, RGB."""
-    shape = ImageShape(3, 64, 64)
-    assert weights(nets.build_generator("dcgan", shape, 100, 0, {})) == 3_576_704
-    assert weights(nets.build_discriminator("dcgan", shape, 0, {})) == 2_765_568
+from ganloom.nets.layers.labels import LabelEmbedding
 
 
 def test_layers_are_those_of_the_paper() -> None:
@@ -84,3 +76,16 @@ def test_initial_weights_have_the_papers_spread() -> None:
             assert abs(module.weight.detach().std().item() - 0.02) < 0.001
         if isinstance(module, nn.BatchNorm2d):
             assert abs(module.weight.detach().mean().item() - 1) < 0.01 and not module.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("norm", "layers"), [("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm), ("spectral", None), ("none", None)]
+)
+def test_one_norm_of_d_takes_the_place_of_the_other(norm: str, layers: type | None) -> None:
+    """After all convolutions but the first and the last; spectral norm on all, and on the vectors of classes."""
+    D = nets.build_discriminator("dcgan", ImageShape(3, 32, 32), 5, {"width": 4, "norm": norm})
+    found = [type(module) for module in D.modules() if isinstance(module, nn.BatchNorm2d | nn.GroupNorm)]
+    assert found == ([] if layers is None else [layers] * 2)
+    weighted = [module for module in D.modules() if isinstance(module, nn.Conv2d | LabelEmbedding)]
+    assert len(weighted) == 3 + 1 + 1
+    assert {parametrize.is_parametrized(module, "weight") for module in weighted} == {norm == "spectral"}

@@ -51,7 +51,7 @@ def test_each_map_is_half_of_the_next_and_the_last_is_the_image(height: int, wid
     assert sizes[-1] == (height, width)
     for (h, w), larger in pairwise(sizes):
         assert (h, w) == (math.ceil(larger[0] / 2), math.ceil(larger[1] / 2))
-    assert 3 <= min(sizes[0]) <= 6
+    assert 0.7 < min(height, width) / 2 ** (len(sizes) - 1) / 4 < 1.42, "the nearest to 4, in octaves"
 
 
 def test_powers_of_two_begin_at_4_pixels() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from worker import SETTINGS
 
 from comparison import log_of
 from conftest import tiny_flags
@@ -19,7 +20,8 @@ TESTS = Path(__file__).parent.parent
 TOLERANCE = 1e-9
 
 
-def train_in(processes: int, out: Path) -> list[dict[str, torch.Tensor]]:
+def train_in(processes: int, out: Path, *names: str) -> None:
+    """By the settings of those names in worker.py, one after the other: starting a process takes longer."""
     shared = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
@@ -29,34 +31,56 @@ def train_in(processes: int, out: Path) -> list[dict[str, torch.Tensor]]:
     }
     workers = [
         subprocess.Popen(
-            [sys.executable, "-W", "error", str(TESTS / "training" / "worker.py"), str(out)],
+            [sys.executable, "-W", "error", str(TESTS / "training" / "worker.py"), str(out), *names],
             env={**shared, "RANK": str(rank)},
         )
         for rank in range(processes)
     ]
-    assert [worker.wait(120) for worker in workers] == [0] * processes
-    return [load_file(f"{out}.{rank}.safetensors") for rank in range(processes)]
+    assert [worker.wait(200) for worker in workers] == [0] * processes
+
+
+def result(out: Path, name: str, rank: int = 0) -> dict[str, torch.Tensor]:
+    return load_file(f"{out}.{name}.{rank}.safetensors")
 
 
 def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().nan_to_num().max()) for name in one)
+    return max(float((one[name] - other[name]).abs().nan_to_num().max()) for name in one if one[name].numel())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of every setting."""
+    out = tmp_path_factory.mktemp("alone") / "one"
+    train_in(1, out, *SETTINGS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two make of it."""
+    out = tmp_path_factory.mktemp("together") / "two"
+    train_in(2, out, *SETTINGS)
+    return out
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_same_network_as_one(tmp_path: Path) -> None:
-    """BatchNorm, a lazy penalty, accumulation, uneven shares, clipping and a plateau, in float64."""
-    (alone,) = train_in(1, tmp_path / "one")
-    first, second = train_in(2, tmp_path / "two")
-    assert alone["G/last.weight"].dtype == torch.float64
+@pytest.mark.parametrize("name", SETTINGS)
+def test_two_processes_train_the_same_network_as_one(alone: Path, together: Path, name: str) -> None:
+    """With accumulation and uneven shares, in float64: weights, averages, moments, statistics."""
+    one, first, second = result(alone, name), result(together, name), result(together, name, 1)
+    assert torch.float32 not in {tensor.dtype for place, tensor in one.items() if place.startswith(("G/", "D/"))}
     assert largest_difference(first, second) == 0, "the processes have drifted apart"
-    assert largest_difference(alone, first) < TOLERANCE
+    assert largest_difference(one, first) < TOLERANCE
 
 
 @pytest.mark.slow
-def test_more_processes_than_micro_batches(tmp_path: Path) -> None:
-    (alone,) = train_in(1, tmp_path / "one")
-    assert largest_difference(alone, train_in(5, tmp_path / "five")[4]) < TOLERANCE
+def test_more_processes_than_micro_batches(alone: Path, tmp_path: Path) -> None:
+    """A process with nothing to do; layers that are not in use yet."""
+    names = ("r1", "growing")
+    train_in(5, tmp_path / "five", *names)
+    for name in names:
+        assert largest_difference(result(alone, name), result(tmp_path / "five", name, 4)) < TOLERANCE
 
 
 def command(*arguments: str) -> list[str]:

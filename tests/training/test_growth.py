@@ -1,12 +1,14 @@
 """Growth is a function of the image count, and the networks, the images and the optimizers follow it."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from stepping import saved_and_restored, state, tiny
 from torch import Tensor, nn
 
 from ganloom.config import sections
@@ -14,8 +16,6 @@ from ganloom.core.pictures import to_float
 from ganloom.data.packed import PackedDataset
 from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
-from ganloom.training.step import AdversarialStep
-from stepping import saved_and_restored, state, tiny
 
 IMAGES_AN_EPOCH, IMAGES_A_STEP = 1000, 50
 
@@ -73,7 +73,7 @@ def test_the_level_is_a_function_of_the_image_count(settings: dict[str, Any], ex
 def test_the_level_never_falls_nor_leaps_and_ends_where_it_is_said() -> None:
     growth = grow(hold=["30 images", "0 images", "7 images"], fade=["11 images", "20 images"])
     levels = [growth.level(nimg) for nimg in range(growth.grown_at + 10)]
-    assert all(0 <= after - before <= 1 / 11 + 1e-9 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(0 <= after - before <= 1 / 11 + 1e-9 for before, after in pairwise(levels))
     assert levels[growth.grown_at - 1] < 3 == levels[growth.grown_at]
     assert growth.grown_at == 30 + 11 + 0 + 20 + 7 + 20
 

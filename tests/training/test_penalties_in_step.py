@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from stepping import OFF, gradients, same, tiny, values, weights
 from torch import Tensor
 
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.contract import Judgement
 from ganloom.objectives import penalties
 from ganloom.training.step import AdversarialStep
-from stepping import OFF, gradients, same, tiny, values, weights
 
 CLASSIFIER = {"net__d__labels": "classifier"}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from stepping import OFF, Noise, make, tiny
 from torch import Tensor, nn
 
 import ganloom
@@ -14,9 +15,8 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.contract import Judgement
-from ganloom.training.refusals import refuse
+from ganloom.training.refusals import IMAGES, refuse
 from ganloom.training.step import AdversarialStep
-from stepping import OFF, Noise, make, tiny
 
 GROWTH = {"hold": "1 kimg", "fade": "1 kimg"}
 WGAN_GP = {**OFF, "wgan_gp": {"weight": 10}}
@@ -98,7 +98,9 @@ def test_penalties_that_differentiate_go_with_every_norm_of_one_image(
     refuse(tiny(digits, penalties={**OFF, penalty: {"weight": 1}}, net__d__norm=norm))
 
 
-@pytest.mark.parametrize("penalties", [OFF, {**OFF, "drift": {"weight": 1}}, {**OFF, "feature_matching": {"weight": 1}}])
+@pytest.mark.parametrize(
+    "penalties", [OFF, {**OFF, "drift": {"weight": 1}}, {**OFF, "feature_matching": {"weight": 1}}]
+)
 def test_batch_norm_in_d_goes_with_penalties_that_do_not_differentiate(
     digits: PackedDataset, penalties: dict[str, Any]
 ) -> None:
@@ -171,23 +173,25 @@ def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_told(di
 @pytest.mark.parametrize(
     ("made", "found"),
     [
-        (lambda logits: logits, r"a tensor \[2\]"),
-        (lambda logits: Judgement(logits[:, None]), r"a tensor \[2, 1\]"),
+        (lambda logits: logits, rf"a tensor \[{IMAGES}\]"),
+        (lambda logits: Judgement(logits[:, None]), rf"a tensor \[{IMAGES}, 1\]"),
         (lambda logits: Judgement(logits.mean()), r"a tensor \[\]"),
         (lambda logits: (logits,), "something of type tuple"),
     ],
     ids=["bare logits", "a column", "one for all", "a tuple"],
 )
 def test_a_d_that_gives_something_else_is_told_what_is_expected(digits: PackedDataset, made: Any, found: str) -> None:
-    with pytest.raises(ConfigError, match=rf"D of dcgan gives {found}, where a Judgement with logits \[2\] is expec"):
+    expected = rf"D of dcgan gives {found}, where a Judgement with logits \[{IMAGES}\] is expected"
+    with pytest.raises(ConfigError, match=expected):
         refuse(with_d(digits, made))
 
 
 def test_a_g_whose_images_have_another_form_is_told_what_is_expected(digits: PackedDataset) -> None:
     step = tiny(digits)
     step.g.net = nn.Module()
-    step.g.net.forward = lambda z, y: torch.zeros(2, 3, 32, 32)  # type: ignore[method-assign]
-    with pytest.raises(ConfigError, match=r"G of dcgan gives a tensor \[2, 3, 32, 32\], where images \[2, 1, 32, 32\]"):
+    step.g.net.forward = lambda z, y: torch.zeros(IMAGES, 3, 32, 32)  # type: ignore[method-assign]
+    of, wanted = rf"\[{IMAGES}, 3, 32, 32\]", rf"\[{IMAGES}, 1, 32, 32\]"
+    with pytest.raises(ConfigError, match=f"G of dcgan gives a tensor {of}, where images {wanted} are expected"):
         refuse(step)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from stepping import OFF, saved_and_restored, state, tiny
 
 import ganloom
 from comparison import log_of, state_of
@@ -12,7 +13,6 @@ from conftest import tiny_config
 from ganloom.data.packed import PackedDataset
 from ganloom.objectives import losses, penalties
 from ganloom.training.step import AdversarialStep
-from stepping import OFF, saved_and_restored, state, tiny
 
 STEPS = 4
 BATCH = 4  # images a step, unless a case has more

@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+from stepping import OFF, make, same, tiny, values, weights
 from torch import Tensor, nn
 
 from conftest import tiny_config
 from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
-from ganloom.nets.contract import Judgement
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
-from stepping import OFF, make, same, tiny, values, weights
 
 
 def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:

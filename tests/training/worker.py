@@ -1,6 +1,7 @@
-"""Trains a few steps in float64 in as many processes as the environment says, and writes what came out."""
+"""Trains a few steps in float64, by settings of each name, in as many processes as the environment says."""
 
 import sys
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -9,37 +10,77 @@ from conftest import tiny_config
 from ganloom.core.distributed import connect
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
+from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
 
-SETTINGS = {
-    "net.d": {"width": 8, "head": "pool"},
-    "train.batch": 24,
-    "train.micro_batch": 8,  # three micro-batches: two processes cannot share them evenly
-    "train.batch_g": 32,
-    "train.d_updates": 2,
-    "penalties.r1.interval": 2,
-    "optimizer.d.clip": 0.5,
-    "optimizer.d.schedule": {"name": "plateau", "interval": "48 images", "patience": 0},
+BATCHES = {
+    "train.batch": 12,
+    "train.micro_batch": 4,  # three micro-batches: two processes cannot share them evenly
+    "train.batch_g": 16,
+}
+R1_OFF = {"penalties.r1.weight": 0}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "r1": {
+        **BATCHES,
+        "net.d": {"width": 8, "head": "pool", "norm": "layer"},
+        "train.d_updates": 2,
+        "penalties.r1.interval": 2,
+        "optimizer.d.clip": 0.5,
+        "optimizer.d.schedule": {"name": "plateau", "interval": "24 images", "patience": 0},
+    },
+    "batch norm": {**BATCHES, **R1_OFF, "net.d.norm": "batch", "loss": "relativistic_average"},
+    "spectral norm": {
+        **BATCHES,
+        **R1_OFF,
+        "net": "resnet",
+        "net.g": {"width": 8, "spectral": True, "attention": 16},
+        "net.d": {"width": 8, "attention": 16},
+        "loss": "hinge",
+        "optimizer.g.lr": 1e-3,
+        "optimizer.d.lr": 4e-3,
+    },
+    # Six steps: level 0, a fade, level 1 and the next fade. Layers come into use, and out of it.
+    "growing": {
+        **BATCHES,
+        **R1_OFF,
+        "net": "progressive",
+        "growth": {"hold": "12 images", "fade": "24 images"},
+        "loss": "wasserstein",
+        "penalties.wgan_gp": {"weight": 10},
+        "penalties.drift": {"weight": 1e-3},
+        "optimizer.g.name": "adamw",
+        "optimizer.g.weight_decay": 0.1,
+        "optimizer.d.name": "rmsprop",
+    },
+    "classifier": {
+        **BATCHES,
+        **R1_OFF,
+        "augment": "diffaugment",
+        "net.d.labels": "classifier",
+        "penalties.auxiliary_classifier": {"weight": 1, "interval": 2},
+        "penalties.feature_matching": {"weight": 1},
+    },
 }
 
 
-def main(out: str) -> None:
+def main(out: str, names: list[str]) -> None:
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
     device = torch.device("cpu")
     world = connect(device)
     dataset = prepare(find("digits"), Preprocessing((32, 32), None))
-    config = resolve(tiny_config(**SETTINGS), world.size)
-    step = assemble(config, dataset, device, world, total=1000)
-    results: dict[str, torch.Tensor] = {}
-    for index in range(6):
-        results |= {f"stats/{index}/{name}": value for name, value in step.advance(measure=True).items()}
-    step.ema.refresh(0, config.net.latent, 16, step.stream.labels)
-    for place, network in (("G", step.g.net), ("D", step.d.net), ("ema", step.ema.G), ("plateau", step.d.schedule)):
-        results |= {f"{place}/{name}": value for name, value in network.state_dict().items()}
-    save_file({name: value.contiguous() for name, value in results.items()}, f"{out}.{world.rank}.safetensors")
+    for name in names:
+        config = resolve(tiny_config(**SETTINGS[name]), world.size)
+        step = assemble(config, dataset, device, world, total=1000)
+        results: dict[str, torch.Tensor] = {}
+        for index in range(6):
+            results |= {f"stats/{index}/{name}": value for name, value in step.advance(measure=True).items()}
+        step.ema.refresh(0, config.net.latent, 16, step.stream.labels)
+        results |= dict(checkpoint._state(step))
+        tensors = {name: value.contiguous() for name, value in results.items()}
+        save_file(tensors, f"{out}.{name}.{world.rank}.safetensors")
     world.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2:])

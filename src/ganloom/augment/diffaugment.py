@@ -18,7 +18,7 @@ Policy = Annotated[tuple[Literal["color", "translation", "cutout"], ...], Field(
 
 
 class Augment(nn.Module):
-    """Those of `color`, `translation` and `cutout` that the policy names, in this order. Each image has its draw."""
+    """Those of `color`, `translation` and `cutout` that the policy names, in this order, drawn for each image."""
 
     def __init__(self, channels: int, *, policy: Policy = ("color", "translation", "cutout")) -> None:
         super().__init__()

@@ -51,11 +51,7 @@ class Learner:
 
     def update(self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int) -> None:
         """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`."""
-        if world.size > 1:  # processes must reduce equal sizes, whatever share of the batch they had
-            for weight in self.weights:
-                if weight.grad is None:
-                    weight.grad = torch.zeros_like(weight)
-        world.sum_in_place([*(weight.grad for weight in self.weights if weight.grad is not None), *stats.values()])
+        self.reduce(world, stats)
         if self.settings.clip is not None:
             clip_grad_norm_(self.weights, self.settings.clip)
         self.optimizer.param_groups[0]["lr"] = self.rate(before)
@@ -67,6 +63,21 @@ class Learner:
                 torch._foreach_clamp_min_(self.weights, -most)
         spectral.advance(self.net)
         self.schedule.observe(stats[loss], before, after)
+
+    def reduce(self, world: World, stats: dict[str, Tensor]) -> None:
+        """Add up gradients and statistics over all processes, which may have had any share of the batch, or none."""
+        if world.size == 1:
+            return
+        used = self.weights[0].new_tensor([weight.grad is not None for weight in self.weights])
+        missing = [weight for weight in self.weights if weight.grad is None]
+        for weight in missing:
+            weight.grad = torch.zeros_like(weight)  # they must reduce equal sizes
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        world.sum_in_place([used, *gradients, *stats.values()])
+        if missing:  # a weight that no process has used, as of layers yet to grow, is left alone, as by one process
+            for weight, count in zip(self.weights, used.tolist(), strict=True):
+                if not count:
+                    weight.grad = None
 
     def listen(self, on: bool) -> None:
         """Whether its weights gather gradients. One that is only asked need not."""

@@ -1,7 +1,6 @@
 """Combinations that cannot work, found before a training by asking the networks themselves, with a few images."""
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganloom.core import rng
