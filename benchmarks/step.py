@@ -43,9 +43,9 @@ from ganloom.tracking import Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.tracking.tensorboard import TensorBoard
+from ganloom.training.assembly import assemble, resolve
 from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.assembly import assemble, resolve
 from ganloom.training.session import connected
 from ganloom.training.step import AdversarialStep
 from textbook import Textbook
@@ -107,7 +107,7 @@ class WithoutFiles(Recorder):
 def program(step: AdversarialStep, recorder: Recorder, console: Console, log_every: int) -> Callable[[int], None]:
     def steps(count: int) -> None:
         end = step.nimg + count * step.images_per_step
-        loop(step, Plan(end, None, log=log_every, sample=0, checkpoint=0), recorder, console.advance, 0.0)
+        loop(step, Plan(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0), recorder, console.advance, 0.0)
 
     return steps
 

@@ -31,6 +31,7 @@ GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, 
 MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
+TRUNCATION = "Keep z within T standard deviations: less variety, fewer failures."
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings along.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 
@@ -194,9 +195,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="The same seed makes the same pictures.")] = 0,
     out: Annotated[Path, typer.Option(help="The grid to write.")] = Path("grid.png"),
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="All of this class.")] = None,
-    truncation: Annotated[
-        float | None, typer.Option(metavar="T", help="Keep z within T standard deviations: less variety, fewer failures.")
-    ] = None,
+    truncation: Annotated[float | None, typer.Option(metavar="T", help=TRUNCATION)] = None,
     separate: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG each into DIR, no grid.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Open what was made.")] = False,
     trust_code: TrustOption = False,

@@ -8,6 +8,7 @@ import torch
 import ganloom
 from conftest import tiny_config
 from ganloom.core.errors import ModelError
+from ganloom.nets.generate import truncated
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,34 @@ def test_a_run_without_a_model_yet_says_so(tmp_path: Path) -> None:
 def test_no_pictures_at_all_are_refused(run: Path) -> None:
     with pytest.raises(ModelError, match="at least one"):
         ganloom.load(run).sample(0)
+
+
+def test_truncated_values_keep_their_order_and_are_normal_within_the_limit() -> None:
+    z = torch.randn(100_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cut = truncated(z, 0.7)
+    assert cut.abs().max() <= 0.7
+    assert torch.equal(cut.argsort(), z.argsort())
+    inside = torch.sort(z[z.abs() < 0.7]).values  # what drawing again and again would leave
+    ours = torch.sort(cut).values
+    shares = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    torch.testing.assert_close(ours.quantile(shares), inside.quantile(shares), rtol=0, atol=0.01)
+    torch.testing.assert_close(truncated(z, 30.0), z)
+
+
+def test_truncation_makes_pictures_more_alike(run: Path) -> None:
+    model = ganloom.load(run, device="cpu")
+    whole, cut = (model.sample(64, class_name="7", truncation=limit).float() for limit in (None, 0.1))
+    assert cut.std(0).mean() < 0.5 * whole.std(0).mean()
+
+
+@pytest.mark.parametrize("truncation", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_truncation_that_leaves_nothing_is_refused(run: Path, truncation: float) -> None:
+    with pytest.raises(ModelError, match="above 0"):
+        ganloom.load(run, device="cpu").sample(1, truncation=truncation)
+
+
+def test_a_network_that_sees_only_the_direction_of_z_refuses_truncation(run: Path) -> None:
+    model = ganloom.load(run, device="cpu")
+    model.G.truncates = False
+    with pytest.raises(ModelError, match="direction of z"):
+        model.sample(1, truncation=1.0)

@@ -40,6 +40,11 @@ class Trained:
     tensors: Mapping[str, Tensor]  # G/..., ema/... and, of a run, D/..., optimizer_g/... as a checkpoint has them
     sha256: str  # of the file that they lie in
 
+    def of(self, place: str) -> dict[str, Tensor]:
+        """The tensors of one network, by their names in it."""
+        prefix = f"{place}/"
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
 
 def open_trained(path: Path) -> Trained:
     """A run folder, from its newest checkpoint, or a model file. Raises `ModelError` and `RunError`."""
@@ -91,8 +96,7 @@ def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
     channels = header.image_shape.channels, step.stream.dataset.shape.channels
     fits: dict[str, Fit] = {}
     for place, network in (("G", step.g.net), ("ema", step.ema.G), ("D", step.d.net)):
-        saved = {name.removeprefix(f"{place}/"): t for name, t in trained.tensors.items() if name.startswith(f"{place}/")}
-        if saved:
+        if saved := trained.of(place):
             fits[place] = fit(network, saved, _Forms(old, new, channels, adds_up=place == "D"))
     share = fits["G"].weights / fits["G"].total
     if share < LEAST:
@@ -151,7 +155,7 @@ class _Forms:
         return None
 
     def classes(self, old: Tensor) -> Tensor:  # [old classes, ...] -> [new classes, ...]
-        known = {name: row for name, row in zip(self.old_classes, old, strict=True)}
+        known = dict(zip(self.old_classes, old, strict=True))
         return torch.stack([known.get(name, old.mean(0)) for name in self.new_classes])
 
     def _channels(self, old: Tensor, fresh: Tensor, axis: int) -> tuple[Tensor, str] | None:

@@ -1,0 +1,237 @@
+"""Fine-tuning: what a trained model's weights become in other networks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from stepping import make, values
+from torch import Tensor
+
+import ganloom
+from comparison import state_of
+from conftest import TINY, tiny_config
+from ganloom.core.errors import ConfigError, ModelError, RunError
+from ganloom.core.shapes import ImageShape
+from ganloom.data.packed import PackedDataset
+from ganloom.nets import build_discriminator, build_generator
+from ganloom.training.starting import LEAST, _Forms, begin_with, fit, open_trained
+
+NARROW = {"width": 8}
+SAME = _Forms([], [], (1, 1), adds_up=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of conditional digits, 10 steps long."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    return ganloom.train(out=out, device="cpu", settings=settings(**{"train.length": "320 images"})).path
+
+
+def settings(**more: object) -> dict[str, object]:
+    return {**TINY, "net.d": {"width": 8, "norm": "layer"}, **more}
+
+
+def tuned(data: str, trained: Path, out: Path, **more: object) -> Path:
+    given = {"start.model": str(trained), "train.length": "32 images", "sample.count": 4, **more}
+    return ganloom.train(data, out=out, device="cpu", settings=given).path
+
+
+def networks(shape: ImageShape, classes: int, family: str = "dcgan") -> tuple[torch.nn.Module, torch.nn.Module]:
+    return build_generator(family, shape, 12, classes, NARROW), build_discriminator(family, shape, classes, NARROW)
+
+
+def state(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_a_run_gives_both_networks_the_average_and_the_optimizers(trained: Path, digits: PackedDataset) -> None:
+    step = make(tiny_config(start={"model": str(trained)}), digits)
+    lines = begin_with(open_trained(trained), step)
+    saved = state_of(trained)
+    for place, network in (("G", step.g.net), ("D", step.d.net), ("ema", step.ema.G)):
+        assert all(torch.equal(value, saved[f"{place}/{name}"]) for name, value in network.state_dict().items())
+    for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
+        for name, weight in learner.net.named_parameters():
+            assert torch.equal(learner.optimizer.state[weight]["exp_avg"], saved[f"{place}/{name}/exp_avg"])
+    assert any(line.startswith("G ") and " 0 fresh" in line for line in lines)
+    assert any(line.startswith("D ") and " 0 fresh" in line for line in lines)
+
+
+def test_a_model_file_gives_g_and_its_average_and_d_begins_anew(trained: Path, digits: PackedDataset) -> None:
+    model = trained / "model.safetensors"
+    step = make(tiny_config(start={"model": str(model)}), digits)
+    fresh = values(step.d.net)
+    lines = begin_with(open_trained(model), step)
+    saved = state_of(trained)
+    for network in (step.g.net, step.ema.G):
+        assert all(torch.equal(value, saved[f"ema/{name}"]) for name, value in network.named_parameters())
+    assert all(torch.equal(a, b) for a, b in zip(fresh, step.d.net.parameters(), strict=True))
+    assert "D         begins anew" in lines[-1]
+
+
+def test_rows_of_classes_go_by_name_and_new_ones_begin_with_the_mean() -> None:
+    old, new = ["cat", "dog", "owl"], ["owl", "yak", "cat"]
+    before, after = (networks(ImageShape(3, 32, 32), 3)[1] for _ in range(2))
+    result = fit(after, state(before), _Forms(old, new, (3, 3), adds_up=True))
+    rows, was = after.labels.embed.weight, before.labels.embed.weight
+    torch.testing.assert_close(rows, torch.stack([was[2], was.mean(0), was[0]]))
+    assert set(result.fitted) == {"labels.embed.weight"} and not result.fresh
+    assert result.weights == result.total
+
+
+def test_other_counts_of_classes_reach_g_too() -> None:
+    before, after = networks(ImageShape(3, 32, 32), 3)[0], networks(ImageShape(3, 32, 32), 2)[0]
+    fit(after, state(before), _Forms(["a", "b", "c"], ["c", "d"], (3, 3), adds_up=False))
+    assert torch.equal(after.embed.weight[0], before.embed.weight[2])
+
+
+@pytest.mark.parametrize(("channels", "now"), [(1, 3), (3, 1)])
+def test_d_sees_in_a_grey_image_what_it_saw_before(channels: int, now: int) -> None:
+    """Grey given as three equal channels, or one channel of what were three."""
+    before, after = (networks(ImageShape(each, 32, 32), 0)[1] for each in (channels, now))
+    result = fit(after, state(before), _Forms([], [], (channels, now), adds_up=True))
+    grey = torch.randn(4, 1, 32, 32)
+    expected = before(grey.expand(-1, channels, -1, -1), None).logits
+    torch.testing.assert_close(after(grey.expand(-1, now, -1, -1), None).logits, expected, rtol=1e-4, atol=1e-5)
+    assert list(result.fitted) == ["first.conv.weight"]
+
+
+def test_g_of_grey_images_makes_the_same_in_three_channels() -> None:
+    before, after = (networks(ImageShape(each, 32, 32), 0)[0] for each in (1, 3))
+    fit(after, state(before), _Forms([], [], (1, 3), adds_up=False))
+    z = torch.randn(4, 12)
+    torch.testing.assert_close(after(z, None), before(z, None).expand(-1, 3, -1, -1))
+
+
+def test_transparency_keeps_the_colours() -> None:
+    before, after = (networks(ImageShape(each, 32, 32), 0)[0] for each in (3, 4))
+    fit(after, state(before), _Forms([], [], (3, 4), adds_up=False))
+    z = torch.randn(4, 12)
+    torch.testing.assert_close(after(z, None)[:, :3], before(z, None))
+
+
+def test_kernels_of_the_whole_map_are_resampled_and_ds_keep_their_sum() -> None:
+    before, after = (networks(ImageShape(1, side, side), 0) for side in (32, 40))
+    for old, new, adds_up in ((before[0], after[0], False), (before[1], after[1], True)):
+        result = fit(new, state(old), _Forms([], [], (1, 1), adds_up=adds_up))
+        assert len(result.fitted) == 1 and not result.fresh
+    flat = torch.nn.Parameter(torch.ones(1, 32, 4, 4))
+    resized, _ = _Forms([], [], (1, 1), adds_up=True).fitted(flat, torch.empty(1, 32, 5, 5))
+    assert resized.sum() == pytest.approx(flat.sum().item())
+    plain, _ = SAME.fitted(flat, torch.empty(1, 32, 5, 5))
+    torch.testing.assert_close(plain, torch.ones(1, 32, 5, 5))
+
+
+def test_what_does_not_fit_begins_anew_and_the_reason_is_told() -> None:
+    before, after = (
+        build_generator("dcgan", ImageShape(1, 32, 32), 12, 0, {"width": 8}),
+        networks(ImageShape(1, 64, 64), 0)[0],
+    )
+    fresh = state(after)
+    result = fit(after, state(before), SAME)
+    assert torch.equal(after.first.conv.weight, fresh["first.conv.weight"])
+    assert result.fresh["first.conv.weight"] == "it was [12, 32, 4, 4] and is [12, 64, 4, 4]"
+    assert result.fresh["ups.2.conv.weight"] == "the trained model has none"
+    assert 0 < result.weights < result.total
+
+
+def test_a_larger_progressive_network_takes_all_of_a_smaller_one() -> None:
+    before, after = (networks(ImageShape(1, side, side), 0, "progressive")[0] for side in (16, 32))
+    result = fit(after, state(before), SAME)
+    assert set(result.fresh) == {name for name in result.fresh if name.startswith(("ups.2", "to_image.3"))}
+    after.level.fill_(2.0)  # where the smaller one ends
+    z = torch.randn(4, 12)
+    torch.testing.assert_close(after(z, None), before(z, None).repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_spectral_norms_follow_weights_that_were_taken_over() -> None:
+    options = {"width": 8, "norm": "spectral"}
+    before, after = (build_discriminator("dcgan", ImageShape(1, 32, 32), classes, options) for classes in (3, 2))
+    fit(after, state(before), _Forms(["a", "b", "c"], ["b", "d"], (1, 1), adds_up=True))
+    for module in (after.head, after.labels.embed):
+        assert torch.linalg.matrix_norm(module.weight.flatten(1), 2) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_training_takes_over_size_channels_labels_network_and_method(trained: Path, tmp_path: Path) -> None:
+    run = ganloom.train(
+        "shapes:16", out=tmp_path / "run", device="cpu",
+        settings={"start.model": str(trained), "train.length": "32 images", "sample.count": 4},
+    )  # fmt: skip
+    config = run.config
+    assert (config.data.size, config.data.channels, config.data.labels) == ((32, 32), 1, True)
+    assert (config.net.name, config.net.g, config.net.d["norm"]) == ("dcgan", NARROW, "layer")
+    assert config.penalties.keys() == {"r1"}
+    assert config.start and config.start.sha256 and Path(config.start.model) == trained
+
+
+def test_frozen_stages_stay_as_they_were_and_the_others_learn(trained: Path, tmp_path: Path) -> None:
+    run = tuned("digits", trained, tmp_path / "run", **{"start.freeze_d": 2, "start.freeze_g": 1})
+    before, after = state_of(trained), state_of(run)
+    frozen = ("G/first.", "D/first.", "D/downs.0.")
+    for name in (name for name in before if name.startswith(("G/", "D/"))):
+        if name.startswith(frozen):
+            assert torch.equal(before[name], after[name]), name
+    assert not torch.equal(before["D/downs.1.conv.weight"], after["D/downs.1.conv.weight"])
+    assert not torch.equal(before["G/ups.0.conv.weight"], after["G/ups.0.conv.weight"])
+    assert not any(name.startswith("optimizer_d/first.") for name in after)
+
+
+def test_a_fine_tuning_that_was_killed_before_its_first_checkpoint_begins_the_same(
+    trained: Path, tmp_path: Path
+) -> None:
+    run = tuned("digits", trained, tmp_path / "run")
+    whole = state_of(run)
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    ganloom.resume(run, device="cpu")
+    assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
+
+
+def test_a_model_that_has_changed_since_is_refused(trained: Path, digits: PackedDataset) -> None:
+    step = make(tiny_config(start={"model": str(trained), "sha256": "0" * 64}), digits)
+    with pytest.raises(ConfigError, match="no longer what this training began with"):
+        begin_with(open_trained(trained), step)
+
+
+def test_another_network_is_refused_with_the_remedy(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a dcgan, and this training is one of mlp: leave --recipe out"):
+        tuned("digits", trained, tmp_path / "run", **{"net.name": "mlp"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_little_that_fits_is_refused_with_reasons(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not fit: only \d% of G's weights.*it was .* Give the same net, width"):
+        tuned("digits", trained, tmp_path / "run", **{"net.g.width": 16})
+    assert LEAST == 0.1
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [("nothing", ModelError, "there is no model file"), (".", ModelError, "is no run folder")],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, model: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        open_trained(tmp_path / model)
+
+
+def test_a_run_without_a_checkpoint_is_refused(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("config.yaml", "run.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    with pytest.raises(RunError, match="no whole checkpoint"):
+        open_trained(tmp_path)
+
+
+def test_images_have_to_be_named(trained: Path) -> None:
+    with pytest.raises(ConfigError, match="say which images"):
+        ganloom.train(settings={"start.model": str(trained)})
+
+
+def test_a_model_file_of_an_unknown_recipe_asks_for_one(trained: Path, tmp_path: Path) -> None:
+    from ganloom.nets import modelfile
+
+    G, header = modelfile.read(trained / "model.safetensors")
+    other = header.model_copy(update={"training": {**header.training, "recipe": "mine.yaml"}})
+    modelfile.write(tmp_path / "model.safetensors", G, other)
+    with pytest.raises(ConfigError, match="name a --recipe for a dcgan"):
+        tuned("digits", tmp_path / "model.safetensors", tmp_path / "run")
