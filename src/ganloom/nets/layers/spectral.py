@@ -30,7 +30,9 @@ class SpectralNorm(nn.Module):
             self.advance(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight / torch.dot(self.u, weight.flatten(1).mv(self.v))
+        with torch.autocast(weight.device.type, enabled=False):  # bf16 would round sigma to two digits
+            sigma = torch.dot(self.u, weight.flatten(1).mv(self.v))
+        return weight / sigma
 
     @torch.no_grad()
     def advance(self, weight: Tensor) -> None:
