@@ -56,7 +56,7 @@ from ganloom.training.assembly import assemble
 from ganloom.training.checkpoint import Voucher
 
 SIZE, SMALLEST = 32, 4  # pixels; where growing begins
-N, LEARNED, HELD_BACK = 2000, 20_000, 1000  # images: generated; that the classifier learns from, and is tested on
+N, LEARNED, HELD_BACK = 2000, 10_000, 1000  # images: generated; that the classifier learns from, and is tested on
 UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is taken for; real ones: below 0.02
 WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
 NARROW = dict.fromkeys(WIDTH, 32)  # two convolutions a level, and a gradient penalty at every step

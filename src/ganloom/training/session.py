@@ -296,7 +296,9 @@ def announce(
     plan = make_plan(config, facts)
     classes = f" in {len(dataset.class_names)} classes" if dataset.class_names else ""
     used = "with labels" if config.data.labels else "labels not used" if dataset.class_names else "no labels"
-    estimate = "" if plan.seconds is None else "about " if config.growth is None else "at least "  # small ones go faster
+    estimate = (
+        "" if plan.seconds is None else "about " if config.growth is None else "at least "
+    )  # small ones go faster
     length = f"{config.train.length}, {estimate}{plan.total:,} images"
     lines = {
         "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used})",
