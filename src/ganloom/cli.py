@@ -85,6 +85,8 @@ def train(
         "start.freeze_d": freeze_d,
         "start.freeze_g": freeze_g,
     }
+    if start is None and (freeze_d or freeze_g):
+        raise ConfigError("--freeze-d and --freeze-g keep what a trained model knows: say which with --from.")
     from ganloom.config import parse_override
 
     settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}

@@ -36,7 +36,12 @@ def train_in(processes: int, out: Path, *names: str) -> None:
         )
         for rank in range(processes)
     ]
-    assert [worker.wait(200) for worker in workers] == [0] * processes
+    try:
+        assert [worker.wait(200) for worker in workers] == [0] * processes
+    finally:
+        for worker in workers:
+            worker.kill()  # one that failed leaves the others waiting for it
+            worker.wait()
 
 
 def result(out: Path, name: str, rank: int = 0) -> dict[str, torch.Tensor]:

@@ -24,13 +24,16 @@ CLASSIFIER = {**OFF, "auxiliary_classifier": {"weight": 1}}
 
 REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, the message, the remedy
     "R1 with BatchNorm in D": (
-        {"net__d__norm": "batch"},
+        {"net__d__norm": "batch", "penalties__r1__weight": 1},
         "r1 asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
-        "set net.d.norm=layer (or none, or spectral).",
+        "set net.d.norm=none (or spectral, or layer).",
         {"net__d__norm": "layer"},
     ),
     "two penalties with BatchNorm in D": (
-        {"net__d__norm": "batch", "penalties__wgan_gp": {"weight": 10}, "penalties__drift": {"weight": 1}},
+        {
+            "net__d__norm": "batch",
+            "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}, "drift": {"weight": 1}},
+        },
         "r1, wgan_gp asks how D answers",
         {"net__d__norm": "spectral"},
     ),
@@ -44,6 +47,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
         {"data__labels": False, "net__d__labels": "classifier", "penalties": CLASSIFIER},
         "penalty 'auxiliary_classifier' needs labels: train with data.labels=true.",
         {"data__labels": True},
+    ),
+    "a classifier without labels": (
+        {"data__labels": False, "net__d__labels": "classifier"},
+        "net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.",
+        {"net__d__labels": "projection"},
+    ),
+    "a Wasserstein loss whose D nothing binds": (
+        {"loss": "wasserstein", "penalties": OFF},
+        "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
+        "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32.",
+        {"optimizer__d__clip_weights": 0.01},
     ),
     "an auxiliary classifier's penalty without the classifier": (
         {"penalties": CLASSIFIER},

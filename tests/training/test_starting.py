@@ -17,7 +17,7 @@ from ganloom.nets import build_discriminator, build_generator
 from ganloom.training.starting import LEAST, _Forms, begin_with, fit, open_trained
 
 NARROW = {"width": 8}
-SAME = _Forms([], [], (1, 1), adds_up=False)
+SAME = _Forms([], [], (1, 1), 12, adds_up=False)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_model_file_gives_g_and_its_average_and_d_begins_anew(trained: Path, d
 def test_rows_of_classes_go_by_name_and_new_ones_begin_with_the_mean() -> None:
     old, new = ["cat", "dog", "owl"], ["owl", "yak", "cat"]
     before, after = (networks(ImageShape(3, 32, 32), 3)[1] for _ in range(2))
-    result = fit(after, state(before), _Forms(old, new, (3, 3), adds_up=True))
+    result = fit(after, state(before), _Forms(old, new, (3, 3), 12, adds_up=True))
     rows, was = after.labels.embed.weight, before.labels.embed.weight
     torch.testing.assert_close(rows, torch.stack([was[2], was.mean(0), was[0]]))
     assert set(result.fitted) == {"labels.embed.weight"} and not result.fresh
@@ -81,7 +81,7 @@ def test_rows_of_classes_go_by_name_and_new_ones_begin_with_the_mean() -> None:
 
 def test_other_counts_of_classes_reach_g_too() -> None:
     before, after = networks(ImageShape(3, 32, 32), 3)[0], networks(ImageShape(3, 32, 32), 2)[0]
-    fit(after, state(before), _Forms(["a", "b", "c"], ["c", "d"], (3, 3), adds_up=False))
+    fit(after, state(before), _Forms(["a", "b", "c"], ["c", "d"], (3, 3), 12, adds_up=False))
     assert torch.equal(after.embed.weight[0], before.embed.weight[2])
 
 
@@ -89,7 +89,7 @@ def test_other_counts_of_classes_reach_g_too() -> None:
 def test_d_sees_in_a_grey_image_what_it_saw_before(channels: int, now: int) -> None:
     """Grey given as three equal channels, or one channel of what were three."""
     before, after = (networks(ImageShape(each, 32, 32), 0)[1] for each in (channels, now))
-    result = fit(after, state(before), _Forms([], [], (channels, now), adds_up=True))
+    result = fit(after, state(before), _Forms([], [], (channels, now), 12, adds_up=True))
     grey = torch.randn(4, 1, 32, 32)
     expected = before(grey.expand(-1, channels, -1, -1), None).logits
     torch.testing.assert_close(after(grey.expand(-1, now, -1, -1), None).logits, expected, rtol=1e-4, atol=1e-5)
@@ -98,25 +98,89 @@ def test_d_sees_in_a_grey_image_what_it_saw_before(channels: int, now: int) -> N
 
 def test_g_of_grey_images_makes_the_same_in_three_channels() -> None:
     before, after = (networks(ImageShape(each, 32, 32), 0)[0] for each in (1, 3))
-    fit(after, state(before), _Forms([], [], (1, 3), adds_up=False))
+    fit(after, state(before), _Forms([], [], (1, 3), 12, adds_up=False))
     z = torch.randn(4, 12)
     torch.testing.assert_close(after(z, None), before(z, None).expand(-1, 3, -1, -1))
 
 
 def test_transparency_keeps_the_colours() -> None:
     before, after = (networks(ImageShape(each, 32, 32), 0)[0] for each in (3, 4))
-    fit(after, state(before), _Forms([], [], (3, 4), adds_up=False))
+    fit(after, state(before), _Forms([], [], (3, 4), 12, adds_up=False))
     z = torch.randn(4, 12)
     torch.testing.assert_close(after(z, None)[:, :3], before(z, None))
+
+
+def test_transparency_begins_anew_where_there_was_none() -> None:
+    before, after = (networks(ImageShape(each, 32, 32), 0)[1] for each in (1, 4))
+    fresh = after.first.conv.weight.detach().clone()
+    fit(after, state(before), _Forms([], [], (1, 4), 12, adds_up=True))
+    assert torch.equal(after.first.conv.weight[:, 3], fresh[:, 3])
+    torch.testing.assert_close(after.first.conv.weight[:, :3].sum(1), before.first.conv.weight[:, 0])
+
+
+def test_a_new_channel_is_made_where_the_trained_weights_lie() -> None:
+    """They come from a file, and so from the CPU, whatever the device of the network."""
+    made, _ = _Forms([], [], (3, 4), 12, adds_up=True).fitted(torch.ones(8, 3, 4, 4), torch.ones(8, 4, 4, 4).double())
+    assert made.dtype == torch.float32 and made.shape == (8, 4, 4, 4)
+
+
+@pytest.mark.parametrize(("before", "now"), [(0, 3), (3, 0)])
+def test_the_inputs_of_z_stay_where_labels_come_or_go(before: int, now: int) -> None:
+    old, new = (networks(ImageShape(1, 32, 32), classes)[0] for classes in (before, now))
+    result = fit(new, state(old), SAME)
+    assert torch.equal(new.first.conv.weight[:12], old.first.conv.weight[:12])
+    assert result.fitted == {"first.conv.weight": "the inputs of z"}
+
+
+def test_another_batch_has_other_micro_batches(trained: Path, tmp_path: Path) -> None:
+    for batch in (16, 64):
+        run = ganloom.train(
+            "digits", out=tmp_path / str(batch), device="cpu",
+            settings={"start.model": str(trained), "train.length": "64 images", "train.batch": batch},
+        )  # fmt: skip
+        train = run.config.train
+        assert (train.batch, train.batch_g, train.micro_batch, train.micro_batch_g) == (batch,) * 4
+
+
+def test_a_network_that_is_still_growing_is_refused(tmp_path: Path) -> None:
+    growing = ganloom.train(
+        out=tmp_path / "growing", device="cpu",
+        settings={
+            **settings(), "net": "progressive", "net.d": {"width": 8}, "train.length": "96 images",
+            "growth": {"hold": "64 images", "fade": "64 images"},
+        },
+    )  # fmt: skip
+    for model in (growing.path, growing.model):
+        with pytest.raises(ConfigError, match=r"still growing, at level .* of 3"):
+            tuned("digits", model, tmp_path / "run")
+
+
+def test_a_pinned_hash_is_kept(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no longer what this training began with"):
+        tuned("digits", trained, tmp_path / "run", **{"start.sha256": "0" * 64})
+
+
+def test_a_recipe_teaches_the_trained_network(trained: Path, tmp_path: Path) -> None:
+    run = ganloom.train(
+        "digits", recipe="sngan-32", out=tmp_path / "run", device="cpu",
+        settings={"start.model": str(trained), "train.length": "64 images", "sample.count": 4},
+    )  # fmt: skip
+    assert (run.config.loss.name, run.config.net.name, run.config.net.d["norm"]) == ("hinge", "dcgan", "layer")
+
+
+def test_a_tuned_model_file_can_be_tuned_again(trained: Path, tmp_path: Path) -> None:
+    first = tuned("digits", trained, tmp_path / "first")
+    again = tuned("digits", first / "model.safetensors", tmp_path / "again", **{"net.d": {"width": 8, "norm": "none"}})
+    assert state_of(again)
 
 
 def test_kernels_of_the_whole_map_are_resampled_and_ds_keep_their_sum() -> None:
     before, after = (networks(ImageShape(1, side, side), 0) for side in (32, 40))
     for old, new, adds_up in ((before[0], after[0], False), (before[1], after[1], True)):
-        result = fit(new, state(old), _Forms([], [], (1, 1), adds_up=adds_up))
+        result = fit(new, state(old), _Forms([], [], (1, 1), 12, adds_up=adds_up))
         assert len(result.fitted) == 1 and not result.fresh
     flat = torch.ones(1, 32, 4, 4)
-    resized, _ = _Forms([], [], (1, 1), adds_up=True).fitted(flat, torch.empty(1, 32, 5, 5))
+    resized, _ = _Forms([], [], (1, 1), 12, adds_up=True).fitted(flat, torch.empty(1, 32, 5, 5))
     assert resized.sum() == pytest.approx(flat.sum().item())
     plain, _ = SAME.fitted(flat, torch.empty(1, 32, 5, 5))
     torch.testing.assert_close(plain, torch.ones(1, 32, 5, 5))
@@ -144,7 +208,7 @@ def test_a_larger_progressive_network_takes_all_of_a_smaller_one() -> None:
 def test_spectral_norms_follow_weights_that_were_taken_over() -> None:
     options = {"width": 8, "norm": "spectral"}
     before, after = (build_discriminator("dcgan", ImageShape(1, 32, 32), classes, options) for classes in (3, 2))
-    fit(after, state(before), _Forms(["a", "b", "c"], ["b", "d"], (1, 1), adds_up=True))
+    fit(after, state(before), _Forms(["a", "b", "c"], ["b", "d"], (1, 1), 12, adds_up=True))
     for module in (after.head, after.labels.embed):
         assert torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2) == pytest.approx(1, abs=1e-3)
 
@@ -189,7 +253,7 @@ def test_a_model_that_has_changed_since_is_refused(trained: Path, digits: Packed
 
 
 def test_another_network_is_refused_with_the_remedy(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is a dcgan, and this training is one of mlp: leave --recipe out"):
+    with pytest.raises(ConfigError, match="is a dcgan, and this training is one of mlp: leave --recipe and net out"):
         tuned("digits", trained, tmp_path / "run", **{"net.name": "mlp"})
     assert not (tmp_path / "run").exists()
 

@@ -35,7 +35,7 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, nearest
 from ganloom.core.plain_yaml import read_mapping, read_value
 
-__all__ = ["Config", "Data", "Evaluate", "Optimizer", "merge", "parse_override", "recipe_names", "recipe_text"]
+__all__ = ["Config", "Data", "Evaluate", "Optimizer", "merge", "named", "parse_override", "recipe_names", "recipe_text"]
 
 
 class Config(Section):

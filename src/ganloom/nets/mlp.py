@@ -43,7 +43,7 @@ class Generator(nn.Module):
         return torch.tanh(self.layers(z)).view(-1, *self.shape)
 
     def stages(self) -> list[nn.Module]:
-        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        return [self.layers[:2], self.layers[2:5], self.layers[5:8], self.layers[8:]]
 
 
 class Discriminator(nn.Module):

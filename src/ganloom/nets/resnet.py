@@ -6,10 +6,11 @@ doubling beyond, so that 32x32 is the published network and larger images stay a
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
@@ -20,6 +21,7 @@ from ganloom.nets.layers.spectral import spectral_norm
 
 __all__ = ["Discriminator", "Generator"]
 
+Side = Annotated[int, Field(strict=True, ge=4)]  # in pixels; strict: true is no side
 PLAIN_BLOCKS = 2  # of D, after the last halving
 
 
@@ -39,7 +41,7 @@ class Generator(nn.Module):
         classes: int,
         *,
         width: PositiveInt = 256,
-        attention: PositiveInt | None = None,
+        attention: Side | None = None,
         spectral: bool = False,
         shared_embedding: PositiveInt | None = None,
         hierarchical: bool = False,
@@ -140,7 +142,7 @@ class Discriminator(nn.Module):
         classes: int,
         *,
         width: PositiveInt = 128,
-        attention: PositiveInt | None = None,
+        attention: Side | None = None,
         spectral: bool = True,
         orthogonal: bool = False,
         labels: LabelUse = "projection",

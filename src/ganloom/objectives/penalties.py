@@ -51,8 +51,8 @@ def wgan_gp() -> Penalty:
 def dragan() -> Penalty:
     """DRAGAN (Kodali et al. 2017): (||grad_x D(x)|| - 1)^2 around the real images; the weight is lambda, 10 there.
 
-    x = real + 0.5 * std(real) * u, u uniform in [0, 1) for each value: the noise of the authors' code, std over the
-    micro-batch (their paper writes it as normal).
+    x = real + 0.5 * std(real) * u, u uniform in [0, 1) for each value, std over the micro-batch (the paper writes the
+    noise as normal).
     """
 
     def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ganloom.config import merge, recipe_names, recipe_values
+from ganloom.config import merge, named, recipe_names, recipe_values
 from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
 from ganloom.training.starting import Trained
@@ -16,16 +16,19 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
     Raises `ConfigError` where nothing says how.
     """
     header, config = trained.header, trained.config
+    name = recipe or str(header.training.get("recipe"))
     if recipe is None and config is not None:
-        name, values = f"as {trained.path.name}", config.model_dump(mode="json")
+        values = config.model_dump(mode="json")
     else:
-        name = recipe or str(header.training.get("recipe"))
         if recipe is None and name not in recipe_names():
             raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe for a {header.net}.")
         values = recipe_values(name)
+    of_recipe = named(values["net"])
     net: dict[str, Any] = {"name": header.net, "latent": header.latent, "g": header.options}
     if config is not None:
         net |= {"name": config.net.name, "d": config.net.d}
+    elif of_recipe["name"] == header.net:
+        net["d"] = of_recipe.get("d", {})
     elif is_file(header.net):
         raise ConfigError(f"{trained.path} brings its own network along: give the run's folder, which knows its file.")
     channels, height, width = header.shape
@@ -37,5 +40,7 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
         "labels": header.labels,
         "mirror": was.get("mirror", False),
     }
-    fresh = {"data": data, "start": None, "growth": None, "evaluate": {**values.get("evaluate", {}), "every": None}}
-    return name, merge(values, {"net": net}) | fresh
+    # What a run has filled in by itself is not what was asked for: another batch has other micro-batches.
+    own = {"train": {"micro_batch": None, "batch_g": None, "micro_batch_g": None}, "evaluate": {"every": None}}
+    fresh = {"data": data, "net": net, "start": None, "growth": None}
+    return name, merge(values, own) | fresh

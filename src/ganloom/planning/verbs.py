@@ -57,7 +57,9 @@ def train(
             settings.setdefault("data.size", size)
     if start is not None:
         trained = open_trained(Path(start))
-        settings |= {"start.model": str(trained.path), "start.sha256": trained.sha256}
+        settings["start.model"] = str(trained.path)
+        if nested(settings)["start"].get("sha256") is None:
+            settings["start.sha256"] = trained.sha256
         recipe, values = fine_tuning(trained, recipe)
     else:
         recipe = recipe or DIGITS
@@ -105,7 +107,10 @@ def placed(config: Config) -> Config:
     data = config.data.model_copy(update={"source": place(config.data.source)})
     net = config.net.model_copy(update={"name": code.place(config.net.name)})
     loss = config.loss.model_copy(update={"name": code.place(config.loss.name)})
-    return config.model_copy(update={"data": data, "net": net, "loss": loss})
+    start = config.start
+    if start is not None:
+        start = start.model_copy(update={"model": str(Path(start.model).expanduser().resolve())})
+    return config.model_copy(update={"data": data, "net": net, "loss": loss, "start": start})
 
 
 def check(config: Config) -> None:

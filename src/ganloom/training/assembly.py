@@ -44,7 +44,10 @@ def resolve(config: Config, processes: int) -> Config:
 def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
     if config.data.labels and not dataset.class_names:
-        raise ConfigError("data.labels is on, but these images have no classes: sort them into a folder a class.")
+        raise ConfigError(
+            "data.labels is on, but these images have no classes: sort them into a folder a "
+            "class, or set data.labels=false."
+        )
     classes = len(dataset.class_names) if config.data.labels else 0
     net = config.net
     rng.seed(config.seed, "G")

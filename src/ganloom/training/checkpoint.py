@@ -146,6 +146,6 @@ def restore_optimizer(
         # count on the same device.
         device = weight.device if learner.optimizer.defaults.get("fused") else None
         learner.optimizer.state[weight] = {
-            slot: torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value.to(device, copy=True)
+            slot: torch.empty_like(weight).copy_(value) if slot != "step" else value.to(device, copy=True)
             for slot, value in slots.items()
         }

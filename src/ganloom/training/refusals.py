@@ -6,6 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError
 from ganloom.nets.contract import Judgement
+from ganloom.nets.layers.spectral import SpectralNorm
 from ganloom.training.step import AdversarialStep, MicroBatch
 
 __all__ = ["refuse"]
@@ -24,8 +25,16 @@ def refuse(step: AdversarialStep) -> None:
             f"{differentiating} asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
             f"{without_batch_norm(name)}"
         )
-    micro = MicroBatch(0, IMAGES, torch.randn(IMAGES, config.net.latent, device=step.device), labels(step))
+    if config.loss.name == "wasserstein" and not differentiating and not is_bound(step):
+        raise ConfigError(
+            "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
+            "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32."
+        )
+    classifier = config.net.d.get("labels") == "classifier"
+    if classifier and not config.data.labels and "auxiliary_classifier" not in weighted:
+        raise ConfigError("net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.")
     rng.seed(config.seed, "refusals")
+    micro = MicroBatch(0, IMAGES, torch.randn(IMAGES, config.net.latent).to(step.device), labels(step))
     with torch.enable_grad():
         fake = made(step, micro)
         judgement = said(step, fake, micro)
@@ -39,6 +48,12 @@ def refuse(step: AdversarialStep) -> None:
             differentiate(of_d(real, fakes, step.judge_exactly), step, penalty)
         for penalty, of_g in step.penalties_g.items():
             differentiate(of_g(step.judge(fake, micro.y), lambda: real), step, penalty)
+
+
+def is_bound(step: AdversarialStep) -> bool:
+    """Whether D's weights cannot grow without end."""
+    norms = any(isinstance(module, SpectralNorm) for module in step.d.net.modules())
+    return norms or step.config.optimizer.d.clip_weights is not None
 
 
 def made(step: AdversarialStep, micro: MicroBatch) -> torch.Tensor:
@@ -87,7 +102,7 @@ def differentiate(value: torch.Tensor, step: AdversarialStep, penalty: str) -> N
 def without_batch_norm(name: str) -> str:
     """How to get rid of it, by family."""
     return {
-        "dcgan": "set net.d.norm=layer (or none, or spectral).",
+        "dcgan": "set net.d.norm=none (or spectral, or layer).",
         "progressive": "set net.g.blocks=progan and net.d.blocks=progan.",
     }.get(name, "use a D without it.")
 

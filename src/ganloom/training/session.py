@@ -47,10 +47,7 @@ def begin(
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device) as world:
         config = resolve(config, world.size)
-        step = assemble(config, dataset, device, world, total=1)
-        if config.start is not None:
-            begin_with(open_trained(Path(config.start.model)), step)
-        try_out(step)  # refuses what cannot be, before there is a folder
+        try_first(config, dataset, device, world)
         config, speed = timed(config, dataset, device, world, terminal, None)
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
@@ -74,6 +71,14 @@ def begin(
         world.barrier()
         train(run, config, dataset, facts, device, world, terminal)
     return run
+
+
+def try_first(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> None:
+    """Refuse what cannot be, before there is a folder, with networks that are thrown away. Raises `GanloomError`."""
+    step = assemble(config, dataset, device, world, total=1)
+    if config.start is not None:
+        begin_with(open_trained(Path(config.start.model)), step)
+    try_out(step)
 
 
 def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device, terminal: Terminal) -> Run:
@@ -207,6 +212,8 @@ def train(
         say(terminal, f"going on from {step.nimg:,} images")
     if plan.seconds is None and step.nimg >= plan.total:
         say(terminal, f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
+    if step.growth is not None:
+        say(terminal, f"growth    whole images from {step.growth.grown_at:,} images on")
     if world.is_first:
         run.forget_samples(after=step.nimg)
     header = modelfile.Header(

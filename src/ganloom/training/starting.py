@@ -18,8 +18,9 @@ from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.files import sha256
 from ganloom.core.tensors import unpack
 from ganloom.nets import modelfile
+from ganloom.nets.contract import Growing
 from ganloom.nets.layers import spectral
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, latent_share
 from ganloom.runs import Run
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
@@ -51,6 +52,8 @@ def open_trained(path: Path) -> Trained:
     path = path.expanduser().resolve()
     if (path / "config.yaml").is_file():
         run = Run(path)
+        if not run.model.is_file():
+            raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
         header = modelfile.read_header(run.model)
         run.own_code(run.config, run.facts)  # refuses a network whose file has changed since
         data = checkpoint.newest(run.checkpoints)
@@ -88,16 +91,17 @@ def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
         )
     if header.net != (Path(config.net.name).name if is_file(config.net.name) else config.net.name):
         raise ConfigError(
-            f"{trained.path} is a {header.net}, and this training is one of {config.net.name}: leave --recipe out, or "
-            f"name one with net={header.net}."
+            f"{trained.path} is a {header.net}, and this training is one of {config.net.name}: leave --recipe and "
+            f"net out, or name a recipe with net={header.net}."
         )
+    refuse_half_grown(trained)
     old = header.class_names if header.labels else []
     new = list(step.stream.dataset.class_names) if config.data.labels else []
     channels = header.image_shape.channels, step.stream.dataset.shape.channels
     fits: dict[str, Fit] = {}
     for place, network in (("G", step.g.net), ("ema", step.ema.G), ("D", step.d.net)):
         if saved := trained.of(place):
-            fits[place] = fit(network, saved, _Forms(old, new, channels, adds_up=place == "D"))
+            fits[place] = fit(network, saved, _Forms(old, new, channels, header.latent, adds_up=place == "D"))
     share = fits["G"].weights / fits["G"].total
     if share < LEAST:
         reasons = "; ".join(f"{name} {why}" for name, why in list(fits["G"].fresh.items())[:3])
@@ -115,6 +119,19 @@ def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
     if "D" not in fits:
         lines.append("D         begins anew: a model file holds G alone; give the run's folder to take D too")
     return lines
+
+
+def refuse_half_grown(trained: Trained) -> None:
+    """A network that is still growing has layers that have learned nothing; at full size it would use them."""
+    level = trained.tensors.get("ema/level")
+    if level is None or trained.header.code is not None:
+        return
+    G = trained.header.build()
+    if isinstance(G, Growing) and float(level) < G.levels:
+        raise ConfigError(
+            f"{trained.path} is still growing, at level {float(level):.2g} of {G.levels}: go on training it until its "
+            "images are whole."
+        )
 
 
 def _optimizer(config: Config, place: str) -> str:
@@ -139,6 +156,7 @@ class _Forms:
     old_classes: Sequence[str]
     new_classes: Sequence[str]
     channels: tuple[int, int]  # of the images, before and now
+    latent: int  # inputs of G, to which labels add some
     adds_up: bool  # whether image channels and pixels are added up (D), or each stands for itself (G)
 
     def fitted(self, old: Tensor, fresh: Tensor) -> tuple[Tensor, str] | None:
@@ -148,6 +166,9 @@ class _Forms:
         differing = [axis for axis in range(old.ndim) if old.shape[axis] != fresh.shape[axis]]
         if len(differing) == 1 and self.channels == (old.shape[differing[0]], fresh.shape[differing[0]]):
             return self._channels(old, fresh, differing[0])
+        with_labels = self.latent + latent_share(self.latent)
+        if len(differing) == 1 and {old.shape[differing[0]], fresh.shape[differing[0]]} == {self.latent, with_labels}:
+            return self._inputs(old, fresh, differing[0])
         if old.ndim == 4 and min(differing) >= 2:
             resized = F.interpolate(old, fresh.shape[2:], mode="bilinear", antialias=True)
             scale = old[0, 0].numel() / resized[0, 0].numel() if self.adds_up else 1.0
@@ -158,14 +179,22 @@ class _Forms:
         known = dict(zip(self.old_classes, old, strict=True))
         return torch.stack([known.get(name, old.mean(0)) for name in self.new_classes])
 
-    def _channels(self, old: Tensor, fresh: Tensor, axis: int) -> tuple[Tensor, str] | None:
-        before, now = self.channels
-        if 1 not in (before, now):  # colour with and without transparency
-            common = min(before, now)
-            rest = fresh.narrow(axis, common, now - common)
-            return torch.cat([old.narrow(axis, 0, common), rest], axis), f"the first {common} image channels"
-        mean = old.mean(axis, keepdim=True).expand_as(fresh)
-        return mean * (before / now if self.adds_up else 1.0), f"{before} image channels to {now}"
+    def _channels(self, old: Tensor, fresh: Tensor, axis: int) -> tuple[Tensor, str]:
+        """Colours to colours, or spread, or their mean; transparency begins anew where there was none."""
+        before, now = (min(channels, 3) for channels in self.channels)
+        colours = old.narrow(axis, 0, before)
+        if before != now:
+            repeats = [now if each == axis else 1 for each in range(old.ndim)]
+            colours = colours.mean(axis, keepdim=True).repeat(repeats) * (before / now if self.adds_up else 1.0)
+        if self.channels[1] == 4:
+            alpha = fresh.narrow(axis, 3, 1).to(old) if self.channels[0] != 4 else old.narrow(axis, 3, 1)
+            colours = torch.cat([colours, alpha], axis)
+        return colours, f"{self.channels[0]} image channels to {self.channels[1]}"
+
+    def _inputs(self, old: Tensor, fresh: Tensor, axis: int) -> tuple[Tensor, str]:
+        """Inputs of z as they were; those of labels begin anew, or are left out."""
+        z, labels = old.narrow(axis, 0, self.latent), fresh.narrow(axis, self.latent, fresh.shape[axis] - self.latent)
+        return torch.cat([z, labels.to(old)], axis), "the inputs of z"
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ class Down(nn.Module):
 
 def initialise(module: nn.Module) -> None:
     """N(0, .02) for weights and N(1, .02) for BatchNorm's (Radford et al. 2016, section 3)."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
