@@ -294,8 +294,9 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
     if name is not None:
         typer.echo(recipe_text(name), nl=False)
         return
+    width = max(map(len, recipe_names()))
     for each in recipe_names():
-        typer.echo(f"{each:<17} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
+        typer.echo(f"{each:<{width}} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
 
 
 @app.command()

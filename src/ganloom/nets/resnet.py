@@ -21,7 +21,7 @@ from ganloom.nets.layers.spectral import spectral_norm
 
 __all__ = ["Discriminator", "Generator"]
 
-Side = Annotated[int, Field(strict=True, ge=4)]  # in pixels; strict: true is no side
+Side = Annotated[int, Field(strict=True, ge=1)]  # in pixels; strict: true is no side
 PLAIN_BLOCKS = 2  # of D, after the last halving
 
 
