@@ -119,26 +119,3 @@ def test_a_training_chooses_for_itself(images: Path, name: str, tmp_path: Path) 
     assert run.facts.shape[1:] == (height, width)
     assert log_of(run.path)[-1]["nimg"] == 96
     assert ganloom.load(run.path).sample(2).shape[2:] == (height, width)
-
-
-@pytest.mark.timeout(1200)
-def test_fine_tuning_reaches_the_distance_of_a_training_from_scratch_with_half_the_images(
-    images: Path, tmp_path: Path
-) -> None:
-    """500 X-rays of PneumoniaMNIST, after a training on clothes."""
-    few = np.load(images / "pneumoniamnist.npz")["train_images"][:500]
-    np.savez(tmp_path / "few.npz", x_train=few)
-    quiet = {"evaluate.every": "0 images", "sample.every": "0 images", "checkpoint.every": "0 images"}
-
-    def distance(name: str, data: Path, length: str, **settings: object) -> float:
-        given = {**quiet, "train.length": length, **settings}
-        run = ganloom.train(data, out=tmp_path / name, device="cpu", settings=given)
-        if name == "clothes":
-            return 0.0
-        (score,) = ganloom.evaluate(run.path, metrics="fd", n=475, device="cpu")
-        return score.value
-
-    distance("clothes", images / "fashion_mnist.npz", "40 kimg")
-    scratch = distance("scratch", tmp_path / "few.npz", "16 kimg")
-    tuned = distance("tuned", tmp_path / "few.npz", "8 kimg", **{"start.model": str(tmp_path / "clothes")})
-    assert tuned <= scratch, f"{tuned:.1f} against {scratch:.1f}"
