@@ -217,7 +217,8 @@ def test_attention_looks_at_the_map_nearest_to_the_size_asked_for(side: int, ask
 
 def test_every_layer_of_d_is_normalised_and_none_without_the_option() -> None:
     D = make_d(classes=5, attention=16)
-    advance(D, 200)
+    for _ in range(200):
+        advance(D)
     layers = [module for module in D.modules() if isinstance(module, nn.Conv2d | nn.Linear | LabelEmbedding)]
     assert len(layers) == 3 + 3 + 2 * 2 + 4 + 1 + 1  # first, down, two plain, attention, head, embedding
     for layer in layers:

@@ -10,14 +10,13 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from ganloom.config.sections import (
     SCHEDULES,
-    Augment,
     Checkpoint,
     Data,
     Ema,
     Evaluate,
     Growth,
     Log,
-    Loss,
+    Named,
     Net,
     NonNegativeInt,
     Optimizer,
@@ -46,9 +45,9 @@ class Config(Section):
     net: Annotated[Net, BeforeValidator(named)]
     growth: Growth | None = None
     start: Start | None = None
-    loss: Annotated[Loss, BeforeValidator(named)]
+    loss: Annotated[Named, BeforeValidator(named)]
     penalties: dict[str, Penalty] = Field(default_factory=dict)
-    augment: Annotated[Augment | None, BeforeValidator(named)] = None
+    augment: Annotated[Named | None, BeforeValidator(named)] = None  # of all that D sees
     optimizer: Optimizers = Optimizers()
     train: Train
     ema: Ema = Ema()
@@ -79,8 +78,8 @@ class Config(Section):
     def own_files(self) -> list[str]:
         """The Python files of the user's own that it names: a network, a loss, a source of images."""
         source = split(self.data.source)
-        named = [self.net.name, self.loss.name, *([source[0]] if source else [])]
-        return [name for name in dict.fromkeys(named) if is_file(name)]
+        names = [self.net.name, self.loss.name, *([source[0]] if source else [])]
+        return [name for name in dict.fromkeys(names) if is_file(name)]
 
     def yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

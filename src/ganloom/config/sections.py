@@ -13,14 +13,13 @@ from ganloom.core.shares import check_window, parse_share, parse_window
 
 __all__ = [
     "SCHEDULES",
-    "Augment",
     "Checkpoint",
     "Data",
     "Ema",
     "Evaluate",
     "Growth",
     "Log",
-    "Loss",
+    "Named",
     "Net",
     "NonNegativeInt",
     "Optimizer",
@@ -114,8 +113,8 @@ class Net(Section):
     d: dict[str, Any] = {}  # keyword options of its Discriminator
 
 
-class Loss(BaseModel):
-    """A loss by name; every other key is a keyword option of that loss."""
+class Named(BaseModel):
+    """A loss or an augmentation by name; every other key is a keyword option of it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
@@ -128,17 +127,6 @@ class Loss(BaseModel):
 class Penalty(Section):
     weight: NonNegative
     interval: PositiveInt = 1  # in updates of the network it teaches; a lazy penalty counts that many times over
-
-
-class Augment(BaseModel):
-    """An augmentation by name, of all that D sees; every other key is a keyword option of it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
 
 
 def _lengths(value: Any) -> Any:

@@ -18,7 +18,7 @@ from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.files import write_atomically
 from ganloom.core.shapes import ImageShape
 
-__all__ = ["Header", "read", "read_header", "write"]
+__all__ = ["Header", "locate", "read", "read_header", "write"]
 
 KEY = "ganloom"
 FORMAT = 1
@@ -61,6 +61,15 @@ def write(path: Path, G: nn.Module, header: Header) -> None:
     values = header.model_dump(mode="json", exclude=None if header.code else {"code"})
     metadata = {KEY: json.dumps(values, sort_keys=True), "format": "pt"}
     write_atomically(path, tensors.pack(G.state_dict(), metadata))
+
+
+def locate(path: Path) -> Path:
+    """The model file of a run folder, or the file itself. Raises `ModelError` for a run that has none yet."""
+    if not path.is_dir():
+        return path
+    if (path / "config.yaml").exists() and not (path / "model.safetensors").exists():
+        raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
+    return path / "model.safetensors"
 
 
 def read_header(path: Path) -> Header:

@@ -88,10 +88,5 @@ def load(path: str | Path, *, device: str = "auto", trust_code: bool = False) ->
 
     Where the network is not one of ganloom's, the model holds its Python code; `trust_code` says that it may be run.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        if (path / "config.yaml").exists() and not (path / "model.safetensors").exists():
-            raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
-        path = path / "model.safetensors"
-    G, header = modelfile.read(path, trust_code=trust_code)
+    G, header = modelfile.read(modelfile.locate(Path(path).expanduser()), trust_code=trust_code)
     return Model(G.to(choose_device(device)), header)

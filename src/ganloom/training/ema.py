@@ -13,7 +13,6 @@ from ganloom.nets.layers import spectral
 __all__ = ["Ema", "stop_tracking"]
 
 BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics
-ITERATIONS = 15  # of the power method: G's vectors are near those of its average, but are not them
 
 
 class Ema:
@@ -48,7 +47,7 @@ class Ema:
         """
         for average, current in self._buffers:
             average.copy_(current)
-        spectral.advance(self.G, ITERATIONS)
+        spectral.settle(self.G)  # G's vectors are not those of its average
         if not self._norms:
             return
         momenta = [norm.momentum for norm in self._norms]

@@ -18,8 +18,8 @@ def refuse(step: AdversarialStep) -> None:
     """Raise `ConfigError` with the remedy if these networks, loss, penalties and images do not go together."""
     config, D = step.config, step.d.net
     name = config.net.name
-    weighted = {name for name, penalty in config.penalties.items() if penalty.weight}
-    differentiating = ", ".join(sorted(step.differentiating & weighted))
+    taught = "auxiliary_classifier" in step.penalties_d
+    differentiating = ", ".join(sorted(step.differentiating))
     if differentiating and any(isinstance(module, _BatchNorm) for module in D.modules()):
         raise ConfigError(
             f"{differentiating} asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
@@ -31,18 +31,20 @@ def refuse(step: AdversarialStep) -> None:
             "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32."
         )
     classifier = config.net.d.get("labels") == "classifier"
-    if classifier and not config.data.labels and "auxiliary_classifier" not in weighted:
+    if classifier and not config.data.labels and not taught:
         raise ConfigError("net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.")
     rng.seed(config.seed, "refusals")
     micro = MicroBatch(0, IMAGES, torch.randn(IMAGES, config.net.latent).to(step.device), labels(step))
     with torch.enable_grad():
         fake = made(step, micro)
         judgement = said(step, fake, micro)
-        if judgement.class_logits is not None and "auxiliary_classifier" not in weighted:
+        if judgement.class_logits is not None and not taught:
             raise ConfigError(
                 "net.d.labels=classifier, but nothing teaches the classifier: "
                 "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection."
             )
+        if not step.penalties_d and not step.penalties_g:
+            return
         real, fakes = step.judge_exactly(step.reals(micro), micro.y), step.judge_exactly(fake, micro.y)
         for penalty, of_d in step.penalties_d.items():
             differentiate(of_d(real, fakes, step.judge_exactly), step, penalty)

@@ -14,7 +14,7 @@ from rich.console import Console as Terminal
 
 from ganloom import __version__
 from ganloom.config import Config
-from ganloom.core.code import read
+from ganloom.core.code import Code, read
 from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect
 from ganloom.core.errors import ModelError, RunError
@@ -34,6 +34,7 @@ from ganloom.training.loop import Plan, loop
 from ganloom.training.recorder import Recorder
 from ganloom.training.scoring import NEVER, Scorer, fitting
 from ganloom.training.starting import begin_with, open_trained
+from ganloom.training.step import AdversarialStep
 from ganloom.training.trial import try_out
 
 __all__ = ["begin", "connected", "go_on", "images_per_minute"]
@@ -76,9 +77,13 @@ def begin(
 def try_first(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> None:
     """Refuse what cannot be, before there is a folder, with networks that are thrown away. Raises `GanloomError`."""
     step = assemble(config, dataset, device, world, total=1)
-    if config.start is not None:
-        begin_with(open_trained(Path(config.start.model)), step)
+    take_over(config, step)
     try_out(step)
+
+
+def take_over(config: Config, step: AdversarialStep) -> list[str]:
+    """The weights that a fine-tuning begins with, if this is one; lines for people."""
+    return [] if config.start is None else begin_with(open_trained(Path(config.start.model)), step)
 
 
 def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device, terminal: Terminal) -> Run:
@@ -205,9 +210,8 @@ def train(
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
     for damage in passed_over:
         say(terminal, f"warning: damaged checkpoint passed over: {damage}")
-    if voucher is None and config.start is not None:
-        for line in begin_with(open_trained(Path(config.start.model)), step):
-            say(terminal, line)
+    for line in take_over(config, step) if voucher is None else []:
+        say(terminal, line)
     if step.nimg:
         say(terminal, f"going on from {step.nimg:,} images")
     if plan.seconds is None and step.nimg >= plan.total:
@@ -216,21 +220,6 @@ def train(
         say(terminal, f"growth    whole images from {step.growth.grown_at:,} images on")
     if world.is_first:
         run.forget_samples(after=step.nimg)
-    header = modelfile.Header(
-        net=net.name if net else config.net.name,
-        latent=config.net.latent,
-        options=config.net.g,
-        shape=facts.shape,
-        labels=config.data.labels,
-        class_names=facts.class_names,
-        training={
-            "dataset": facts.dataset,
-            "content_hash": facts.content_hash,
-            "recipe": facts.recipe,
-            "ganloom": facts.ganloom,
-        },
-        code=net,
-    )
 
     tell = partial(say, terminal)
     console = Console(terminal, plan.total, plan.seconds, run.sample)
@@ -238,7 +227,7 @@ def train(
     if world.is_first:
         trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
         scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate else None
-        recorder = Recorder(run, config, header, trackers, scorer)
+        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer)
         recorder.reals(step)
     try:
         stopped = loop(step, plan, recorder, console.advance, voucher.seconds if voucher else 0.0)
@@ -256,6 +245,25 @@ def train(
     if stopped:
         say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + stopped)
+
+
+def make_header(config: Config, facts: Facts, code: Code | None) -> modelfile.Header:
+    """What the model file says of itself; `code` is that of a network of the user's own."""
+    return modelfile.Header(
+        net=code.name if code else config.net.name,
+        latent=config.net.latent,
+        options=config.net.g,
+        shape=facts.shape,
+        labels=config.data.labels,
+        class_names=facts.class_names,
+        training={
+            "dataset": facts.dataset,
+            "content_hash": facts.content_hash,
+            "recipe": facts.recipe,
+            "ganloom": facts.ganloom,
+        },
+        code=code,
+    )
 
 
 def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Callable[[str], None]) -> list[Tracker]:
@@ -303,9 +311,8 @@ def announce(
     plan = make_plan(config, facts)
     classes = f" in {len(dataset.class_names)} classes" if dataset.class_names else ""
     used = "with labels" if config.data.labels else "labels not used" if dataset.class_names else "no labels"
-    estimate = (
-        "" if plan.seconds is None else "about " if config.growth is None else "at least "
-    )  # small ones go faster
+    # Of a growing network the speed is that at full size: small images go faster.
+    estimate = "" if plan.seconds is None else "about " if config.growth is None else "at least "
     length = f"{config.train.length}, {estimate}{plan.total:,} images"
     lines = {
         "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used})",

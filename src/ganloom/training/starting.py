@@ -28,7 +28,6 @@ from ganloom.training.step import AdversarialStep
 __all__ = ["Trained", "begin_with", "open_trained"]
 
 LEAST = 0.1  # of G's weights that must come from the trained model
-ITERATIONS = 15  # of the power method, for the vectors of weights that were fitted
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ def open_trained(path: Path) -> Trained:
     path = path.expanduser().resolve()
     if (path / "config.yaml").is_file():
         run = Run(path)
-        if not run.model.is_file():
-            raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
-        header = modelfile.read_header(run.model)
+        header = modelfile.read_header(modelfile.locate(path))
         run.own_code(run.config, run.facts)  # refuses a network whose file has changed since
         data = checkpoint.newest(run.checkpoints)
         return Trained(path, header, run.config, unpack(data), sha256(data))
@@ -227,7 +224,7 @@ def fit(network: nn.Module, saved: Mapping[str, Tensor], forms: _Forms) -> Fit:
             result.fitted[name] = why
         else:
             result.reused.append(name)
-    spectral.advance(network, ITERATIONS)
+    spectral.settle(network)
     return result
 
 

@@ -7,9 +7,9 @@ from torch.nn.utils import parametrize
 
 from ganloom.nets.layers.labels import LabelEmbedding
 
-__all__ = ["SpectralNorm", "advance", "spectral_norm"]
+__all__ = ["SpectralNorm", "advance", "settle", "spectral_norm"]
 
-FIRST_ITERATIONS = 15  # of the power method, before the first forward pass
+ITERATIONS = 15  # of the power method, from vectors that are not those of the weights
 
 
 class SpectralNorm(nn.Module):
@@ -26,7 +26,7 @@ class SpectralNorm(nn.Module):
         super().__init__()
         self.register_buffer("u", F.normalize(torch.randn(len(weight)), dim=0))
         self.register_buffer("v", torch.zeros(weight[0].numel()))
-        for _ in range(FIRST_ITERATIONS):
+        for _ in range(ITERATIONS):
             self.advance(weight)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -50,9 +50,14 @@ def spectral_norm(network: nn.Module, *, embeddings: bool = True) -> None:
             parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight.detach()))
 
 
-def advance(network: nn.Module, iterations: int = 1) -> None:
-    """Let the vectors of a network's spectral norms follow its weights, after these have changed."""
+def advance(network: nn.Module) -> None:
+    """Let the vectors of a network's spectral norms follow its weights, after an update of these."""
     for module in network.modules():
         if isinstance(module, parametrize.ParametrizationList) and isinstance(norm := module[0], SpectralNorm):
-            for _ in range(iterations):
-                norm.advance(module.original)
+            norm.advance(module.original)
+
+
+def settle(network: nn.Module) -> None:
+    """The same after the weights have become others altogether."""
+    for _ in range(ITERATIONS):
+        advance(network)
