@@ -3,8 +3,9 @@
     python benchmarks/learning.py [--minutes 0.5] [--fashion FILE.npz] [--only NAME,NAME] [--again] [--seed 0]
 
 Every case is trained by `ganloom.train` in a process of its own, without scores or pictures on the way: the minutes are
-training. They say what works on two cores in a minute, not what the papers reach: networks marked `*` have 64 or 32
-channels where hundreds were published. Cases that are in the results, of as many minutes and the same seed, are kept.
+training. They say what works on two cores in a minute, not what the papers reach: cases marked `*` have what suits two
+cores, fewer channels, smaller batches or higher rates than their recipes (`settings` in the results says which). Cases
+that are in the results, of as many minutes and the same seed, are kept.
 
 fd          Frechet distance in loomnet-1's features, 2,000 images a side; `before` that of G before its first step
 modes, KL   classes covered, and the divergence of their shares from the real ones in nats, as the metric `modes` has
@@ -59,24 +60,31 @@ SIZE, SMALLEST = 32, 4  # pixels; where growing begins
 N, LEARNED, HELD_BACK = 2000, 10_000, 1000  # images: generated; that the classifier learns from, and is tested on
 UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is taken for; real ones: below 0.02
 WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
+OFTEN = {"train.batch": 16, "train.d_updates": 1}  # as many updates of G as there can be
 NARROW = dict.fromkeys(WIDTH, 32)  # two convolutions a level, and a gradient penalty at every step
 BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
+
+
+def _rates(lr: float) -> dict[str, float]:
+    return {"optimizer.g.lr": lr, "optimizer.d.lr": lr}
+
+
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dcgan-32": ("dcgan-32", {}),
     "lsgan-32": ("lsgan-32", {}),
-    "wgan-32": ("wgan-32", {}),
-    "wgan-gp-32": ("wgan-gp-32", {}),
+    "wgan-32": ("wgan-32", {"train.batch": 16, **_rates(2e-4)}),
+    "wgan-gp-32": ("wgan-gp-32", {"train.batch": 16, **_rates(4e-4)}),
     "sndcgan-32": ("sndcgan-32", {}),
     "rpgan-32": ("rpgan-32", {}),
     "diffaugment": ("dcgan-32", {"augment": "diffaugment"}),
-    "sngan-32": ("sngan-32", WIDTH),
-    "sagan-32": ("sagan-32", WIDTH),
-    "biggan-32": ("biggan-32", WIDTH),
+    "sngan-32": ("sngan-32", {**WIDTH, **OFTEN}),
+    "sagan-32": ("sagan-32", {**WIDTH, **OFTEN}),
+    "biggan-32": ("biggan-32", {**WIDTH, **OFTEN}),
     "progressive": ("progressive-64", {"net.latent": 128, **NARROW}),
     "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", **WIDTH, **BLOCKS}),
     "cdcgan-32": ("dcgan-32", {"data.labels": True}),
     "acgan-32": ("acgan-32", {}),
-    "sngan-projection-32": ("sngan-projection-32", WIDTH),
+    "sngan-projection-32": ("sngan-projection-32", {**WIDTH, **OFTEN}),
     "mlp": ("mlp-28", {}),
 }
 # Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. That
@@ -242,7 +250,7 @@ def show(name: str, row: dict[str, Any]) -> str:
         return f"{name:<21} failed: {row['failed']}"
     values = {**row, "before": row.get("before", {}).get("fd")}
     cells = ("-" if values.get(key) is None else format(values[key], form) for key, _, form in COLUMNS)
-    star = "*" if "net.g.width" in row.get("settings", {}) else ""
+    star = "*" if {"net.g.width", "train.batch"} & row.get("settings", {}).keys() else ""
     grown = "" if row.get("level") is None else f"  grown to {SMALLEST * 2 ** row['level']:.0f} pixels"
     return f"{name + star:<21} " + " ".join(f"{cell:>8}" for cell in cells) + grown
 
