@@ -81,17 +81,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sagan-32": ("sagan-32", {**WIDTH, **OFTEN}),
     "biggan-32": ("biggan-32", {**WIDTH, **OFTEN}),
     "progressive": ("progressive-64", {"net.latent": 128, **NARROW}),
-    "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", **WIDTH, **BLOCKS}),
+    "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", "train.batch": 16, **WIDTH, **BLOCKS}),
     "cdcgan-32": ("dcgan-32", {"data.labels": True}),
     "acgan-32": ("acgan-32", {}),
     "sngan-projection-32": ("sngan-projection-32", {**WIDTH, **OFTEN}),
     "mlp": ("mlp-28", {}),
 }
-# Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. That
-# is about half of the time on two cores; the rest is left for whole images.
+# Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. Most
+# of the time is left for whole images.
 GROWTH = {
-    "progressive": {"hold": (4, 4, 3), "fade": (4, 3, 1.5)},
-    "progressive-dcgan": {"hold": (6, 6, 6), "fade": (6, 6, 6)},
+    "progressive": {"hold": (0.5, 0.5, 1), "fade": (0.5, 0.5, 1)},
+    "progressive-dcgan": {"hold": (1, 1, 2), "fade": (1, 1, 2)},
 }
 TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
 

@@ -70,8 +70,8 @@ def test_what_needs_labels_has_them(name: str) -> None:
     ("name", "said"),
     [
         ("dcgan-32", {"net.name": "dcgan", "loss.name": "bce", "optimizer.g.lr": 2e-4, "optimizer.g.beta1": 0.5}),
-        ("lsgan-32", {"loss.name": "lsgan"}),
-        ("sndcgan-32", {"loss.name": "hinge", "net.d.norm": "spectral"}),
+        ("lsgan-32", {"loss.name": "lsgan", "net.d.norm": "none", "penalties.r1.interval": 4}),
+        ("sndcgan-32", {"loss.name": "hinge", "net.d.norm": "spectral", "optimizer.d.beta1": 0.0}),
         (
             "wgan-32",
             {"loss.name": "wasserstein", "optimizer.d.name": "rmsprop", "optimizer.g.name": "rmsprop",

@@ -94,14 +94,16 @@ def feature_matching() -> Penalty:
 
 
 def auxiliary_classifier() -> Penalty:
-    """AC-GAN: -log P(C = y | x), of real and generated images for D, of generated ones for G (Odena et al. 2017, L_C).
+    """AC-GAN: -log P(C = y | x), of real images for D, of generated ones for G (Odena et al. 2017, L_C).
 
+    The paper teaches D on generated images too. But D can tell them from real ones, and then learns to call the shoes that
+    G makes of the label of shirts shirts, and G goes on making them: so it was on Fashion-MNIST (benchmarks/learning.py).
     Labels float [N, K] are K classes of which each is there or not: their cross-entropies are summed, for that is
     -log P of all K. Raises `ConfigError` without labels, and for a D without a classifier.
     """
 
     def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
-        return cross_entropy(real) + cross_entropy(fake)
+        return cross_entropy(real)
 
     def g(fake: Judged, reals: Callable[[], Judged]) -> Tensor:  # [N]
         return cross_entropy(fake)
