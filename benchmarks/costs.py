@@ -3,7 +3,8 @@
     python benchmarks/costs.py [--seconds 6] [--only NAME,NAME] [--name costs]
 
 Each row is a process of its own that trains on noise in memory: no disk, no log, no evaluation. Networks that grow
-are at their full size. Rows with a `*` have a width that suits a CPU; the others are the recipes as they are.
+are at their full size. With --only the other rows of the file stay. Rows with a `*` have a width that suits a CPU; the
+others are the recipes as they are.
 
 G, D        million weights
 GFLOP/img   of convolutions and matrix products, forward and backward, penalties included, in one whole step over the
@@ -54,13 +55,16 @@ AS_THEY_ARE = (
     "wgan-32",
     "wgan-gp-32",
     "sndcgan-32",
+    "lsgan-32",
+    "rpgan-32",
+    "few-images-64",
     "sngan-32",
     "sagan-32",
     "biggan-32",
     "progressive-64",
     "chest-xray-progressive-128",
 )
-WIDE = ("sngan-32", "sagan-32", "biggan-32", "progressive-64")
+WIDE = ("sngan-32", "sagan-32", "biggan-32", "progressive-64", "stylegan2-32", "r3gan-32")
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in AS_THEY_ARE if name in recipe_names()},
     **{f"{name}*": (name, NARROW) for name in WIDE},
@@ -266,7 +270,8 @@ def main() -> int:
         f"{'GFLOP/s':>8} {'of DCGAN':>20} {'MiB':>7}"
     )
     reference = Worker(REFERENCE)
-    results: dict[str, Any] = {}
+    file = machine.RESULTS / f"{arguments.name}.json"
+    results: dict[str, Any] = json.loads(file.read_text())["results"] if arguments.only and file.exists() else {}
     for name in names:
         try:
             results[name] = measure(name, reference, arguments.seconds)

@@ -62,6 +62,7 @@ UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is tak
 WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
 OFTEN = {"train.batch": 16, "train.d_updates": 1}  # as many updates of G as there can be
 NARROW = dict.fromkeys(WIDTH, 32)  # two convolutions a level, and a gradient penalty at every step
+R1 = {"net.d.norm": "none", "penalties.r1.weight": 0.1, "penalties.r1.interval": 4}  # as lsgan-32 has it
 BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
 
 
@@ -81,7 +82,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sagan-32": ("sagan-32", {**WIDTH, **OFTEN}),
     "biggan-32": ("biggan-32", {**WIDTH, **OFTEN}),
     "progressive": ("progressive-64", {"net.latent": 128, **NARROW}),
-    "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", "train.batch": 16, **WIDTH, **BLOCKS}),
+    "progressive-dcgan": ("dcgan-32", {"net.name": "progressive", "train.batch": 16, **WIDTH, **BLOCKS, **R1}),
     "cdcgan-32": ("dcgan-32", {"data.labels": True}),
     "acgan-32": ("acgan-32", {}),
     "sngan-projection-32": ("sngan-projection-32", {**WIDTH, **OFTEN}),

@@ -10,7 +10,8 @@ from ganloom.config import Config, merge, recipe_names, recipe_text, recipe_valu
 from ganloom.core.errors import ConfigError
 from ganloom.planning.verbs import check
 
-NETWORK_OF = {"mlp": "mlp", "progressive": "progressive", "sngan": "resnet", "sagan": "resnet", "biggan": "resnet"}
+NETWORK_OF = {"mlp": "mlp", "progressive": "progressive", "sngan": "resnet", "sagan": "resnet", "biggan": "resnet",
+              "stylegan2": "stylegan2", "r3gan": "r3gan"}  # fmt: skip
 CONDITIONAL = {"digits", "cdcgan-cifar10", "acgan-32", "sngan-projection-32", "biggan-32"}
 ROOTS = {"dcgan-32"}  # recipes that say everything
 

@@ -44,6 +44,7 @@ VARIANTS = {
     "resnet-biggan": Variant("resnet", BIGGAN, {"attention": 16, "orthogonal": True}),
     "resnet-free": Variant("resnet", {}, {"spectral": False}),
     "progressive-dcgan": Variant("progressive", {"blocks": "dcgan"}, {"blocks": "dcgan"}),
+    "progressive-dcgan-none": Variant("progressive", {"blocks": "dcgan"}, {"blocks": "dcgan", "norm": "none"}),
 }
 
 
@@ -76,10 +77,12 @@ def labels(kind: str) -> Tensor | None:
 
 
 def wake(network: nn.Module) -> None:
-    """Attention begins with a gain of 0, and so without gradients: let it take part."""
+    """Attention's gain and the last convolution of a block may begin at 0, so that what is before gets no gradients."""
     for module in network.modules():
         if isinstance(gain := getattr(module, "gain", None), nn.Parameter):
             nn.init.ones_(gain)
+        if isinstance(module, nn.Conv2d) and not module.weight.any():
+            nn.init.normal_(module.weight, std=0.1)
 
 
 def settle(G: nn.Module, y: Tensor | None) -> None:

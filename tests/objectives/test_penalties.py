@@ -44,6 +44,21 @@ class Whole(nn.Module):
         return Judged(x, y, self.head(features).flatten(), features, self.classifier(features))
 
 
+class Linear(nn.Module):
+    """A G with two layers of styles, whose images are a matrix times the styles: its slope is the matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(normal(SIZE, 2, 3, seed=3))
+        self.register_buffer("path_length", torch.tensor(0.7, dtype=torch.float64))
+
+    def styles(self, z: Tensor, y: Tensor | None) -> Tensor:
+        return z[:, None].expand(-1, 2, -1)
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        return torch.einsum("sli,nli->ns", self.matrix, w).view(-1, *SHAPE)
+
+
 def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -322,6 +337,24 @@ def test_feature_matching_without_features_says_so_before_real_images_are_fetche
 # Of every penalty.
 
 
+def test_path_length_of_a_linear_g_is_that_of_its_matrix() -> None:
+    """||M' n|| with n / sqrt(pixels), the root mean square over the layers, held to the mean so far."""
+    G, part = Linear(), penalties.path_length().path
+    assert part is not None
+    torch.manual_seed(4)
+    found = part(G, normal(N, 3, seed=5).requires_grad_(), None)
+    torch.manual_seed(4)
+    noise = torch.randn(N, *SHAPE, dtype=torch.float64).flatten(1) / SHAPE[1] ** 0.5 / SHAPE[2] ** 0.5
+    slopes = torch.einsum("ns,sli->nli", noise, G.matrix)
+    lengths = slopes.square().sum(2).mean(1).sqrt()
+    torch.testing.assert_close(found.length, lengths)
+    torch.testing.assert_close(found.penalty, (lengths - 0.7).square())
+    torch.testing.assert_close(
+        torch.autograd.grad(found.penalty.sum(), G.matrix, retain_graph=True),
+        torch.autograd.grad((lengths - 0.7).square().sum(), G.matrix),
+    )
+
+
 def parts(penalty: Penalty, D: Whole) -> list[tuple[Tensor, Tensor]]:
     """Each part's values, and something that they must teach: D's first weights, or G's images."""
     real, fake = (D.judge(images(seed), labels(seed)) for seed in (1, 2))
@@ -330,6 +363,8 @@ def parts(penalty: Penalty, D: Whole) -> list[tuple[Tensor, Tensor]]:
         found.append((penalty.d(real, fake, D.judge), D.trunk[1].weight))
     if penalty.g is not None:
         found.append((penalty.g(fake, lambda: real), fake.images))
+    if penalty.path is not None:
+        found.append((penalty.path(G := Linear(), normal(N, 3, seed=5).requires_grad_(), None).penalty, G.matrix))
     return found
 
 
@@ -357,7 +392,7 @@ def test_a_penalty_says_whether_it_differentiates_d_by_its_images(name: str, mon
     monkeypatch.setattr(torch.autograd, "grad", counted)
     penalty = objectives.penalty(name)
     parts(penalty, Whole().double())
-    assert penalty.differentiates == bool(calls)
+    assert penalty.differentiates == bool(calls) or penalty.path is not None
 
 
 def test_an_unknown_penalty_is_refused() -> None:

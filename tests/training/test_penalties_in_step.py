@@ -20,6 +20,9 @@ def with_penalty(dataset: PackedDataset, name: str, weight: float, **settings: A
     settings.setdefault("net__d__norm", "layer")  # a fresh D without one is so flat that R1 says little
     if name == "auxiliary_classifier":
         settings |= CLASSIFIER
+    if name == "path_length":
+        settings |= {"net": {"name": "stylegan2", "g": {"width": 8}, "d": {"width": 8}}}
+        del settings["net__d__norm"]
     return tiny(dataset, penalties={**OFF, name: {"weight": weight, "interval": interval}}, **settings)
 
 
@@ -28,7 +31,7 @@ def test_a_penalty_is_told_by_its_name_and_by_whom_it_teaches(digits: PackedData
     stats = with_penalty(digits, name, 0.1, train__batch=8).advance(measure=False)
     penalty = getattr(penalties, name)()
     told = {key for key in stats if key.startswith("penalty_")}
-    parts = {f"penalty_{name}": penalty.d, f"penalty_{name}_g": penalty.g}
+    parts = {f"penalty_{name}": penalty.d or penalty.path, f"penalty_{name}_g": penalty.g}
     assert told == {key for key, part in parts.items() if part is not None}
     assert all(value.isfinite() for value in stats.values())
     assert all(stats[key] > 0 for key in told)

@@ -40,8 +40,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
     "a gradient penalty with DCGAN's layers in a network that grows": (
         {"net": "progressive", "net__g__blocks": "dcgan", "net__d__blocks": "dcgan", "penalties": WGAN_GP},
         "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
-        "set net.g.blocks=progan and net.d.blocks=progan.",
-        {"net__g__blocks": "progan", "net__d__blocks": "progan"},
+        "set net.d.norm=none (or layer).",
+        {"net__d__norm": "none"},
     ),
     "an auxiliary classifier without labels": (
         {"data__labels": False, "net__d__labels": "classifier", "penalties": CLASSIFIER},

@@ -60,13 +60,24 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {  # settings, and the steps befo
     ),
     "bf16": ({"train__precision": "bf16", "augment": "diffaugment"}, 2),
 }  # fmt: skip
+STYLES = {"net": {"name": "stylegan2", "latent": 8, "g": {"width": 8, "mapping": 2}, "d": {"width": 8, "mapping": 2}}}
+CASES |= {
+    "styles, mixed, with noise": ({**STYLES, "penalties": {**OFF, "path_length": {"weight": 2, "interval": 2}}}, 2),
+    "r3gan and its burn-in": (
+        {"net": {"name": "r3gan", "g": {"width": 8}, "d": {"width": 8}}, "loss": "relativistic",
+         "burn_in": {"share": 0.02, "lr": 4, "beta2": 0.9, "penalties": 10, "half_life": 0, "augment": 0},
+         "augment": {"name": "ada", "p": 0.5, "target": None}},
+        2,
+    ),
+    "ada": ({"augment": {"name": "ada", "target": 0.1, "kimg": 1}}, 2),
+}  # fmt: skip
 CASES |= {f"loss {name}": ({"net": "mlp", "loss": name}, 2) for name in losses.__all__}
 CASES |= {
     f"penalty {name}": (
         {
-            "net": "mlp",
+            **(STYLES if name == "path_length" else {"net": "mlp"}),
             "penalties": {**OFF, name: {"weight": 1, "interval": 2}},
-            "net__d__labels": "classifier" if name == "auxiliary_classifier" else "projection",
+            **({"net__d__labels": "classifier"} if name == "auxiliary_classifier" else {}),
         },
         3,
     )

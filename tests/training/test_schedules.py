@@ -5,7 +5,7 @@ import torch
 
 from ganloom.config import sections
 from ganloom.core.lengths import Length
-from ganloom.training.schedules import Plateau, Schedule, make_schedule
+from ganloom.training.schedules import BurnIn, Plateau, Schedule, make_schedule
 
 TOTAL = 10_000
 
@@ -92,3 +92,20 @@ def test_plateau_goes_on_from_its_buffers() -> None:
 def test_plateau_outlives_an_interval_that_is_not_a_number() -> None:
     schedule = make(name="plateau", factor=0.5, patience=1, interval="100 images")
     assert tell(schedule, [math.nan, 1.0, 0.9, 0.8, 0.7]) == [1, 1, 1, 1, 1]
+
+
+def test_a_burn_in_moves_every_setting_to_its_own_value_along_half_a_cosine() -> None:
+    settings = sections.BurnIn(share=0.2, lr=4, beta2=0.9, penalties=10, half_life=0, augment=0.5)
+    burn_in = BurnIn(settings, TOTAL)
+    for nimg, left in ((0, 1.0), (500, 0.5 + 0.5 * math.sqrt(0.5)), (1000, 0.5), (2000, 0.0), (TOTAL, 0.0)):
+        assert burn_in.lr(nimg) == pytest.approx(1 + 3 * left), nimg
+        assert burn_in.penalties(nimg) == pytest.approx(1 + 9 * left), nimg
+        assert burn_in.half_life(nimg) == pytest.approx(1 - left), nimg
+        assert burn_in.augment(nimg) == pytest.approx(1 - 0.5 * left), nimg
+        assert burn_in.beta2(0.99, nimg) == pytest.approx(0.99 - 0.09 * left), nimg
+
+
+def test_without_a_burn_in_everything_has_its_own_value_at_once() -> None:
+    for burn_in in (BurnIn(None, TOTAL), BurnIn(sections.BurnIn(), TOTAL)):
+        assert (burn_in.lr(0), burn_in.penalties(0), burn_in.half_life(0), burn_in.augment(0)) == (1, 1, 1, 1)
+        assert burn_in.beta2(0.99, 0) == 0.99

@@ -44,14 +44,18 @@ def state(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def test_a_run_gives_both_networks_the_average_and_the_optimizers(trained: Path, digits: PackedDataset) -> None:
-    step = make(tiny_config(start={"model": str(trained)}), digits)
+@pytest.mark.parametrize("optimizers", [False, True])
+def test_a_run_gives_both_networks_the_average_and_if_asked_the_optimizers(
+    trained: Path, digits: PackedDataset, optimizers: bool
+) -> None:
+    step = make(tiny_config(start={"model": str(trained), "optimizers": optimizers}), digits)
     lines = begin_with(open_trained(trained), step)
     saved = state_of(trained)
     for place, network in (("G", step.g.net), ("D", step.d.net), ("ema", step.ema.G)):
         assert all(torch.equal(value, saved[f"{place}/{name}"]) for name, value in network.state_dict().items())
     for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
-        for name, weight in learner.net.named_parameters():
+        assert bool(learner.optimizer.state) == optimizers
+        for name, weight in learner.net.named_parameters() if optimizers else ():
             assert torch.equal(learner.optimizer.state[weight]["exp_avg"], saved[f"{place}/{name}/exp_avg"])
     assert any(line.startswith("G ") and " 0 fresh" in line for line in lines)
     assert any(line.startswith("D ") and " 0 fresh" in line for line in lines)

@@ -52,6 +52,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer.g.weight_decay": 0.1,
         "optimizer.d.name": "rmsprop",
     },
+    "styles": {
+        **BATCHES,
+        **R1_OFF,
+        "net": {"name": "stylegan2", "latent": 8, "g": {"width": 8, "mapping": 2}, "d": {"width": 8, "mapping": 2}},
+        "augment": {"name": "ada", "target": 0.1, "kimg": 1},
+        "burn_in": {"share": 0.05, "lr": 4, "beta2": 0.9, "penalties": 10, "half_life": 0},
+        "penalties.path_length": {"weight": 2, "interval": 2},
+    },
     "classifier": {
         **BATCHES,
         **R1_OFF,

@@ -7,13 +7,24 @@ default generators: the step has seeded them.
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from ganloom.core.names import check_name, keyword_options
 
-__all__ = ["build", "names"]
+__all__ = ["Adaptive", "build", "names"]
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """An augmentation whose probability changes in the course of a training."""
+
+    def reach(self, factor: float) -> None:
+        """Take so much of the probability that was asked for, if it is a fixed one."""
+
+    def adapt(self, sign: Tensor, images: int) -> None:
+        """Hear the mean sign of what D said of so many real images."""
 
 
 def names() -> list[str]:

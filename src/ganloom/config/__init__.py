@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from ganloom.config.sections import (
     SCHEDULES,
+    BurnIn,
     Checkpoint,
     Data,
     Ema,
@@ -44,6 +45,7 @@ class Config(Section):
     data: Data
     net: Annotated[Net, BeforeValidator(named)]
     growth: Growth | None = None
+    burn_in: BurnIn | None = None
     start: Start | None = None
     loss: Annotated[Named, BeforeValidator(named)]
     penalties: dict[str, Penalty] = Field(default_factory=dict)

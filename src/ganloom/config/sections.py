@@ -13,6 +13,7 @@ from ganloom.core.shares import check_window, parse_share, parse_window
 
 __all__ = [
     "SCHEDULES",
+    "BurnIn",
     "Checkpoint",
     "Data",
     "Ema",
@@ -146,11 +147,23 @@ class Growth(Section):
     fade: Lengths  # images in which that one fades in
 
 
+class BurnIn(Section):
+    """How a run begins: settings move, along half a cosine, from here to their own values (Huang et al. 2024)."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the run
+    lr: Positive = 1.0  # times the learning rates
+    beta2: Beta | None = None  # in place of the optimizers' own; null: theirs
+    penalties: NonNegative = 1.0  # times their weights
+    half_life: Fraction = 1.0  # times that of the moving average
+    augment: Fraction = 1.0  # times the probability of an augmentation that does not adapt
+
+
 class Start(Section):
     """Fine-tuning: what the networks are before the first step."""
 
     model: str  # a run folder, whose D is taken too, or a model.safetensors
     sha256: str | None = None  # of the weights, filled in at the start: a run is repeated with the same or not at all
+    optimizers: bool = False  # go on with a run's optimizers: for more of the same images, not for others
     freeze_d: NonNegativeInt = 0  # stages of D that do not learn, from the image on (Mo et al. 2020)
     freeze_g: NonNegativeInt = 0  # stages of G that do not learn, from z on
 

@@ -4,7 +4,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-__all__ = ["Growing", "Judgement", "Staged"]
+__all__ = ["Growing", "Judgement", "Staged", "Styled"]
 
 
 class Judgement(NamedTuple):
@@ -24,6 +24,29 @@ class Staged(Protocol):
 
     def stages(self) -> list[nn.Module]:
         """Its parts with weights in the order in which they act: G's from z on, D's from the image on."""
+        ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """A Generator that makes styles w of z first, and images of those: its truncation is one of w."""
+
+    path_length: Tensor  # a buffer: the mean length that the penalty `path_length` holds paths to
+
+    def styles(self, z: Tensor, y: Tensor | None) -> Tensor:
+        """A style for each layer, [N, layers, width], as in training."""
+        ...
+
+    def synthesize(self, w: Tensor) -> Tensor:
+        """Images [N, C, H, W] of styles [N, layers, width]."""
+        ...
+
+    def find_centre(self, z: Tensor, y: Tensor | None, before: int) -> None:
+        """Let the centre of truncation be the mean w of these latents and of `before` batches before."""
+        ...
+
+    def truncated(self, z: Tensor, y: Tensor | None, truncation: float) -> Tensor:
+        """Images [N, C, H, W] of styles moved towards the centre, 0 all the way, 1 not at all."""
         ...
 
 

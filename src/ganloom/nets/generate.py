@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ganloom.core import rng
 from ganloom.core.pictures import to_uint8
+from ganloom.nets.contract import Styled
 
 __all__ = ["generate", "generate_floats", "truncated"]
 
@@ -45,8 +46,11 @@ def generate_floats(
         for start in range(0, count, batch):
             stop = min(start + batch, count)
             z = rng.latents(seed, start, stop - start, latent)
-            z = (z if truncation is None else truncated(z, truncation)).to(device, dtype)
             labels = None if y is None else y[start:stop].to(device)
+            if isinstance(G, Styled) and truncation is not None:
+                yield G.truncated(z.to(device, dtype), labels, truncation)
+                continue
+            z = (z if truncation is None else truncated(z, truncation)).to(device, dtype)
             rng.seed(seed, start, "generate")  # for networks that draw noise of their own
             yield G(z, labels)
     finally:

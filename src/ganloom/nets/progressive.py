@@ -19,7 +19,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
-from ganloom.nets.layers.strided import Down, Up, initialise
+from ganloom.nets.layers.strided import Down, Norm, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -160,7 +160,7 @@ class Discriminator(_Growing):
     """The Generator's mirror image: 1x1 from the image, two 3x3 convolutions and a halving a level, LeakyReLU.
 
     At the last level the standard deviation over the minibatch is a channel more. With `blocks: dcgan` the layers are
-    DCGAN's: 4x4 convolutions of stride 2, BatchNorm.
+    DCGAN's: 4x4 convolutions of stride 2, BatchNorm, or what `norm` says (gradient penalties want `layer` or `none`).
     """
 
     def __init__(
@@ -170,9 +170,12 @@ class Discriminator(_Growing):
         *,
         width: PositiveInt = 512,
         blocks: Blocks = "progan",
+        norm: Norm | None = None,
         labels: LabelUse = "projection",
     ) -> None:
         super().__init__(shape)
+        if norm is not None and blocks != "dcgan":
+            raise ValueError("ProGAN's D normalises nothing: leave net.d.norm out, or set net.d.blocks=dcgan")
         widths = [width_at(level, width) for level in range(self.levels + 1)]
         self.head: nn.Module
         if blocks == "progan":
@@ -182,7 +185,7 @@ class Discriminator(_Growing):
             self.head = EqualizedLinear(widths[0], 1, gain=1.0)
         else:
             self.from_image = nn.ModuleList(nn.Conv2d(shape.channels, each, 1, bias=False) for each in widths)
-            self.downs = nn.ModuleList(Down(before, after, "batch") for after, before in pairwise(widths))
+            self.downs = nn.ModuleList(Down(before, after, norm or "batch") for after, before in pairwise(widths))
             self.last = nn.Flatten()
             self.head = nn.Linear(widths[0] * math.prod(self.sizes[0]), 1, bias=False)
             self.apply(initialise)

@@ -2,11 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-__all__ = ["Judge", "Judged", "Loss", "Penalty", "RelativisticLoss"]
+__all__ = ["Judge", "Judged", "Loss", "Paths", "Penalty", "RelativisticLoss", "Styled"]
+
+
+class Styled(Protocol):
+    """What a penalty on paths asks of G."""
+
+    path_length: Tensor  # the mean length so far
+
+    def styles(self, z: Tensor, y: Tensor | None) -> Tensor: ...
+
+    def synthesize(self, w: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,13 @@ class Judged(NamedTuple):
     class_logits: Tensor | None = None  # [N, K]
 
 
+class Paths(NamedTuple):
+    """Of a penalty on the way from styles to images."""
+
+    penalty: Tensor  # [M]
+    length: Tensor  # [M], what is averaged over time
+
+
 Judge = Callable[[Tensor, Tensor | None], Judged]  # images [N, C, H, W], y -> what D says of them
 
 
@@ -44,4 +61,5 @@ class Penalty:
 
     d: Callable[[Judged, Judged, Judge], Tensor] | None = None  # real, fake, D -> [M], M <= N
     g: Callable[[Judged, Callable[[], Judged]], Tensor] | None = None  # fake, real for those who ask -> [M]
+    path: Callable[[Styled, Tensor, Tensor | None], Paths] | None = None  # G, z, y, in a pass of their own
     differentiates: bool = False  # D with respect to its images: full precision, no compiled D, no BatchNorm in D

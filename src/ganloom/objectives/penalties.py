@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganloom.core.errors import ConfigError
-from ganloom.objectives.contract import Judge, Judged, Penalty
+from ganloom.objectives.contract import Judge, Judged, Paths, Penalty, Styled
 
-__all__ = ["auxiliary_classifier", "dragan", "drift", "feature_matching", "r1", "r2", "wgan_gp"]
+__all__ = ["auxiliary_classifier", "dragan", "drift", "feature_matching", "path_length", "r1", "r2", "wgan_gp"]
 
 
 def r1() -> Penalty:
@@ -93,11 +93,31 @@ def feature_matching() -> Penalty:
     return Penalty(g=g)
 
 
+def path_length() -> Penalty:
+    """For G: (||J' n|| - a)^2, J the slope of images with respect to w, n normal noise (Karras et al. 2020, eq. 4).
+
+    The slope is the root mean square over the layers; n has the size of 1 / sqrt(pixels); a is the mean length so far.
+    The usual weight is 2, every 4 updates, on half of the batch.
+    """
+
+    def path(G: Styled, z: Tensor, y: Tensor | None) -> Paths:
+        w = G.styles(z, y)
+        images = G.synthesize(w)
+        noise = torch.randn_like(images) * (images.shape[2] * images.shape[3]) ** -0.5
+        (slope,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)
+        assert slope.requires_grad, "the gradient of G has no graph of its own"
+        length = (slope.square().sum(2).mean(1) + 1e-12).sqrt()  # [N]
+        return Paths((length - G.path_length).square(), length)
+
+    return Penalty(path=path)
+
+
 def auxiliary_classifier() -> Penalty:
     """AC-GAN: -log P(C = y | x), of real images for D, of generated ones for G (Odena et al. 2017, L_C).
 
-    The paper teaches D on generated images too. But D can tell them from real ones, and then learns to call the shoes that
-    G makes of the label of shirts shirts, and G goes on making them: so it was on Fashion-MNIST (benchmarks/learning.py).
+    The paper teaches D on generated images too. But D can tell them from real ones, and then learns to call the shoes
+    that G makes of the label of shirts shirts, and G goes on making them: so it was on Fashion-MNIST.
+
     Labels float [N, K] are K classes of which each is there or not: their cross-entropies are summed, for that is
     -log P of all K. Raises `ConfigError` without labels, and for a D without a classifier.
     """

@@ -15,6 +15,7 @@ from ganloom.nets.contract import Growing, Staged
 from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
+from ganloom.training.schedules import BurnIn
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "resolve"]
@@ -80,9 +81,18 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
         stop_tracking(network)
         world.broadcast([*network.parameters(), *network.buffers()])
 
+    burn_in = BurnIn(config.burn_in, total)
+
     def learner(network: torch.nn.Module, settings: Optimizer, batch: int, micro_batch: int) -> Learner:
         return Learner(
-            network, settings, batch=batch, micro_batch=micro_batch, images=images, total=total, device=device
+            network,
+            settings,
+            batch=batch,
+            micro_batch=micro_batch,
+            images=images,
+            total=total,
+            burn_in=burn_in,
+            device=device,
         )
 
     train = config.train
@@ -95,7 +105,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
     stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
-    return AdversarialStep(config, g, d, ema, seen_through, growth, stream, world, device)
+    return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, stream, world, device)
 
 
 def freeze(network: nn.Module, count: int, flag: str) -> None:

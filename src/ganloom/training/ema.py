@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganloom.core import rng
+from ganloom.nets.contract import Styled
 from ganloom.nets.layers import spectral
 
 __all__ = ["Ema", "stop_tracking"]
 
-BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics
+BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics and the mean style
 
 
 class Ema:
@@ -33,22 +34,26 @@ class Ema:
         self._buffers = list(zip(self.G.buffers(), G.buffers(), strict=True))
 
     @torch.no_grad()
-    def update(self, nimg: int, images: int) -> None:
-        """Take in G's weights after an update that came `images` images after the one before."""
-        half_life = min(self.half_life, self.ramp_up * nimg) if self.ramp_up else self.half_life
+    def update(self, nimg: int, images: int, factor: float = 1.0) -> None:
+        """Take in G's weights after an update that came `images` images after the one before; `factor` of the half-life
+        counts now.
+        """
+        half_life = self.half_life * factor
+        if self.ramp_up:
+            half_life = min(half_life, self.ramp_up * nimg)
         keep = 0.5 ** (images / half_life) if half_life else 0.0
         torch._foreach_lerp_(self._averages, self._weights, 1 - keep)
 
     @torch.no_grad()
     def refresh(self, seed: int, latent: int, batch: int, labels: Callable[[int, int], Tensor | None]) -> None:
-        """Copy G's buffers, then re-estimate BatchNorm's statistics for the averaged weights.
+        """Copy G's buffers, then re-estimate BatchNorm's statistics, or the mean style, for the averaged weights.
 
         Latents are keyed and labels are the first of the training images, so the result is a function of the weights.
         """
         for average, current in self._buffers:
             average.copy_(current)
         spectral.settle(self.G)  # G's vectors are not those of its average
-        if not self._norms:
+        if not self._norms and not isinstance(self.G, Styled):
             return
         momenta = [norm.momentum for norm in self._norms]
         for norm in self._norms:
@@ -60,7 +65,11 @@ class Ema:
             rng.seed(seed, index, "ema")
             z = torch.randn(batch, latent).to(weight.device, weight.dtype)
             y = labels(index * batch, batch)
-            self.G(z, None if y is None else y.to(weight.device))
+            y = None if y is None else y.to(weight.device)
+            if isinstance(self.G, Styled):
+                self.G.find_centre(z, y, index)
+            if self._norms:
+                self.G(z, y)
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()

@@ -10,7 +10,7 @@ from ganloom.config import sections
 from ganloom.core.distributed import World
 from ganloom.core.lengths import Length
 from ganloom.nets.layers import spectral
-from ganloom.training.schedules import make_schedule
+from ganloom.training.schedules import BurnIn, make_schedule
 
 __all__ = ["Learner"]
 
@@ -30,12 +30,13 @@ class Learner:
         micro_batch: int,
         images: Callable[[Length], int],
         total: int,
+        burn_in: BurnIn,
         device: torch.device,
     ) -> None:
         self.net = net
         self.batch = batch
         self.micro_batch = micro_batch
-        self.settings = settings
+        self.settings, self.burn_in = settings, burn_in
         self.schedule = make_schedule(settings.schedule, images, total, device)
         self.weights: list[Tensor] = [weight for weight in net.parameters() if weight.requires_grad]
         self.optimizer = make_optimizer(self.weights, settings, fused=device.type in ("cpu", "cuda"))
@@ -47,14 +48,17 @@ class Learner:
 
     def rate(self, nimg: int) -> float:
         """The learning rate at `nimg` images."""
-        return self.settings.lr * self.schedule.rate(nimg)
+        return self.settings.lr * self.schedule.rate(nimg) * self.burn_in.lr(nimg)
 
     def update(self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int) -> None:
         """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`."""
         self.reduce(world, stats)
         if self.settings.clip is not None:
             clip_grad_norm_(self.weights, self.settings.clip)
-        self.optimizer.param_groups[0]["lr"] = self.rate(before)
+        group = self.optimizer.param_groups[0]
+        group["lr"] = self.rate(before)
+        if "betas" in group:  # RMSProp's has another name, and nobody burns it in
+            group["betas"] = (self.settings.beta1, self.burn_in.beta2(self.settings.beta2, before))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if (most := self.settings.clip_weights) is not None:

@@ -43,6 +43,8 @@ def refuse(step: AdversarialStep) -> None:
                 "net.d.labels=classifier, but nothing teaches the classifier: "
                 "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection."
             )
+        for path in step.penalties_path.values():
+            differentiate(path(step.styled, micro.z, micro.y).penalty, step, "path_length")
         if not step.penalties_d and not step.penalties_g:
             return
         real, fakes = step.judge_exactly(step.reals(micro), micro.y), step.judge_exactly(fake, micro.y)
@@ -105,7 +107,7 @@ def without_batch_norm(name: str) -> str:
     """How to get rid of it, by family."""
     return {
         "dcgan": "set net.d.norm=none (or spectral, or layer).",
-        "progressive": "set net.g.blocks=progan and net.d.blocks=progan.",
+        "progressive": "set net.d.norm=none (or layer).",
     }.get(name, "use a D without it.")
 
 

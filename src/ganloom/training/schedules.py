@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganloom.config import sections
 from ganloom.core.lengths import Length
 
-__all__ = ["Schedule", "make_schedule"]
+__all__ = ["BurnIn", "Schedule", "make_schedule"]
 
 Images = Callable[[Length], int]  # a length as a number of images
 
@@ -89,6 +89,37 @@ class Plateau(Schedule):
             share, waited = share * self.factor, 0.0
         self.memory.copy_(torch.tensor([0.0, best, waited, share]))
         self.total.zero_()
+
+
+class BurnIn:
+    """Settings that begin elsewhere and move to their own values along half a cosine (Huang et al. 2024, section 4)."""
+
+    def __init__(self, settings: sections.BurnIn | None, total: int) -> None:
+        self.settings = settings or sections.BurnIn()
+        self.images = self.settings.share * total if settings else 0.0
+
+    def lr(self, nimg: int) -> float:
+        return self._factor(self.settings.lr, nimg)
+
+    def penalties(self, nimg: int) -> float:
+        return self._factor(self.settings.penalties, nimg)
+
+    def half_life(self, nimg: int) -> float:
+        return self._factor(self.settings.half_life, nimg)
+
+    def augment(self, nimg: int) -> float:
+        return self._factor(self.settings.augment, nimg)
+
+    def beta2(self, own: float, nimg: int) -> float:
+        start = own if self.settings.beta2 is None else self.settings.beta2
+        return own + (start - own) * self._left(nimg)
+
+    def _factor(self, start: float, nimg: int) -> float:
+        return 1 + (start - 1) * self._left(nimg)
+
+    def _left(self, nimg: int) -> float:
+        """From 1 at the first image to 0 where the burn-in ends."""
+        return 0.5 * (1 + math.cos(math.pi * nimg / self.images)) if 0 <= nimg < self.images else 0.0
 
 
 def make_schedule(

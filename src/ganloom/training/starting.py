@@ -77,7 +77,7 @@ class Fit:
 def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
     """Put the trained weights into the networks; returns lines for people: what was reused, fitted and fresh.
 
-    Optimizers go on where their weights are reused. Raises `ConfigError` if too little fits.
+    With `start.optimizers` these go on where their weights are reused. Raises `ConfigError` if too little fits.
     """
     header, config = trained.header, step.config
     assert config.start is not None, "the configuration says what to begin with"
@@ -110,7 +110,8 @@ def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
     for place, learner in (("G", step.g), ("D", step.d)):
         if place in fits:
             lines += told(place, fits[place])
-            if trained.config and _optimizer(trained.config, place) == learner.settings.name:
+            goes_on = trained.config and _optimizer(trained.config, place) == learner.settings.name
+            if config.start.optimizers and goes_on:
                 reused = set(fits[place].reused)
                 checkpoint.restore_optimizer(learner, f"optimizer_{place.lower()}", trained.tensors, reused)
     if "D" not in fits:

@@ -8,20 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from ganloom import objectives
+from ganloom.augment import Adaptive
 from ganloom.config import Config
 from ganloom.core import rng
 from ganloom.core.distributed import World
+from ganloom.core.errors import ConfigError
 from ganloom.core.pictures import to_float
 from ganloom.data.stream import Stream
-from ganloom.nets.contract import Judgement
+from ganloom.nets.contract import Judgement, Styled
 from ganloom.objectives import Judged, RelativisticLoss
 from ganloom.training.ema import Ema
 from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
+from ganloom.training.schedules import BurnIn
 
 __all__ = ["AdversarialStep", "Stats"]
 
 Stats = dict[str, Tensor]  # scalars, averaged over the micro-batches of an update
+
+
+PATH_MEMORY = 0.01  # how much of the mean path length is new each time (Karras et al. 2020, appendix B)
 
 
 class MicroBatch(NamedTuple):
@@ -48,16 +54,19 @@ class AdversarialStep:
         ema: Ema,
         augment: nn.Module,
         growth: Growth | None,
+        burn_in: BurnIn,
         stream: Stream,
         world: World,
         device: torch.device,
     ) -> None:
         self.config, self.stream, self.world, self.device = config, stream, world, device
         self.g, self.d, self.ema, self.augment, self.growth = g, d, ema, augment, growth
+        self.burn_in = burn_in
         self.loss = objectives.loss(config.loss.name, config.loss.options)
         penalties = {name: objectives.penalty(name) for name, each in config.penalties.items() if each.weight}
         self.penalties_d = {name: penalty.d for name, penalty in penalties.items() if penalty.d is not None}
         self.penalties_g = {name: penalty.g for name, penalty in penalties.items() if penalty.g is not None}
+        self.penalties_path = {name: penalty.path for name, penalty in penalties.items() if penalty.path is not None}
         self.differentiating = {name for name, penalty in penalties.items() if penalty.differentiates}
         self.bf16 = uses_bf16(config.train.precision, device)
         self.G: nn.Module = torch.compile(g.net) if config.train.compile else g.net  # type: ignore[assignment]
@@ -74,6 +83,8 @@ class AdversarialStep:
     def advance(self, *, measure: bool) -> Stats:
         """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
         stats = self.grow()
+        if isinstance(self.augment, Adaptive):
+            self.augment.reach(self.burn_in.augment(self.nimg))
         for remaining in reversed(range(self.config.train.d_updates)):
             stats |= self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
         stats |= self.generator_step()
@@ -85,7 +96,7 @@ class AdversarialStep:
         """Teach D to tell real images from generated ones; `keep` those for G's step."""
         due = self.due(self.penalties_d, self.nimg // self.d.batch)
         exactly = not self.differentiating.isdisjoint(due)
-        stats = self.zeros("loss_d", "d_real", *(f"penalty_{name}" for name in due))
+        stats = self.zeros("loss_d", "d_real", "d_sign", *(f"penalty_{name}" for name in due))
         for micro in self.micro_batches(self.d, self.nimg):
             with torch.set_grad_enabled(keep), self.autocast():
                 fake = self.G(micro.z, micro.y)
@@ -95,6 +106,7 @@ class AdversarialStep:
             loss = self.loss.d(real.logits, made.logits).mean()
             stats["loss_d"] += loss.detach()
             stats["d_real"] += real.logits.detach().sigmoid().mean()
+            stats["d_sign"] += real.logits.detach().sign().mean()
             for name, weight in due.items():
                 penalty = self.penalties_d[name](real, made, self.judge_exactly).mean()
                 stats[f"penalty_{name}"] += penalty.detach()
@@ -102,6 +114,8 @@ class AdversarialStep:
             self.backward(loss, self.d)
         before, self.nimg = self.nimg, self.nimg + self.d.batch
         self.update(self.d, stats, "loss_d", before)
+        if isinstance(self.augment, Adaptive):
+            self.augment.adapt(stats["d_sign"], self.d.batch)
         return stats
 
     def generator_step(self) -> Stats:
@@ -109,6 +123,8 @@ class AdversarialStep:
         before = self.nimg - self.images_per_step
         due = self.due(self.penalties_g, before // self.images_per_step)
         stats = self.zeros("loss_g", "d_fake_before", *(f"penalty_{name}_g" for name in due))
+        due_paths = self.due(self.penalties_path, before // self.images_per_step)
+        stats |= self.zeros(*(f"{kind}_{name}" for name in due_paths for kind in ("penalty", "mean")))
         self.d.listen(False)  # D is only asked
         for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
             with self.autocast():
@@ -126,9 +142,13 @@ class AdversarialStep:
                 stats[f"penalty_{name}_g"] += penalty.detach()
                 loss = loss + weight * penalty
             self.backward(loss, self.g)
+            for name, weight in due_paths.items():
+                self.backward(weight * self.path(name, micro, stats), self.g)
         self.d.listen(True)
         self.update(self.g, stats, "loss_g", before)
-        self.ema.update(self.nimg, self.images_per_step)
+        for name in due_paths:
+            self.styled.path_length.lerp_(stats.pop(f"mean_{name}"), PATH_MEMORY)
+        self.ema.update(self.nimg, self.images_per_step, self.burn_in.half_life(self.nimg))
         return stats
 
     @torch.no_grad()
@@ -172,14 +192,33 @@ class AdversarialStep:
         images = images.to(torch.get_default_dtype()).detach().requires_grad_()
         return judged(images, y, self.d.net(self.augment(images), y))
 
+    def path(self, name: str, micro: MicroBatch, stats: Stats) -> Tensor:
+        """A penalty on half of a micro-batch, in full precision, through G as it is written."""
+        half = max(1, micro.size // 2)
+        rng.seed(self.config.seed, self.nimg, micro.first, name)
+        paths = self.penalties_path[name](self.styled, micro.z[:half], None if micro.y is None else micro.y[:half])
+        stats[f"penalty_{name}"] += paths.penalty.detach().mean()
+        stats[f"mean_{name}"] += paths.length.detach().mean()
+        return paths.penalty.mean()
+
+    @property
+    def styled(self) -> Styled:
+        """G, where it has styles. Raises `ConfigError`."""
+        if not isinstance(self.g.net, Styled):
+            raise ConfigError(
+                f"{self.config.net.name} has no styles, and so no paths from them: leave the penalty out, or set "
+                "net=stylegan2."
+            )
+        return self.g.net
+
     def judge_reals(self, micro: MicroBatch) -> Judged:
         return self.judge(self.reals(micro), micro.y)
 
     def due(self, penalties: Mapping[str, object], update: int) -> dict[str, float]:
         """Weights of the penalties of an update. One that is due every k updates counts k times."""
-        settings = self.config.penalties
+        settings, factor = self.config.penalties, self.burn_in.penalties(self.nimg)
         return {
-            name: settings[name].weight * settings[name].interval
+            name: settings[name].weight * settings[name].interval * factor
             for name in penalties
             if update % settings[name].interval == 0
         }

@@ -1,0 +1,277 @@
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; its small changes of arXiv 2006.06676), in plain PyTorch.
+
+Maps begin at about 4 pixels and have `width` channels up to 32 pixels, half as many at each doubling beyond; styles
+have `width` values too. So 512 is the published network whose channels at 256 pixels are 64.
+"""
+
+import math
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from ganloom.core.shapes import ImageShape
+from ganloom.nets.contract import Judgement
+from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from ganloom.nets.layers.labels import LabelEmbedding
+from ganloom.nets.layers.resample import blur, filtered_double, filtered_halve
+from ganloom.nets.layers.sizes import Size, map_sizes, width_at
+
+__all__ = ["Discriminator", "Generator"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+SLOWER = 0.01  # rate of the mapping's weights, against that of the others
+
+
+class Generator(nn.Module):
+    """From z a style w; from a constant map, modulated 3x3 convolutions with noise; the image is summed over all sizes.
+
+    `mapping` is how many layers make w of z. In training the styles of two z are mixed in a share `mixing` of images,
+    and noise is drawn; in evaluation mode the noise is fixed.
+    """
+
+    centre: Tensor  # [width], the mean of w
+    path_length: Tensor  # a scalar, the mean of how much the image changes with w
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        latent: int,
+        classes: int,
+        *,
+        width: PositiveInt = 512,
+        mapping: PositiveInt = 8,
+        mixing: Share = 0.9,
+    ) -> None:
+        super().__init__()
+        sizes = map_sizes(shape, "stylegan2")
+        widths = [width_at(level, width) for level in range(len(sizes))]
+        self.mapping = _Mapping(latent, classes, width, mapping)
+        self.mixing = mixing
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("path_length", torch.zeros(()))
+        self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
+        self.first = _Level(None, widths[0], width, shape.channels, sizes[0])
+        self.levels = nn.ModuleList(
+            _Level(before, after, width, shape.channels, size)
+            for (before, after), size in zip(pairwise(widths), sizes[1:], strict=True)
+        )
+
+    @property
+    def layers(self) -> int:
+        """How many styles an image has: two a size, of which the last also makes that size's part of the image."""
+        return 2 * (1 + len(self.levels))
+
+    def forward(
+        self,
+        z: Tensor,  # [N, latent]
+        y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
+    ) -> Tensor:  # [N, C, H, W]
+        return self.synthesize(self.styles(z, y))
+
+    def styles(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, layers, width]
+        """A w for each layer; in training some images change to that of another z (StyleGAN, section 3.1)."""
+        w: Tensor = self.mapping(z, y)[:, None].expand(-1, self.layers, -1)
+        if not (self.training and self.mixing):
+            return w
+        other = self.mapping(torch.randn_like(z), y)[:, None]
+        changes = torch.randint(1, self.layers, (len(z), 1), device=z.device)  # from this layer on
+        mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
+        later = torch.arange(self.layers, device=z.device) >= changes
+        return torch.where((mixed & later)[:, :, None], other, w)
+
+    def synthesize(
+        self,
+        w: Tensor,  # [N, layers, width]
+    ) -> Tensor:  # [N, C, H, W]
+        x = self.constant.expand(len(w), -1, -1, -1)
+        x, image = self.first(x, None, w[:, 0], w[:, 0], w[:, 1])
+        for index, level in enumerate(self.levels):
+            x, image = level(x, image, *w[:, 2 * index + 1 : 2 * index + 4].unbind(1))
+        made: Tensor = image
+        return made
+
+    def find_centre(self, z: Tensor, y: Tensor | None, before: int) -> None:
+        """Let the centre of truncation be the mean w of these latents [N, latent] and of `before` batches before."""
+        self.centre.lerp_(self.mapping(z, y).mean(0), 1 / (before + 1))
+
+    def truncated(self, z: Tensor, y: Tensor | None, truncation: float) -> Tensor:  # [N, C, H, W]
+        """Images of styles so near to the centre: 0 is the centre, 1 the style itself (section 4 of StyleGAN)."""
+        w = torch.lerp(self.centre, self.mapping(z, y), truncation)
+        return self.synthesize(w[:, None].expand(-1, self.layers, -1))
+
+    def stages(self) -> list[nn.Module]:
+        return [self.mapping, self.first, *self.levels]
+
+
+class _Mapping(nn.Module):
+    """Normalised z, and a normalised vector of the class beside it, through fully connected layers."""
+
+    def __init__(self, latent: int, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.embed = LabelEmbedding(classes, width, std=1.0) if classes else None
+        widths = [latent + (width if classes else 0), *[width] * depth]
+        self.layers = nn.ModuleList(EqualizedLinear(*each, gain=1.0, rate=SLOWER) for each in pairwise(widths))
+
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, latent] -> [N, width]
+        w = pixel_norm(z)
+        if self.embed is not None:
+            w = torch.cat([w, pixel_norm(self.embed(y))], dim=1)
+        for layer in self.layers:
+            w = _activate(layer(w))
+        return w
+
+
+class _Level(nn.Module):
+    """Maps of one size: a doubling convolution, except at the first, a convolution, and a 1x1 to the image."""
+
+    def __init__(self, before: int | None, after: int, styles: int, channels: int, size: Size) -> None:
+        super().__init__()
+        self.size = size
+        self.up = None if before is None else _StyledConv(before, after, styles, size, doubles=True)
+        self.conv = _StyledConv(after, after, styles, size, doubles=False)
+        self.to_image = _ToImage(after, styles, channels)
+
+    def forward(self, x: Tensor, image: Tensor | None, w0: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor]:
+        if self.up is not None:
+            x = self.up(x, w0)
+        x = self.conv(x, w1)
+        added: Tensor = self.to_image(x, w2)
+        return x, added if image is None else filtered_double(image, self.size) + added
+
+
+class _StyledConv(nn.Module):
+    """3x3 convolution whose inputs are scaled by the style, and whose outputs back (section 2.2); noise, bias.
+
+    Scaled are the maps, not the weights: the sums are the same, and one convolution serves the whole batch.
+    """
+
+    noise: Tensor  # [H, W], what is added in evaluation mode
+
+    def __init__(self, before: int, after: int, styles: int, size: Size, *, doubles: bool) -> None:
+        super().__init__()
+        self.size, self.doubles = size, doubles
+        self.style = _style(styles, before)
+        self.weight = nn.Parameter(torch.randn(after, before, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(after))
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("noise", torch.randn(size))
+        self.scale = (before * 9) ** -0.5
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style, weight = self.style(w), self.weight * self.scale
+        demodulate = torch.rsqrt(style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8)  # [N, after]
+        x = x * style[:, :, None, None]
+        if self.doubles:
+            x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, gain=4.0)
+            x = x[:, :, : self.size[0], : self.size[1]]
+        else:
+            x = F.conv2d(x, weight, padding=1)
+        x = x * demodulate[:, :, None, None]
+        noise = torch.randn(len(x), 1, *self.size, device=x.device, dtype=x.dtype) if self.training else self.noise
+        return _activate(x + noise * self.strength + self.bias[:, None, None])
+
+
+class _ToImage(nn.Module):
+    """1x1 convolution, scaled by the style and not scaled back."""
+
+    def __init__(self, before: int, styles: int, channels: int) -> None:
+        super().__init__()
+        self.style = _style(styles, before)
+        self.weight = nn.Parameter(torch.randn(channels, before, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.scale = before**-0.5
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style = self.style(w) * self.scale
+        return F.conv2d(x * style[:, :, None, None], self.weight, self.bias)
+
+
+def _style(styles: int, channels: int) -> EqualizedLinear:
+    """From w to a factor for each channel, about 1 at the start."""
+    layer = EqualizedLinear(styles, channels, gain=1.0)
+    nn.init.ones_(layer.bias)
+    return layer
+
+
+class Discriminator(nn.Module):
+    """1x1 from the image, residual blocks that halve the map, the minibatch's deviation, a convolution, dense layers.
+
+    With labels the logit is the product of a vector of the image with one that a mapping network makes of the class.
+    """
+
+    def __init__(self, shape: ImageShape, classes: int, *, width: PositiveInt = 512, mapping: PositiveInt = 8) -> None:
+        super().__init__()
+        sizes = map_sizes(shape, "stylegan2")
+        widths = [width_at(level, width) for level in range(len(sizes))]
+        self.from_image = EqualizedConv2d(shape.channels, widths[-1], 1, gain=1.0)
+        self.downs = nn.ModuleList(_Down(before, after) for after, before in pairwise(widths))
+        self.last = _Last(widths[0], sizes[0])
+        self.head = EqualizedLinear(widths[0], width if classes else 1, gain=1.0)
+        self.of_class = _ClassVector(classes, width, mapping) if classes else None
+
+    def forward(
+        self,
+        x: Tensor,  # [N, C, H, W]
+        y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
+    ) -> Judgement:
+        h = _activate(self.from_image(x))
+        for down in reversed(self.downs):
+            h = down(h)
+        features = self.last(h)
+        said = self.head(features)
+        if self.of_class is not None:
+            said = said * self.of_class(y) / math.sqrt(said.shape[1])
+        return Judgement(said.sum(1), features)
+
+    def stages(self) -> list[nn.Module]:
+        return [self.from_image, *reversed(self.downs), self.last, self.head]
+
+
+class _Down(nn.Module):
+    """Two 3x3 convolutions, the second on every other pixel after the filter; beside them a halving and a 1x1."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.conv1 = EqualizedConv2d(before, before, 3, gain=1.0)
+        self.conv2 = EqualizedConv2d(before, after, 3, gain=1.0, halves=True)
+        self.skip = EqualizedConv2d(before, after, 1, gain=1.0, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        h = blur(_activate(self.conv1(x)), 2, (height % 2, width % 2))
+        beside: Tensor = self.skip(filtered_halve(x))
+        return (_activate(self.conv2(h)) + beside) * math.sqrt(0.5)
+
+
+class _Last(nn.Module):
+    def __init__(self, width: int, size: Size) -> None:
+        super().__init__()
+        self.conv = EqualizedConv2d(width + 1, width, 3, gain=1.0)
+        self.dense = EqualizedLinear(width * math.prod(size), width, gain=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, h, w] -> [N, C]
+        return _activate(self.dense(_activate(self.conv(minibatch_stddev(x))).flatten(1)))
+
+
+class _ClassVector(nn.Module):
+    """The mapping network of a class alone, its result normalised."""
+
+    def __init__(self, classes: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.embed = LabelEmbedding(classes, width, std=1.0)
+        self.layers = nn.ModuleList(EqualizedLinear(width, width, gain=1.0, rate=SLOWER) for _ in range(depth))
+
+    def forward(self, y: Tensor | None) -> Tensor:  # [N, width]
+        w = pixel_norm(self.embed(y))
+        for layer in self.layers:
+            w = _activate(layer(w))
+        return pixel_norm(w)
+
+
+def _activate(x: Tensor) -> Tensor:
+    """LeakyReLU that keeps the mean square of a standard normal x at about 1."""
+    return F.leaky_relu(x, 0.2) * math.sqrt(2)
