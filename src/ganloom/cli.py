@@ -31,7 +31,7 @@ GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, 
 MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
-TRUNCATION = "Keep z within T standard deviations: less variety, fewer failures."
+TRUNCATION = "Keep z within T standard deviations, or styles within T of their distance from the mean: fewer failures."
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings along.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 

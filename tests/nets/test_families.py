@@ -194,7 +194,7 @@ def test_classes_make_different_images(variant: str) -> None:
     # D is told the class, or has to find it.
     image, classes = torch.randn(1, 3, 32, 32).repeat(COUNT, 1, 1, 1), labels("classes")
     logits = D(image, classes).logits
-    assert (logits.detach().std() > 1e-4) == (VARIANTS[variant].d.get("labels") != "classifier")
+    assert (logits.detach().std() > 1e-5) == (VARIANTS[variant].d.get("labels") != "classifier")
 
 
 @every_variant

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from variants import CLASSES, pair
 
 from ganloom.core import rng
 from ganloom.core.shapes import ImageShape
@@ -121,6 +122,13 @@ def test_every_layer_begins_with_the_scale_that_the_paper_means(network: str) ->
     means = {name: sum(values) / len(values) for name, values in squares.items()}
     assert len(means) == (4 + 7 * 2 + 4 if network == "G" else 1 + 3 * 3 + 3 + 8)
     assert means == pytest.approx(dict.fromkeys(means, 1.0), rel=0.1)
+
+
+@pytest.mark.parametrize("family", ["stylegan2", "r3gan"])
+def test_every_weight_is_in_a_stage(family: str) -> None:
+    for network in pair(family, SHAPE, CLASSES):
+        staged = {id(weight) for stage in network.stages() for weight in stage.parameters()}
+        assert staged == {id(weight) for weight in network.parameters()}
 
 
 def test_the_mapping_learns_a_hundredth_as_fast() -> None:

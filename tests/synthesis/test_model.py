@@ -8,7 +8,10 @@ import torch
 import ganloom
 from conftest import tiny_config
 from ganloom.core.errors import ModelError
+from ganloom.core.shapes import ImageShape
+from ganloom.nets import build_generator, modelfile
 from ganloom.nets.generate import truncated
+from ganloom.synthesis.model import Model
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,19 @@ def test_truncation_makes_pictures_more_alike(run: Path) -> None:
 def test_a_truncation_that_leaves_nothing_is_refused(run: Path, truncation: float) -> None:
     with pytest.raises(ModelError, match="above 0"):
         ganloom.load(run, device="cpu").sample(1, truncation=truncation)
+
+
+def test_the_truncation_of_styles_goes_from_their_mean_to_themselves() -> None:
+    G = build_generator("stylegan2", ImageShape(1, 16, 16), 8, 0, {"width": 8, "mapping": 2}).eval()
+    header = modelfile.Header(
+        net="stylegan2", latent=8, options={}, shape=(1, 16, 16), labels=False, class_names=[], training={}
+    )
+    model = Model(G, header)
+    assert (model.sample(3, truncation=0.0) == model.sample(1, truncation=0.0)).all()
+    assert torch.equal(model.sample(3, truncation=1.0), model.sample(3))
+    for truncation in (-0.1, 1.5, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="from 0, their mean, to 1"):
+            model.sample(1, truncation=truncation)
 
 
 def test_a_network_that_sees_only_the_direction_of_z_refuses_truncation(run: Path) -> None:

@@ -43,6 +43,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
         "set net.d.norm=none (or layer).",
         {"net__d__norm": "none"},
     ),
+    "an augmentation that goes by a sign that means nothing": (
+        {"loss": "relativistic", "augment": "ada"},
+        "relativistic teaches D differences alone, and an augmentation that adapts goes by the sign of what D says: "
+        "set augment.target=null and augment.p=0.3.",
+        {"augment": {"name": "ada", "target": None, "p": 0.3}},
+    ),
     "an auxiliary classifier without labels": (
         {"data__labels": False, "net__d__labels": "classifier", "penalties": CLASSIFIER},
         "penalty 'auxiliary_classifier' needs labels: train with data.labels=true.",

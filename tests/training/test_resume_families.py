@@ -69,6 +69,7 @@ CASES |= {
          "augment": {"name": "ada", "p": 0.5, "target": None}},
         2,
     ),
+    "ada in bf16": ({"augment": {"name": "ada", "p": 0.5, "target": None}, "train__precision": "bf16"}, 2),
     "ada": ({"augment": {"name": "ada", "target": 0.1, "kimg": 1}}, 2),
 }  # fmt: skip
 CASES |= {f"loss {name}": ({"net": "mlp", "loss": name}, 2) for name in losses.__all__}

@@ -268,3 +268,26 @@ def test_a_gpu_trains_the_same_network(digits: PackedDataset) -> None:
     ours, theirs = gpu.advance(measure=False), cpu.advance(measure=False)
     for name in theirs:
         torch.testing.assert_close(ours[name].cpu(), theirs[name], rtol=1e-2, atol=1e-3)
+
+
+def test_an_augmentation_is_in_full_precision_where_d_is_not(digits: PackedDataset) -> None:
+    """In bf16 the places of pixels would be wrong from about 128 pixels on, and those of generated images alone."""
+    step = tiny(digits, train__precision="bf16", augment={"name": "ada", "p": 0, "target": None})
+    seen: list[Tensor] = []
+    step.augment.register_forward_hook(lambda module, given, result: seen.append(result.detach()))
+    step.judge(torch.randn(2, 1, 32, 32).bfloat16(), torch.tensor([0, 1]))
+    assert seen[0].dtype == torch.float32
+    large = torch.randn(2, 1, 256, 256)
+    torch.testing.assert_close(step.augment(large), large, atol=1e-3, rtol=0)
+
+
+def test_betas_and_rates_move_in_a_burn_in(digits: PackedDataset) -> None:
+    burn_in = {"share": 0.5, "lr": 4, "beta2": 0.9, "penalties": 10}
+    step = tiny(digits, burn_in=burn_in, optimizer__g__name="rmsprop")
+    at = [step.due(step.penalties_d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)]  # and the end
+    assert at[0] == pytest.approx(10 * at[1])
+    step.advance(measure=False)
+    own = step.config.optimizer
+    assert step.d.optimizer.param_groups[0]["lr"] == pytest.approx(4 * own.d.lr)
+    assert step.d.optimizer.param_groups[0]["betas"] == (own.d.beta1, pytest.approx(0.9))
+    assert step.g.optimizer.param_groups[0]["alpha"] == pytest.approx(0.9)

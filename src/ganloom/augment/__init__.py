@@ -20,6 +20,8 @@ __all__ = ["Adaptive", "build", "names"]
 class Adaptive(Protocol):
     """An augmentation whose probability changes in the course of a training."""
 
+    target: float | None  # the mean sign of D(real) that it follows, if it does
+
     def reach(self, factor: float) -> None:
         """Take so much of the probability that was asked for, if it is a fixed one."""
 

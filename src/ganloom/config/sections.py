@@ -148,14 +148,17 @@ class Growth(Section):
 
 
 class BurnIn(Section):
-    """How a run begins: settings move, along half a cosine, from here to their own values (Huang et al. 2024)."""
+    """How a run begins: settings move, along half a cosine, from here to their own values (Huang et al. 2024).
+
+    As schedules do, it follows the length of the run: one that is made longer afterwards has a longer burn-in too.
+    """
 
     share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the run
     lr: Positive = 1.0  # times the learning rates
     beta2: Beta | None = None  # in place of the optimizers' own; null: theirs
     penalties: NonNegative = 1.0  # times their weights
     half_life: Fraction = 1.0  # times that of the moving average
-    augment: Fraction = 1.0  # times the probability of an augmentation that does not adapt
+    augment: Fraction = 1.0  # times the p of ada, where it does not adapt
 
 
 class Start(Section):

@@ -43,8 +43,7 @@ class Generator(nn.Module):
         super().__init__()
         sizes = map_sizes(shape, "r3gan")
         widths = [width_at(level, width) for level in range(len(sizes))]
-        self.embed = LabelEmbedding(classes, latent, std=classes**-0.5) if classes else None
-        self.first = _Basis(latent * (2 if classes else 1), widths[0], sizes[0])
+        self.first = _Basis(latent, classes, widths[0], sizes[0])
         self.levels = nn.ModuleList(
             _Level(before, after, group, blocks, blocks * len(sizes), size)
             for before, after, size in zip([widths[0], *widths], widths, [None, *sizes[1:]], strict=False)
@@ -56,7 +55,7 @@ class Generator(nn.Module):
         z: Tensor,  # [N, latent]
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Tensor:  # [N, C, H, W]
-        x = self.first(z if self.embed is None else torch.cat([z, self.embed(y)], dim=1))
+        x = self.first(z, y)
         for level in self.levels:
             x = level(x)
         image: Tensor = self.to_image(x)
@@ -67,16 +66,18 @@ class Generator(nn.Module):
 
 
 class _Basis(nn.Module):
-    """Maps that are learned, each as strong as z says."""
+    """Maps that are learned, each as strong as z says, with a vector of the class as long as z beside it."""
 
-    def __init__(self, inputs: int, width: int, size: Size) -> None:
+    def __init__(self, latent: int, classes: int, width: int, size: Size) -> None:
         super().__init__()
+        inputs = latent * (2 if classes else 1)
+        self.embed = LabelEmbedding(classes, latent, std=classes**-0.5) if classes else None
         self.maps = nn.Parameter(torch.randn(width, *size))
         self.dense = nn.Linear(inputs, width, bias=False)
         nn.init.normal_(self.dense.weight, std=inputs**-0.5)
 
-    def forward(self, z: Tensor) -> Tensor:
-        strengths: Tensor = self.dense(z)
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, latent] -> [N, width, h, w]
+        strengths: Tensor = self.dense(z if self.embed is None else torch.cat([z, self.embed(y)], dim=1))
         return self.maps * strengths[:, :, None, None]
 
 
@@ -144,8 +145,7 @@ class Discriminator(nn.Module):
             _DownLevel(widths[level], widths[level - 1] if level else None, group, blocks, blocks * len(sizes))
             for level in range(len(sizes))
         )
-        self.head = _Head(widths[0], sizes[0], widths[0] if classes else 1)
-        self.embed = LabelEmbedding(classes, widths[0], std=widths[0] ** -0.5) if classes else None
+        self.head = _Head(widths[0], sizes[0], classes)
 
     def forward(
         self,
@@ -155,9 +155,8 @@ class Discriminator(nn.Module):
         x = self.from_image(x)
         for level in reversed(self.levels):
             x = level(x)
-        features, said = self.head(x)
-        logits = said if self.embed is None else said * self.embed(y)
-        return Judgement(logits.sum(1), features)
+        features, logits = self.head(x, y)
+        return Judgement(logits, features)
 
     def stages(self) -> list[nn.Module]:
         return [self.from_image, *reversed(self.levels), self.head]
@@ -180,16 +179,18 @@ class _DownLevel(nn.Module):
 
 
 class _Head(nn.Module):
-    def __init__(self, width: int, size: Size, outputs: int) -> None:
+    def __init__(self, width: int, size: Size, classes: int) -> None:
         super().__init__()
+        self.embed = LabelEmbedding(classes, width, std=width**-0.5) if classes else None
         self.over_map = nn.Conv2d(width, width, size, groups=width, bias=False)
-        self.dense = nn.Linear(width, outputs, bias=False)
+        self.dense = nn.Linear(width, width if classes else 1, bias=False)
         nn.init.normal_(self.over_map.weight, std=math.prod(size) ** -0.5)
         nn.init.normal_(self.dense.weight, std=width**-0.5)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # [N, C, h, w] -> [N, C], [N, outputs]
+    def forward(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:  # [N, C, h, w] -> [N, C], [N]
         features: Tensor = self.over_map(x).flatten(1)
-        return features, self.dense(features)
+        said: Tensor = self.dense(features)
+        return features, (said if self.embed is None else said * self.embed(y)).sum(1)
 
 
 def _conv(before: int, after: int, kernel: int, *, groups: int = 1, gain: float = 1.0, bias: bool = False) -> nn.Conv2d:

@@ -53,7 +53,6 @@ class Generator(nn.Module):
         self.mixing = mixing
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("path_length", torch.zeros(()))
-        self.constant = nn.Parameter(torch.randn(widths[0], *sizes[0]))
         self.first = _Level(None, widths[0], width, shape.channels, sizes[0])
         self.levels = nn.ModuleList(
             _Level(before, after, width, shape.channels, size)
@@ -87,8 +86,7 @@ class Generator(nn.Module):
         self,
         w: Tensor,  # [N, layers, width]
     ) -> Tensor:  # [N, C, H, W]
-        x = self.constant.expand(len(w), -1, -1, -1)
-        x, image = self.first(x, None, w[:, 0], w[:, 0], w[:, 1])
+        x, image = self.first(None, None, w[:, 0], w[:, 0], w[:, 1])
         for index, level in enumerate(self.levels):
             x, image = level(x, image, *w[:, 2 * index + 1 : 2 * index + 4].unbind(1))
         made: Tensor = image
@@ -126,20 +124,25 @@ class _Mapping(nn.Module):
 
 
 class _Level(nn.Module):
-    """Maps of one size: a doubling convolution, except at the first, a convolution, and a 1x1 to the image."""
+    """Maps of one size: a doubling convolution, or a constant at the first, a convolution, and a 1x1 to the image."""
 
     def __init__(self, before: int | None, after: int, styles: int, channels: int, size: Size) -> None:
         super().__init__()
         self.size = size
+        self.constant = nn.Parameter(torch.randn(after, *size)) if before is None else None
         self.up = None if before is None else _StyledConv(before, after, styles, size, doubles=True)
         self.conv = _StyledConv(after, after, styles, size, doubles=False)
         self.to_image = _ToImage(after, styles, channels)
 
-    def forward(self, x: Tensor, image: Tensor | None, w0: Tensor, w1: Tensor, w2: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor | None, image: Tensor | None, w0: Tensor, w1: Tensor, w2: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        if self.constant is not None:
+            x = self.constant.expand(len(w0), -1, -1, -1)
         if self.up is not None:
             x = self.up(x, w0)
         x = self.conv(x, w1)
-        added: Tensor = self.to_image(x, w2)
+        added: Tensor = self.to_image(x, w2).to(w2.dtype)  # the sum over the sizes is not for bf16
         return x, added if image is None else filtered_double(image, self.size) + added
 
 
@@ -162,17 +165,18 @@ class _StyledConv(nn.Module):
         self.scale = (before * 9) ** -0.5
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        style, weight = self.style(w), self.weight * self.scale
-        demodulate = torch.rsqrt(style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8)  # [N, after]
-        x = x * style[:, :, None, None]
+        style, weight = self.style(w).to(self.weight.dtype), self.weight * self.scale
+        with torch.autocast(x.device.type, enabled=False):
+            norm = torch.rsqrt(style.square() @ weight.square().sum(dim=(2, 3)).t() + 1e-8)  # [N, after]
+        x = x * style.to(x.dtype)[:, :, None, None]
         if self.doubles:
             x = blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, gain=4.0)
             x = x[:, :, : self.size[0], : self.size[1]]
         else:
             x = F.conv2d(x, weight, padding=1)
-        x = x * demodulate[:, :, None, None]
+        x = x * norm.to(x.dtype)[:, :, None, None]
         noise = torch.randn(len(x), 1, *self.size, device=x.device, dtype=x.dtype) if self.training else self.noise
-        return _activate(x + noise * self.strength + self.bias[:, None, None])
+        return _activate(x + (noise * self.strength).to(x.dtype) + self.bias.to(x.dtype)[:, None, None])
 
 
 class _ToImage(nn.Module):
@@ -210,8 +214,7 @@ class Discriminator(nn.Module):
         self.from_image = EqualizedConv2d(shape.channels, widths[-1], 1, gain=1.0)
         self.downs = nn.ModuleList(_Down(before, after) for after, before in pairwise(widths))
         self.last = _Last(widths[0], sizes[0])
-        self.head = EqualizedLinear(widths[0], width if classes else 1, gain=1.0)
-        self.of_class = _ClassVector(classes, width, mapping) if classes else None
+        self.head = _Head(widths[0], width, classes, mapping)
 
     def forward(
         self,
@@ -222,10 +225,7 @@ class Discriminator(nn.Module):
         for down in reversed(self.downs):
             h = down(h)
         features = self.last(h)
-        said = self.head(features)
-        if self.of_class is not None:
-            said = said * self.of_class(y) / math.sqrt(said.shape[1])
-        return Judgement(said.sum(1), features)
+        return Judgement(self.head(features, y), features)
 
     def stages(self) -> list[nn.Module]:
         return [self.from_image, *reversed(self.downs), self.last, self.head]
@@ -255,6 +255,19 @@ class _Last(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, h, w] -> [N, C]
         return _activate(self.dense(_activate(self.conv(minibatch_stddev(x))).flatten(1)))
+
+
+class _Head(nn.Module):
+    def __init__(self, features: int, width: int, classes: int, mapping: int) -> None:
+        super().__init__()
+        self.dense = EqualizedLinear(features, width if classes else 1, gain=1.0)
+        self.of_class = _ClassVector(classes, width, mapping) if classes else None
+
+    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:  # [N, F] -> [N]
+        said: Tensor = self.dense(features)
+        if self.of_class is not None:
+            said = said * self.of_class(y) / math.sqrt(said.shape[1])
+        return said.sum(1)
 
 
 class _ClassVector(nn.Module):

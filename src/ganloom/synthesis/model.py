@@ -13,6 +13,7 @@ from ganloom.core.errors import ModelError
 from ganloom.core.names import nearest
 from ganloom.core.shapes import ImageShape
 from ganloom.nets import modelfile
+from ganloom.nets.contract import Styled
 from ganloom.nets.generate import generate
 
 __all__ = ["Model", "load"]
@@ -45,9 +46,10 @@ class Model:
     ) -> Tensor:  # uint8 [N, C, H, W]
         """Pictures 0 to n of a seed. Of every class in turn, or all of `class_name`.
 
-        `truncation`, about 0.5 to 2, keeps z within so many standard deviations: less variety, fewer failures. Picture
-        i of a seed is the same whatever `n` and `batch` are. Raises `ModelError` for an unknown class, and for a
-        truncation where it means nothing.
+        `truncation` keeps z within so many standard deviations, about 0.5 to 2, or, of a network with styles, these
+        within that share of their distance from the mean, 0 to 1: less variety, fewer failures. Picture i of a seed is
+        the same whatever `n` and `batch` are. Raises `ModelError` for an unknown class, and for a truncation where it
+        means nothing.
         """
         batches = self.samples(n, seed=seed, class_name=class_name, truncation=truncation, batch=batch)
         return torch.cat(list(batches))
@@ -64,7 +66,12 @@ class Model:
         """The same batch by batch, for more pictures than fit into memory."""
         if n < 1:
             raise ModelError(f"cannot make {n} pictures: ask for at least one.")
-        if truncation is not None and not (math.isfinite(truncation) and truncation > 0):
+        if truncation is not None and isinstance(self.G, Styled):
+            if not 0 <= truncation <= 1:
+                raise ModelError(
+                    f"a truncation of {truncation}: of styles it goes from 0, their mean, to 1, as they are."
+                )
+        elif truncation is not None and not (math.isfinite(truncation) and truncation > 0):
             raise ModelError(f"a truncation of {truncation} leaves nothing: give a number above 0, such as 1.")
         if truncation is not None and not getattr(self.G, "truncates", True):
             raise ModelError(f"{self.header.net} looks at the direction of z alone, so there is nothing to truncate.")

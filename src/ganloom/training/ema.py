@@ -13,7 +13,8 @@ from ganloom.nets.layers import spectral
 
 __all__ = ["Ema", "stop_tracking"]
 
-BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics and the mean style
+BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics or the mean style
+STYLES = 256  # in a batch, for the mean style: they cost next to nothing
 
 
 class Ema:
@@ -53,7 +54,9 @@ class Ema:
         for average, current in self._buffers:
             average.copy_(current)
         spectral.settle(self.G)  # G's vectors are not those of its average
-        if not self._norms and not isinstance(self.G, Styled):
+        if isinstance(self.G, Styled):
+            self._find_centre(self.G, seed, latent, labels)
+        if not self._norms:
             return
         momenta = [norm.momentum for norm in self._norms]
         for norm in self._norms:
@@ -65,14 +68,17 @@ class Ema:
             rng.seed(seed, index, "ema")
             z = torch.randn(batch, latent).to(weight.device, weight.dtype)
             y = labels(index * batch, batch)
-            y = None if y is None else y.to(weight.device)
-            if isinstance(self.G, Styled):
-                self.G.find_centre(z, y, index)
-            if self._norms:
-                self.G(z, y)
+            self.G(z, None if y is None else y.to(weight.device))
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
+
+    def _find_centre(self, G: Styled, seed: int, latent: int, labels: Callable[[int, int], Tensor | None]) -> None:
+        weight = self._averages[0]
+        for index in range(BATCHES):
+            rng.seed(seed, index, "styles")
+            z, y = torch.randn(STYLES, latent), labels(index * STYLES, STYLES)
+            G.find_centre(z.to(weight.device, weight.dtype), None if y is None else y.to(weight.device), index)
 
 
 def stop_tracking(network: nn.Module) -> None:

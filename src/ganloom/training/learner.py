@@ -57,8 +57,8 @@ class Learner:
             clip_grad_norm_(self.weights, self.settings.clip)
         group = self.optimizer.param_groups[0]
         group["lr"] = self.rate(before)
-        if "betas" in group:  # RMSProp's has another name, and nobody burns it in
-            group["betas"] = (self.settings.beta1, self.burn_in.beta2(self.settings.beta2, before))
+        beta2 = self.burn_in.beta2(self.settings.beta2, before)
+        group |= {"betas": (self.settings.beta1, beta2)} if "betas" in group else {"alpha": beta2}
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if (most := self.settings.clip_weights) is not None:

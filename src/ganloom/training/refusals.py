@@ -3,10 +3,12 @@
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganloom.augment import Adaptive
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.spectral import SpectralNorm
+from ganloom.objectives import RelativisticLoss
 from ganloom.training.step import AdversarialStep, MicroBatch
 
 __all__ = ["refuse"]
@@ -30,6 +32,12 @@ def refuse(step: AdversarialStep) -> None:
             "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
             "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32."
         )
+    adapts = isinstance(step.augment, Adaptive) and step.augment.target is not None
+    if adapts and (isinstance(step.loss, RelativisticLoss) or config.loss.name == "wasserstein"):
+        raise ConfigError(
+            f"{config.loss.name} teaches D differences alone, and an augmentation that adapts goes by the sign of what "
+            "D says: set augment.target=null and augment.p=0.3."
+        )
     classifier = config.net.d.get("labels") == "classifier"
     if classifier and not config.data.labels and not taught:
         raise ConfigError("net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.")
@@ -43,8 +51,8 @@ def refuse(step: AdversarialStep) -> None:
                 "net.d.labels=classifier, but nothing teaches the classifier: "
                 "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection."
             )
-        for path in step.penalties_path.values():
-            differentiate(path(step.styled, micro.z, micro.y).penalty, step, "path_length")
+        for penalty, path in step.penalties_path.items():
+            differentiate(path(step.styled, micro.z, micro.y).penalty, step, penalty)
         if not step.penalties_d and not step.penalties_g:
             return
         real, fakes = step.judge_exactly(step.reals(micro), micro.y), step.judge_exactly(fake, micro.y)

@@ -94,7 +94,7 @@ class AdversarialStep:
 
     def discriminator_step(self, *, keep: bool = False) -> Stats:
         """Teach D to tell real images from generated ones; `keep` those for G's step."""
-        due = self.due(self.penalties_d, self.nimg // self.d.batch)
+        due = self.due(self.penalties_d, self.nimg, self.d.batch)
         exactly = not self.differentiating.isdisjoint(due)
         stats = self.zeros("loss_d", "d_real", "d_sign", *(f"penalty_{name}" for name in due))
         for micro in self.micro_batches(self.d, self.nimg):
@@ -121,9 +121,9 @@ class AdversarialStep:
     def generator_step(self) -> Stats:
         """Teach G to make images that D takes for real."""
         before = self.nimg - self.images_per_step
-        due = self.due(self.penalties_g, before // self.images_per_step)
+        due = self.due(self.penalties_g, before, self.images_per_step)
         stats = self.zeros("loss_g", "d_fake_before", *(f"penalty_{name}_g" for name in due))
-        due_paths = self.due(self.penalties_path, before // self.images_per_step)
+        due_paths = self.due(self.penalties_path, before, self.images_per_step)
         stats |= self.zeros(*(f"{kind}_{name}" for name in due_paths for kind in ("penalty", "mean")))
         self.d.listen(False)  # D is only asked
         for micro in self.micro_batches(self.g, self.nimg - self.d.batch):
@@ -182,9 +182,10 @@ class AdversarialStep:
         return images if self.growth is None else self.growth.faded(images)
 
     def judge(self, images: Tensor, y: Tensor | None) -> Judged:
-        """What D says, under the augmentation."""
+        """What D says, under the augmentation, which is in full precision: places in an image want more than bf16."""
+        seen = self.augment(images.to(torch.get_default_dtype()))
         with self.autocast():
-            judgement = self.D(self.augment(images), y)
+            judgement = self.D(seen, y)
         return judged(images, y, judgement)
 
     def judge_exactly(self, images: Tensor, y: Tensor | None) -> Judged:
@@ -214,9 +215,12 @@ class AdversarialStep:
     def judge_reals(self, micro: MicroBatch) -> Judged:
         return self.judge(self.reals(micro), micro.y)
 
-    def due(self, penalties: Mapping[str, object], update: int) -> dict[str, float]:
-        """Weights of the penalties of an update. One that is due every k updates counts k times."""
-        settings, factor = self.config.penalties, self.burn_in.penalties(self.nimg)
+    def due(self, penalties: Mapping[str, object], before: int, images: int) -> dict[str, float]:
+        """Weights of the penalties of the update that follows `before` images, `images` after the last one.
+
+        One that is due every k updates counts k times.
+        """
+        settings, factor, update = self.config.penalties, self.burn_in.penalties(before), before // images
         return {
             name: settings[name].weight * settings[name].interval * factor
             for name in penalties

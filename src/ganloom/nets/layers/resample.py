@@ -22,7 +22,9 @@ def filtered_double(x: Tensor, size: Size) -> Tensor:
 def filtered_halve(x: Tensor) -> Tensor:
     """[N, C, h, w] to half its size; an odd side is first continued by its last pixel."""
     height, width = x.shape[2:]
-    x = F.pad(x, (1, 1 + width % 2, 1, 1 + height % 2), mode="replicate")
+    # Replicated by hand: on GPUs the backward pass of such padding adds up in any order.
+    x = torch.cat([x[:, :, :1], x, *[x[:, :, -1:]] * (1 + height % 2)], dim=2)
+    x = torch.cat([x[:, :, :, :1], x, *[x[:, :, :, -1:]] * (1 + width % 2)], dim=3)
     return _filter(x, stride=2)
 
 
