@@ -284,7 +284,9 @@ def test_an_augmentation_is_in_full_precision_where_d_is_not(digits: PackedDatas
 def test_betas_and_rates_move_in_a_burn_in(digits: PackedDataset) -> None:
     burn_in = {"share": 0.5, "lr": 4, "beta2": 0.9, "penalties": 10}
     step = tiny(digits, burn_in=burn_in, optimizer__g__name="rmsprop")
-    at = [step.due(step.penalties_d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)]  # and the end
+    at = [
+        step.due(step.penalties_d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)
+    ]  # beginning, and after the end
     assert at[0] == pytest.approx(10 * at[1])
     step.advance(measure=False)
     own = step.config.optimizer

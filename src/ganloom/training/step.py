@@ -25,8 +25,6 @@ from ganloom.training.schedules import BurnIn
 __all__ = ["AdversarialStep", "Stats"]
 
 Stats = dict[str, Tensor]  # scalars, averaged over the micro-batches of an update
-
-
 PATH_MEMORY = 0.01  # how much of the mean path length is new each time (Karras et al. 2020, appendix B)
 
 
