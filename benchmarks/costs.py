@@ -118,13 +118,17 @@ def configured(name: str) -> Config:
     recipe, settings = ROWS[name]
     values = recipe_values(recipe)
     source = {"data.source": "noise"} | ({"growth": None} if "growth" in values else {})
-    return resolve(Config.build(values, {**settings, **source}), 1)
+    config = Config.build(values, {**settings, **source})
+    return resolve(config, shape_of(config), 1)
+
+
+def shape_of(config: Config) -> ImageShape:
+    assert config.data.size is not None
+    return ImageShape(config.data.channels or 3, *config.data.size)
 
 
 def make_step(config: Config) -> AdversarialStep:
-    assert config.data.size is not None
-    dataset = Noise(ImageShape(config.data.channels or 3, *config.data.size))
-    return assemble(config, dataset, CPU, World(), total=10**9)
+    return assemble(config, Noise(shape_of(config)), CPU, World(), total=10**9)
 
 
 def work(name: str) -> None:

@@ -26,7 +26,6 @@ import contextlib
 import functools
 import io
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -35,13 +34,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 import ganloom
 import machine
-from ganloom.core.distributed import World
+import trial
 from ganloom.core.errors import ModelError
-from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -50,11 +47,6 @@ from ganloom.evaluation.sides import whole_split
 from ganloom.metrics.classifier import fit, small_images
 from ganloom.metrics.contract import Images
 from ganloom.metrics.modes import covered, divergence, posteriors, shares, temperature
-from ganloom.nets import modelfile
-from ganloom.runs import Run, open_run
-from ganloom.tracking.jsonl import read_log
-from ganloom.training.assembly import assemble
-from ganloom.training.checkpoint import Voucher
 
 SIZE, SMALLEST = 32, 4  # pixels; where growing begins
 N, LEARNED, HELD_BACK = 2000, 10_000, 1000  # images: generated; that the classifier learns from, and is tested on
@@ -94,20 +86,19 @@ GROWTH = {
     "progressive": {"hold": (0.5, 0.5, 1), "fade": (0.5, 0.5, 1)},
     "progressive-dcgan": {"hold": (1, 1, 2), "fade": (1, 1, 2)},
 }
-TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
 
 
-def settings(case: str, channels: int, minutes: float, seed: int) -> dict[str, Any]:
-    never = dict.fromkeys(("evaluate.every", "sample.every", "checkpoint.every"), "0 images")
-    given = {"seed": seed, "train.length": f"{minutes} minutes", "data.size": SIZE, "data.channels": channels}
+def changes(case: str, minutes: float) -> dict[str, Any]:
     growth = {
         f"growth.{key}": [f"{kimg * minutes:g} kimg" for kimg in each] for key, each in GROWTH.get(case, {}).items()
     }
-    return {**given, **never, "trackers.tensorboard": False, **CASES[case][1], **growth}
+    return CASES[case][1] | growth
 
 
 class Judge:
     """Images of one dataset, and what can be said of generated ones; the classifier learns once."""
+
+    size = SIZE
 
     def __init__(self, name: str, source: str, folder: Path) -> None:
         self.name, self.source, self.folder = name, source, folder
@@ -196,49 +187,6 @@ def _template(shape: int, colour: int, x_part: int, y_part: int) -> NDArray[np.f
     return np.asarray(draw(centre, SIZE, SIZE), np.float32) - np.array(BACKGROUND, np.float32)
 
 
-def run_case(case: str, judge: Judge, minutes: float, seed: int, pictures: Path) -> dict[str, Any]:
-    """Train in a process of its own, then look at what came out."""
-    out = judge.folder / f"{judge.name}-{case}"
-    given = settings(case, judge.channels, minutes, seed)
-    asked = {"data": judge.source, "recipe": CASES[case][0], "out": str(out), "device": "cpu", "settings": given}
-    command = [sys.executable, "-c", TRAIN, json.dumps(asked)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300 + 240 * minutes, check=False)
-    except subprocess.TimeoutExpired:
-        return {"failed": "it did not end"}
-    if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]}
-    run = open_run(out)
-    after, made = judge.of_model(run.model)
-    before, _ = judge.of_model(untrained(run, judge.dataset))
-    voucher = Voucher.model_validate_json(next(run.checkpoints.glob("*.json")).read_bytes())
-    log, level = read_log(run.log), getattr(ganloom.load(run.model, device="cpu").G, "level", None)
-    if made is not None:
-        classes = len(run.facts.class_names) if run.config.data.labels else 0
-        sheet = Image.fromarray(grid(made[: 8 * (classes or 8)], classes or 8).permute(1, 2, 0).numpy().squeeze())
-        sheet = sheet.quantize() if judge.channels == 3 else sheet  # 256 colours: half of the bytes, and no eye sees it
-        sheet.save(pictures / f"{judge.name}-{case}.png", optimize=True)
-    return {
-        "recipe": run.facts.recipe,
-        "settings": CASES[case][1],
-        "images": voucher.nimg,
-        "images_per_second": voucher.nimg / voucher.seconds,
-        **after,
-        "before": before,
-        "level": None if level is None else float(level),
-        "nan": made is None or any(value is None for row in log for value in row.values()),
-    }
-
-
-def untrained(run: Run, dataset: PackedDataset) -> Path:
-    """The model that the run began with."""
-    config = run.config
-    step = assemble(config, dataset, torch.device("cpu"), World(), total=1)
-    step.ema.refresh(config.seed, config.net.latent, step.g.micro_batch, step.stream.labels)
-    modelfile.write(path := run.path / "untrained.safetensors", step.ema.G, modelfile.read_header(run.model))
-    return path
-
-
 COLUMNS = (
     ("fd", "fd", ".3f"), ("before", "before", ".3f"), ("modes", "modes", "d"), ("modes_kl", "KL", ".3f"),
     ("drawn", "drawn", ".2f"), ("pairs", "pairs", "d"), ("images", "images", ",d"),
@@ -295,9 +243,8 @@ def main() -> int:
             rows["held out"] = judge.held_out()
             for case in missing:
                 print(f"{name}: {case}", flush=True)
-                row = run_case(case, judge, arguments.minutes, arguments.seed, pictures)
-                commit = machine.describe()["commit"]
-                rows[case] = row if "failed" in row else {**budget, "commit": commit, **row}
+                given = CASES[case][0], changes(case, arguments.minutes)
+                rows[case] = trial.run(case, *given, judge, arguments.minutes, arguments.seed, pictures)
                 print(show(case, rows[case]), flush=True)
                 machine.write(arguments.name, results)
     print(table(results), file, sep="\n")

@@ -162,7 +162,7 @@ def timed(work: Callable[[], None]) -> float:
 def prepare_noise(folder: Path, size: int, batch: int) -> tuple[PackedDataset, Config]:
     dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((size, size), 3))
     settings = {"train.batch": batch, "data.source": "noise.npy"}
-    return dataset, resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), 1)
+    return dataset, resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), dataset.shape, 1)
 
 
 class Contender:

@@ -12,7 +12,8 @@ from ganloom.planning.verbs import check
 
 NETWORK_OF = {"mlp": "mlp", "progressive": "progressive", "sngan": "resnet", "sagan": "resnet", "biggan": "resnet",
               "stylegan2": "stylegan2", "r3gan": "r3gan"}  # fmt: skip
-CONDITIONAL = {"digits", "cdcgan-cifar10", "acgan-32", "sngan-projection-32", "biggan-32"}
+CONDITIONAL = {"digits", "cdcgan-cifar10", "acgan-32", "sngan-projection-32", "biggan-32", "stylegan2-cifar10",
+               "r3gan-cifar10"}  # fmt: skip
 ROOTS = {"dcgan-32"}  # recipes that say everything
 
 
@@ -55,7 +56,7 @@ def test_every_chain_of_bases_ends_in_a_recipe_that_says_everything(name: str) -
 def test_the_name_of_a_recipe_says_its_network(name: str) -> None:
     config = Config.build(recipe_values(name))
     assert config.net.name == next((NETWORK_OF[word] for word in name.split("-") if word in NETWORK_OF), "dcgan")
-    if (size := name.split("-")[-1]).isdigit():
+    if (size := name.removesuffix("-small").split("-")[-1]).isdigit():
         assert config.data.size == (int(size), int(size))
 
 
@@ -101,6 +102,18 @@ def test_what_needs_labels_has_them(name: str) -> None:
              "net.d.orthogonal": True, "net.g.shared_embedding": 128, "net.g.spectral": True},
         ),
         ("acgan-32", {"net.d.labels": "classifier", "penalties.auxiliary_classifier.weight": 1}),
+        (
+            "stylegan2-cifar10",
+            {"penalties.r1.weight": 0.01, "penalties.r1.interval": 16, "penalties.path_length.weight": 0,
+             "net.g.mixing": 0, "net.g.mapping": 2, "train.batch": 64, "ema.half_life": "500 kimg",
+             "optimizer.g.lr": 2.5e-3},
+        ),
+        (
+            "r3gan-cifar10",
+            {"penalties.r1.weight": 0.005, "penalties.r2.weight": 0.005, "burn_in.penalties": 10, "burn_in.share": 0.08,
+             "train.batch": 512, "optimizer.d.lr": 5e-5, "burn_in.lr": 4, "optimizer.g.beta2": 0.99,
+             "burn_in.beta2": 0.9},
+        ),
         (
             "progressive-64",
             {"loss.name": "wasserstein", "penalties.wgan_gp.weight": 10, "penalties.drift.weight": 1e-3,

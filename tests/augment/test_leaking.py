@@ -13,7 +13,7 @@ from ganloom.data.sources import find
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
-STEPS = 200
+STEPS, STEPS_OF_ADA = 200, 500
 SETTINGS = {
     "data.source": "shapes:16",
     "data.size": 16,
@@ -22,6 +22,7 @@ SETTINGS = {
     "train.batch": 32,
     "augment": {"name": "diffaugment", "policy": ["color", "translation", "cutout"]},
 }
+ADA = {"augment": {"name": "ada", "p": 0.75, "target": None}}  # all that it does unasked
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +31,13 @@ def shapes() -> PackedDataset:
 
 
 def make(dataset: PackedDataset, settings: dict[str, object] | None = None) -> AdversarialStep:
-    config = resolve(Config.build(recipe_values("dcgan-32"), {**SETTINGS, **(settings or {})}), 1)
-    return assemble(config, dataset, torch.device("cpu"), World(), total=STEPS * config.train.batch)
+    config = resolve(Config.build(recipe_values("dcgan-32"), {**SETTINGS, **(settings or {})}), dataset.shape, 1)
+    return assemble(config, dataset, torch.device("cpu"), World(), total=1_000_000)
 
 
-def generated(step: AdversarialStep) -> Tensor:
+def generated(step: AdversarialStep, steps: int = STEPS) -> Tensor:
     """What G makes after the training."""
-    for _ in range(STEPS):
+    for _ in range(steps):
         step.advance(measure=False)
     with torch.no_grad():
         return step.g.net(rng.latents(5, 0, 256, step.config.net.latent), None)
@@ -83,3 +84,27 @@ def test_g_learns_the_augmentation_where_real_images_alone_have_it(shapes: Packe
     augmented = grey(step.reals(next(step.micro_batches(step.d, 0))))
     assert augmented > 0.25
     assert grey(generated(step)) > augmented / 2
+
+
+def unevenness(images: Tensor) -> float:
+    """How much the brightness at the edge differs from image to image.
+
+    The shapes have all the same background; under ADA it is brighter or darker, whatever comes in behind.
+    """
+    edges = torch.cat([images[:, :, 0], images[:, :, -1], images[..., 0], images[..., -1]], dim=-1)
+    return edges.median(dim=-1).values.std(dim=0).mean().item()
+
+
+def test_g_learns_nothing_of_ada_below_a_p_of_eight_tenths(shapes: PackedDataset) -> None:
+    step = make(shapes, ADA)
+    assert unevenness(step.reals(next(step.micro_batches(step.d, 0)))) == 0
+    assert unevenness(generated(step, STEPS_OF_ADA)) < 0.03
+
+
+def test_g_learns_ada_where_real_images_alone_have_it(shapes: PackedDataset) -> None:
+    """The control, as above."""
+    step = make(shapes, ADA)
+    augment, reals = step.augment, step.reals
+    step.augment, step.reals = nn.Identity(), lambda micro: augment(reals(micro))
+    assert unevenness(step.reals(next(step.micro_batches(step.d, 0)))) > 0.2
+    assert unevenness(generated(step, STEPS_OF_ADA)) > 0.06

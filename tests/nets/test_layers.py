@@ -61,6 +61,8 @@ def test_powers_of_two_begin_at_4_pixels() -> None:
 
 def test_widths_are_full_up_to_32_pixels_and_half_as_many_at_each_doubling_beyond() -> None:
     assert [width_at(level, 512) for level in range(8)] == [512, 512, 512, 512, 256, 128, 64, 32]
+    assert [width_at(level, 512, full=4) for level in range(8)] == [512, 256, 128, 64, 32, 16, 8, 4]
+    assert [width_at(level, 512, full=64) for level in range(8)] == [512, 512, 512, 512, 512, 256, 128, 64]
     assert [width_at(level, 2) for level in range(8)] == [2, 2, 2, 2, 1, 1, 1, 1]
 
 

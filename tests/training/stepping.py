@@ -24,7 +24,7 @@ OFF = {"r1": {"weight": 0}}  # the penalty of the digits recipe
 
 
 def make(config: Config, dataset: PackedDataset) -> AdversarialStep:
-    return assemble(resolve(config, 1), dataset, CPU, World(), total=1000)
+    return assemble(resolve(config, dataset.shape, 1), dataset, CPU, World(), total=1000)
 
 
 def tiny(dataset: PackedDataset, **settings: Any) -> AdversarialStep:

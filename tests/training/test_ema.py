@@ -42,7 +42,7 @@ def test_no_half_life_is_g_itself() -> None:
 
 def test_refreshed_statistics_fit_the_averaged_weights(digits: PackedDataset) -> None:
     """After a refresh, evaluation mode normalises as batch statistics do."""
-    config = resolve(tiny_config(), 1)
+    config = resolve(tiny_config(), digits.shape, 1)
     step = assemble(config, digits, torch.device("cpu"), World(), total=1000)
     for _ in range(5):
         step.advance(measure=False)
@@ -56,7 +56,7 @@ def test_refreshed_statistics_fit_the_averaged_weights(digits: PackedDataset) ->
 
 
 def test_a_refresh_is_a_function_of_the_weights(digits: PackedDataset) -> None:
-    config = resolve(tiny_config(), 1)
+    config = resolve(tiny_config(), digits.shape, 1)
     step = assemble(config, digits, torch.device("cpu"), World(), total=1000)
     step.advance(measure=False)
     states = []

@@ -263,7 +263,7 @@ def test_bf16_trains(digits: PackedDataset) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_trains_the_same_network(digits: PackedDataset) -> None:
     config = tiny_config(train__precision="fp32")
-    gpu = assemble(resolve(config, 1), digits, torch.device("cuda"), World(), total=1000)
+    gpu = assemble(resolve(config, digits.shape, 1), digits, torch.device("cuda"), World(), total=1000)
     cpu = make(config, digits)
     ours, theirs = gpu.advance(measure=False), cpu.advance(measure=False)
     for name in theirs:

@@ -78,7 +78,7 @@ def main(out: str, names: list[str]) -> None:
     world = connect(device)
     dataset = prepare(find("digits"), Preprocessing((32, 32), None))
     for name in names:
-        config = resolve(tiny_config(**SETTINGS[name]), world.size)
+        config = resolve(tiny_config(**SETTINGS[name]), dataset.shape, world.size)
         step = assemble(config, dataset, device, world, total=1000)
         results: dict[str, torch.Tensor] = {}
         for index in range(6):

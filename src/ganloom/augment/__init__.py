@@ -20,6 +20,7 @@ __all__ = ["Adaptive", "build", "names"]
 class Adaptive(Protocol):
     """An augmentation whose probability changes in the course of a training."""
 
+    p: Tensor  # a scalar, what it is now
     target: float | None  # the mean sign of D(real) that it follows, if it does
 
     def reach(self, factor: float) -> None:

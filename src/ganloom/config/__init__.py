@@ -83,6 +83,12 @@ class Config(Section):
         names = [self.net.name, self.loss.name, *([source[0]] if source else [])]
         return [name for name in dict.fromkeys(names) if is_file(name)]
 
+    @property
+    def images_per_step(self) -> int:
+        """Real images that a step takes, once nothing is left open."""
+        assert self.train.batch, "the configuration is not resolved"
+        return self.train.batch * self.train.d_updates
+
     def yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 

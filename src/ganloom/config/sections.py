@@ -126,7 +126,7 @@ class Named(BaseModel):
 
 
 class Penalty(Section):
-    weight: NonNegative
+    weight: NonNegative | None  # null, of r1: StyleGAN2's rule, from size and batch
     interval: PositiveInt = 1  # in updates of the network it teaches; a lazy penalty counts that many times over
 
 
@@ -238,13 +238,14 @@ def _some(length: Length) -> Length:
 
 class Train(Section):
     length: Annotated[Length, AfterValidator(_some)]
-    batch: PositiveInt = 64
+    batch: PositiveInt | None = 64  # null: StyleGAN2's rule, from the size
     micro_batch: PositiveInt | None = None  # null: the whole batch; BatchNorm sees one micro-batch
     batch_g: PositiveInt | None = None  # null: as for D
     micro_batch_g: PositiveInt | None = None  # null: as for D where it divides batch_g
     d_updates: PositiveInt = 1  # per G update
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it
     compile: bool = False
+    recompute: bool = False  # keep fewer maps and make them again for the backward pass: less memory, more time
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":
@@ -252,14 +253,16 @@ class Train(Section):
             (self.batch, self.micro_batch, "micro_batch"),
             (self.batch_g or self.batch, self.micro_batch_g, "micro_batch_g"),
         ):
-            if micro and batch % micro:
+            if batch and micro and batch % micro:
                 divisors = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
                 raise ValueError(f"{key} {micro} does not divide the batch of {batch}: choose one of {divisors}")
         return self
 
 
 class Ema(Section):
-    half_life: Interval = Length(10, "kimg")  # 0: the average is G itself
+    half_life: Interval | None = Length(
+        10, "kimg"
+    )  # 0: the average is G itself; null: StyleGAN2's rule, from the batch
     ramp_up: NonNegative = 0.05  # the half-life is at most this share of the images seen; 0: no ramp
 
 

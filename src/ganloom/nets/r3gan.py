@@ -1,7 +1,7 @@
 """R3GAN (Huang et al. 2024, arXiv 2501.05441): residual networks without any normalisation, the same for G and D.
 
 They want the loss `relativistic` with both `r1` and `r2`. Maps go down to about 4 pixels and have `width` channels up
-to 32 pixels, half as many at each doubling beyond.
+to `full` pixels, half as many at each doubling beyond.
 """
 
 import math
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelEmbedding
+from ganloom.nets.layers.precision import exactly, is_exact
 from ganloom.nets.layers.resample import filtered_double, filtered_halve
 from ganloom.nets.layers.sizes import Size, map_sizes, width_at
 
@@ -37,12 +38,13 @@ class Generator(nn.Module):
         classes: int,
         *,
         width: PositiveInt = 768,
+        full: PositiveInt = 32,
         group: PositiveInt = 16,
         blocks: PositiveInt = 2,
     ) -> None:
         super().__init__()
         sizes = map_sizes(shape, "r3gan")
-        widths = [width_at(level, width) for level in range(len(sizes))]
+        widths = [width_at(level, width, full) for level in range(len(sizes))]
         self.first = _Basis(latent, classes, widths[0], sizes[0])
         self.levels = nn.ModuleList(
             _Level(before, after, group, blocks, blocks * len(sizes), size)
@@ -55,9 +57,9 @@ class Generator(nn.Module):
         z: Tensor,  # [N, latent]
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Tensor:  # [N, C, H, W]
-        x = self.first(z, y)
-        for level in self.levels:
-            x = level(x)
+        x = exactly(self.first, z, y)
+        for index, level in enumerate(self.levels):
+            x = exactly(level, x, when=is_exact(index, len(self.levels)))
         image: Tensor = self.to_image(x)
         return image
 
@@ -134,12 +136,13 @@ class Discriminator(nn.Module):
         classes: int,
         *,
         width: PositiveInt = 768,
+        full: PositiveInt = 32,
         group: PositiveInt = 16,
         blocks: PositiveInt = 2,
     ) -> None:
         super().__init__()
         sizes = map_sizes(shape, "r3gan")
-        widths = [width_at(level, width) for level in range(len(sizes))]
+        widths = [width_at(level, width, full) for level in range(len(sizes))]
         self.from_image = _conv(shape.channels, widths[-1], 1)
         self.levels = nn.ModuleList(  # by size, from the smallest maps up
             _DownLevel(widths[level], widths[level - 1] if level else None, group, blocks, blocks * len(sizes))
@@ -153,9 +156,9 @@ class Discriminator(nn.Module):
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Judgement:
         x = self.from_image(x)
-        for level in reversed(self.levels):
-            x = level(x)
-        features, logits = self.head(x, y)
+        for index in reversed(range(len(self.levels))):
+            x = exactly(self.levels[index], x, when=is_exact(index, len(self.levels)))
+        features, logits = exactly(self.head, x, y)
         return Judgement(logits, features)
 
     def stages(self) -> list[nn.Module]:

@@ -1,7 +1,7 @@
 """StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; its small changes of arXiv 2006.06676), in plain PyTorch.
 
-Maps begin at about 4 pixels and have `width` channels up to 32 pixels, half as many at each doubling beyond; styles
-have `width` values too. So 512 is the published network whose channels at 256 pixels are 64.
+Maps begin at about 4 pixels and have `width` channels up to `full` pixels, half as many at each doubling beyond; styles
+have `width` values too. So 512 and 32 are the published network whose channels at 256 pixels are 64.
 """
 
 import math
@@ -17,6 +17,7 @@ from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding
+from ganloom.nets.layers.precision import exactly, is_exact
 from ganloom.nets.layers.resample import blur, filtered_double, filtered_halve
 from ganloom.nets.layers.sizes import Size, map_sizes, width_at
 
@@ -43,12 +44,13 @@ class Generator(nn.Module):
         classes: int,
         *,
         width: PositiveInt = 512,
+        full: PositiveInt = 32,
         mapping: PositiveInt = 8,
         mixing: Share = 0.9,
     ) -> None:
         super().__init__()
         sizes = map_sizes(shape, "stylegan2")
-        widths = [width_at(level, width) for level in range(len(sizes))]
+        widths = [width_at(level, width, full) for level in range(len(sizes))]
         self.mapping = _Mapping(latent, classes, width, mapping)
         self.mixing = mixing
         self.register_buffer("centre", torch.zeros(width))
@@ -73,10 +75,10 @@ class Generator(nn.Module):
 
     def styles(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, layers, width]
         """A w for each layer; in training some images change to that of another z (StyleGAN, section 3.1)."""
-        w: Tensor = self.mapping(z, y)[:, None].expand(-1, self.layers, -1)
+        w: Tensor = exactly(self.mapping, z, y)[:, None].expand(-1, self.layers, -1)
         if not (self.training and self.mixing):
             return w
-        other = self.mapping(torch.randn_like(z), y)[:, None]
+        other = exactly(self.mapping, torch.randn_like(z), y)[:, None]
         changes = torch.randint(1, self.layers, (len(z), 1), device=z.device)  # from this layer on
         mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
         later = torch.arange(self.layers, device=z.device) >= changes
@@ -86,9 +88,10 @@ class Generator(nn.Module):
         self,
         w: Tensor,  # [N, layers, width]
     ) -> Tensor:  # [N, C, H, W]
-        x, image = self.first(None, None, w[:, 0], w[:, 0], w[:, 1])
-        for index, level in enumerate(self.levels):
-            x, image = level(x, image, *w[:, 2 * index + 1 : 2 * index + 4].unbind(1))
+        x, image = exactly(self.first, None, None, w[:, 0], w[:, 0], w[:, 1])
+        for index, level in enumerate(self.levels, 1):
+            styles = w[:, 2 * index - 1 : 2 * index + 2].unbind(1)
+            x, image = exactly(level, x, image, *styles, when=is_exact(index, 1 + len(self.levels)))
         made: Tensor = image
         return made
 
@@ -207,10 +210,18 @@ class Discriminator(nn.Module):
     With labels the logit is the product of a vector of the image with one that a mapping network makes of the class.
     """
 
-    def __init__(self, shape: ImageShape, classes: int, *, width: PositiveInt = 512, mapping: PositiveInt = 8) -> None:
+    def __init__(
+        self,
+        shape: ImageShape,
+        classes: int,
+        *,
+        width: PositiveInt = 512,
+        full: PositiveInt = 32,
+        mapping: PositiveInt = 8,
+    ) -> None:
         super().__init__()
         sizes = map_sizes(shape, "stylegan2")
-        widths = [width_at(level, width) for level in range(len(sizes))]
+        widths = [width_at(level, width, full) for level in range(len(sizes))]
         self.from_image = EqualizedConv2d(shape.channels, widths[-1], 1, gain=1.0)
         self.downs = nn.ModuleList(_Down(before, after) for after, before in pairwise(widths))
         self.last = _Last(widths[0], sizes[0])
@@ -222,10 +233,10 @@ class Discriminator(nn.Module):
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Judgement:
         h = _activate(self.from_image(x))
-        for down in reversed(self.downs):
-            h = down(h)
-        features = self.last(h)
-        return Judgement(self.head(features, y), features)
+        for level in reversed(range(1, 1 + len(self.downs))):
+            h = exactly(self.downs[level - 1], h, when=is_exact(level, 1 + len(self.downs)))
+        features = exactly(self.last, h)
+        return Judgement(exactly(self.head, features, y), features)
 
     def stages(self) -> list[nn.Module]:
         return [self.from_image, *reversed(self.downs), self.last, self.head]

@@ -81,13 +81,13 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     height, width = size or tuple(Config.build(values).data.size or (64, 64))
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
-    config = resolve(Config.build(values, settings), 1)
+    config = resolve(Config.build(values, settings), shape, 1)
     needed, free = _memory_needed(config, noise, chosen), SHARE_OF_MEMORY * _free_memory(chosen)
-    batch = config.train.batch
+    batch = config.images_per_step // config.train.d_updates
     micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
     if micro_batch < batch:
         settings["train.micro_batch"] = micro_batch
-    config = resolve(Config.build(values, settings), 1)
+    config = resolve(Config.build(values, settings), shape, 1)
     with session.connected(chosen) as world:
         speed = session.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"

@@ -308,11 +308,11 @@ def draw_plots(story: Story) -> Iterator[tuple[str, bytes]]:
 
 def _state(story: Story) -> str:
     """Whether the run has come to its end."""
-    length, train = story.config.train.length, story.config.train
+    length = story.config.train.length
     if length.is_time:
         done, whole = (story.seconds or 0.0), length.amount * 60
     else:
-        done, whole = story.nimg, length.images(epoch=story.facts.images, step=train.batch * train.d_updates)
+        done, whole = story.nimg, length.images(epoch=story.facts.images, step=story.config.images_per_step)
     if done >= whole:
         return "The run is complete."
     return f"The run is not complete: this is {done / whole:.0%} of its {length}."

@@ -1,7 +1,10 @@
 """From a configuration and images to an `AdversarialStep`."""
 
+from functools import partial
+
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from ganloom import augment, nets
 from ganloom.config import Config, Optimizer
@@ -9,9 +12,11 @@ from ganloom.core import rng
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
+from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
 from ganloom.data.stream import Stream
 from ganloom.nets.contract import Growing, Staged
+from ganloom.training import rules
 from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
@@ -20,21 +25,35 @@ from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "resolve"]
 
+NOT_RESOLVED = "a configuration is to be resolved first"
 
-def resolve(config: Config, processes: int) -> Config:
-    """Fill in what was left open, so that the saved configuration repeats the run on any number of processes."""
+
+def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
+    """Fill in what was left open, so that the saved configuration repeats the run on any number of processes.
+
+    Raises `ConfigError`.
+    """
     train = config.train
-    batch_g = train.batch_g or train.batch
+    batch = train.batch or rules.batch_of(shape)
+    batch_g = train.batch_g or batch
 
     def share(batch: int) -> int:
         if batch % processes:
             raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set --micro-batch.")
         return batch // processes
 
-    micro = train.micro_batch or share(train.batch)
+    micro = train.micro_batch or share(batch)
     micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
+    weights = {}
+    for name in [name for name, penalty in config.penalties.items() if penalty.weight is None]:
+        if name != "r1":
+            raise ConfigError(f"penalties.{name}.weight: only r1 has a rule for it: give a number.")
+        weights[f"penalties.{name}.weight"] = rules.gamma_of(shape, batch)
     return config.with_overrides(
         {
+            **weights,
+            "ema.half_life": str(config.ema.half_life or rules.half_life_of(batch)),
+            "train.batch": batch,
             "train.micro_batch": micro,
             "train.batch_g": batch_g,
             "train.micro_batch_g": micro_g,
@@ -63,7 +82,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     )
 
     def images(length: Length) -> int:
-        return length.images(epoch=dataset.count(), step=config.train.batch * config.train.d_updates)
+        return length.images(epoch=dataset.count(), step=config.images_per_step)
 
     growth = None
     if config.growth is not None:
@@ -73,6 +92,9 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     if config.start is not None:
         freeze(G, config.start.freeze_g, "--freeze-g")
         freeze(D, config.start.freeze_d, "--freeze-d")
+    if config.train.recompute:
+        recompute(G)
+        recompute(D)
     modules: list[nn.Module] = [G, D, seen_through]
     for network in modules:
         # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
@@ -96,7 +118,8 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
         )
 
     train = config.train
-    assert train.micro_batch and train.batch_g and train.micro_batch_g, "the configuration is not resolved"
+    assert train.batch and train.micro_batch and train.batch_g and train.micro_batch_g, NOT_RESOLVED
+    assert config.ema.half_life is not None, NOT_RESOLVED
     if min(train.micro_batch, train.micro_batch_g) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in G.modules()):
         raise ConfigError(
             f"{net.name} normalises over the batch, and one image is none: use a micro-batch of 2 or more."
@@ -112,10 +135,27 @@ def freeze(network: nn.Module, count: int, flag: str) -> None:
     """Let the first `count` stages of a network learn nothing."""
     if not count:
         return
+    found = stages(network, flag)
+    if count >= len(found):
+        raise ConfigError(f"{flag} {count}: of {len(found)} stages some must learn: give at most {len(found) - 1}.")
+    for stage in found[:count]:
+        stage.requires_grad_(False)
+
+
+def stages(network: nn.Module, flag: str) -> list[nn.Module]:
+    """Raises `ConfigError`."""
     if not isinstance(network, Staged):
         raise ConfigError(f"{flag}: this network does not say what its stages are: give its class a method stages().")
-    stages = network.stages()
-    if count >= len(stages):
-        raise ConfigError(f"{flag} {count}: of {len(stages)} stages some must learn: give at most {len(stages) - 1}.")
-    for stage in stages[:count]:
-        stage.requires_grad_(False)
+    return network.stages()
+
+
+def recompute(network: nn.Module) -> None:
+    """Let each stage keep its inputs alone, and make all else again in the backward pass. Raises `ConfigError`.
+
+    Activation checkpointing (Chen et al. 2016, arXiv 1604.06174): the numbers are the same to the last bit.
+    """
+    parts, found = set(network.modules()), stages(network, "train.recompute")
+    if not parts.issuperset(found):
+        raise ConfigError("train.recompute: this network does not call its stages one by one: set it to false.")
+    for stage in found:
+        stage.forward = partial(checkpoint, stage.forward, use_reentrant=False)

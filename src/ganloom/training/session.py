@@ -47,7 +47,7 @@ def begin(
 ) -> Run:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device) as world:
-        config = resolve(config, world.size)
+        config = resolve(config, dataset.shape, world.size)
         try_first(config, dataset, device, world)
         config, speed = timed(config, dataset, device, world, terminal, None)
         code = {path: read(path) for path in config.own_files}
@@ -98,7 +98,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             f"say where they are with --data, or start a new run."
         )
     with connected(device) as world:
-        config = resolve(config, world.size)
+        config = resolve(config, dataset.shape, world.size)
         config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
         if world.is_first:
@@ -183,7 +183,7 @@ def make_plan(config: Config, facts: Facts) -> Plan:
     train = config.train
 
     def images(length: Length) -> int:
-        return length.images(epoch=facts.images, step=train.batch * train.d_updates)
+        return length.images(epoch=facts.images, step=config.images_per_step)
 
     every = {"log": images(config.log.every), "sample": images(config.sample.every)}
     every |= {"checkpoint": images(config.checkpoint.every), "evaluate": images(config.evaluate.every or NEVER)}

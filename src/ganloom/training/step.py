@@ -61,7 +61,8 @@ class AdversarialStep:
         self.g, self.d, self.ema, self.augment, self.growth = g, d, ema, augment, growth
         self.burn_in = burn_in
         self.loss = objectives.loss(config.loss.name, config.loss.options)
-        penalties = {name: objectives.penalty(name) for name, each in config.penalties.items() if each.weight}
+        self.weights = {name: each.weight for name, each in config.penalties.items() if each.weight}
+        penalties = {name: objectives.penalty(name) for name in self.weights}
         self.penalties_d = {name: penalty.d for name, penalty in penalties.items() if penalty.d is not None}
         self.penalties_g = {name: penalty.g for name, penalty in penalties.items() if penalty.g is not None}
         self.penalties_path = {name: penalty.path for name, penalty in penalties.items() if penalty.path is not None}
@@ -70,7 +71,7 @@ class AdversarialStep:
         self.G: nn.Module = torch.compile(g.net) if config.train.compile else g.net  # type: ignore[assignment]
         self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
         self.nimg = 0
-        self.images_per_step = d.batch * config.train.d_updates
+        self.images_per_step = config.images_per_step
         # Where G's step would make the very images again that D's has just judged, it takes those, if one micro-batch
         # of them (with all that its gradient needs) is all there is to keep: the same numbers, one pass of G less.
         self.keeps_fakes = d.micro_batch == g.micro_batch and all(
@@ -88,6 +89,8 @@ class AdversarialStep:
         stats |= self.generator_step()
         if measure:
             stats |= self.measure_generator()
+        if isinstance(self.augment, Adaptive):
+            stats["augment_p"] = self.augment.p.clone()
         return stats
 
     def discriminator_step(self, *, keep: bool = False) -> Stats:
@@ -220,7 +223,7 @@ class AdversarialStep:
         """
         settings, factor, update = self.config.penalties, self.burn_in.penalties(before), before // images
         return {
-            name: settings[name].weight * settings[name].interval * factor
+            name: self.weights[name] * settings[name].interval * factor
             for name in penalties
             if update % settings[name].interval == 0
         }

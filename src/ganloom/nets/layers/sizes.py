@@ -13,7 +13,6 @@ from ganloom.core.shapes import ImageShape
 __all__ = ["Size", "double", "halve", "map_sizes", "width_at"]
 
 SMALLEST, LARGEST = 8, 512
-FULL_WIDTH_LEVELS = 3  # doublings, from 4 to 32 pixels, through which `width_at` stays the same
 Size = tuple[int, int]  # height, width
 
 
@@ -29,9 +28,9 @@ def map_sizes(shape: ImageShape, family: str) -> list[Size]:
     return [(-(-height // 2**k), -(-width // 2**k)) for k in reversed(range(count + 1))]
 
 
-def width_at(level: int, width: int) -> int:
-    """Channels of the map at a level: `width` up to about 32 pixels, then half as many at each doubling."""
-    return max(1, width >> max(0, level - FULL_WIDTH_LEVELS))
+def width_at(level: int, width: int, full: int = 32) -> int:
+    """Channels of the map at a level: `width` up to about `full` pixels, then half as many at each doubling."""
+    return max(1, width >> max(0, level - max(0, round(math.log2(full / 4)))))
 
 
 def double(x: Tensor, size: Size) -> Tensor:

@@ -1,0 +1,40 @@
+"""What follows from size and batch where a configuration leaves it open."""
+
+import pytest
+
+from ganloom.config import Config, recipe_values
+from ganloom.core.errors import ConfigError
+from ganloom.core.shapes import ImageShape
+from ganloom.training.assembly import resolve
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "gamma", "half_life"),
+    [
+        (32, 32, 0.0064, "10 kimg"),
+        (64, 32, 0.0256, "10 kimg"),
+        (256, 16, 0.8192, "5 kimg"),
+        (512, 8, 6.5536, "2.5 kimg"),
+    ],
+)
+def test_stylegan2_has_what_its_authors_derive(size: int, batch: int, gamma: float, half_life: str) -> None:
+    config = resolve(Config.build(recipe_values("stylegan2-32")), ImageShape(3, size, size), 1)
+    assert (config.train.batch, config.train.micro_batch, str(config.ema.half_life)) == (batch, batch, half_life)
+    assert config.penalties["r1"].weight == pytest.approx(gamma)
+    assert config.penalties["path_length"].weight == 2
+    assert resolve(config, ImageShape(3, 8, 8), 1) == config  # nothing is left open
+
+
+def test_what_is_given_stays() -> None:
+    given = {"train.batch": 64, "penalties.r1.weight": 3, "ema.half_life": "0 images"}
+    config = resolve(Config.build(recipe_values("stylegan2-32"), given), ImageShape(3, 32, 32), 1)
+    assert (config.train.batch, config.penalties["r1"].weight, str(config.ema.half_life)) == (64, 3, "0 images")
+    half = resolve(Config.build(recipe_values("stylegan2-32"), {"train.batch": 64}), ImageShape(3, 32, 32), 1)
+    assert half.penalties["r1"].weight == pytest.approx(0.0032)  # by the batch that it has
+    assert str(half.ema.half_life) == "20 kimg"
+
+
+def test_other_penalties_have_no_rule() -> None:
+    config = Config.build(recipe_values("dcgan-32"), {"penalties.drift.weight": None})
+    with pytest.raises(ConfigError, match=r"penalties\.drift\.weight.*give a number"):
+        resolve(config, ImageShape(3, 32, 32), 1)
