@@ -63,11 +63,14 @@ AS_THEY_ARE = (
     "biggan-32",
     "progressive-64",
     "chest-xray-progressive-128",
+    "stylegan2-32-small",
+    "r3gan-32-small",
 )
-WIDE = ("sngan-32", "sagan-32", "biggan-32", "progressive-64", "stylegan2-32", "r3gan-32")
+WIDE = ("sngan-32", "sagan-32", "biggan-32", "progressive-64", "stylegan2-32", "stylegan2-64", "r3gan-32")
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in AS_THEY_ARE if name in recipe_names()},
     **{f"{name}*": (name, NARROW) for name in WIDE},
+    "stylegan2-64* recomputed": ("stylegan2-64", {**NARROW, "train.recompute": True}),
 }
 CLASSES, KEPT = 10, 1024  # of the noise: classes, and images of which there are so many and no more
 ROUND_SECONDS, FEWEST_ROUNDS = 1.0, 2

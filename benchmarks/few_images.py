@@ -2,15 +2,16 @@
 
     python benchmarks/few_images.py --blood FOLDER --cats cifar10.npz [--minutes 8] [--again] [--seed 0]
 
-blood       FOLDER of about 360 smears, 64x64: 300 are trained on, the others show what copying would look like;
-            recipe few-images-64
-cats        500 of CIFAR-10's training cats, 32x32; the other 4,500 show what copying would look like; recipe sndcgan-32
+blood       FOLDER of about 360 smears, 64x64: 300 are trained on, the others are held out; recipe few-images-64
+cats        500 of CIFAR-10's training cats, 32x32; the other 4,500 are held out; recipe sndcgan-32
 
-fd          Frechet distance in loomnet-1's features, of 2,000 generated images: of blood from the training images, as
-            there are hardly others; of cats from 2,000 that were not trained on
-memorised   share of generated images that lie nearer to a training image than all but 1 % of the held-out ones
+fd          Frechet distance in loomnet-1's features, of 2,000 generated images: of cats from 2,000 others; of blood,
+            where there are hardly others, from the training images, which rewards a G that copies them
+memorised   share of generated images that lie nearer to a training image than 99 of 100 held-out ones (of blood than
+            all 64: .016 where nothing is copied)
 ratio       the median distance to the nearest training image, over that of held-out ones: far below 1 where G copies
-p           what ADA came to
+p           the largest that ADA came to
+`copies` are 2,000 draws from the training images: what a G that has learned them by heart would get.
 Pictures lie beside the results, in the folder of their name: of each row a sheet, and the sixteen images nearest to a
 training image, each with that one at its right.
 """
@@ -30,11 +31,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 import ganloom
 import machine
 import trial
-from ganloom.core.errors import ModelError
+from ganloom.core.errors import DataError, ModelError
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.selection import Selection
 from ganloom.data.sources import find
@@ -71,27 +73,39 @@ class Few:
         self.source, self.dataset = str(file), prepare(find(str(file)), form)
 
     def of_model(self, file: Path) -> tuple[dict[str, Any], torch.Tensor | None]:
-        report = file.with_suffix(".json")  # and beside it the picture of the nearest neighbours
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                given = {"n": N, "device": "cpu", "out": report}
-                (distance,) = ganloom.evaluate(file, self.source, metrics="fd", split=self.split, **given)
-                copied = ganloom.evaluate(file, self.source, metrics="memorisation", **given)
-        except ModelError:
+            return self.measured(file), ganloom.load(file, device="cpu").sample(N)
+        except (ModelError, DataError):  # no numbers, or all alike
             return {}, None
+
+    def copies(self) -> dict[str, float]:
+        """Of training images that are drawn as often as others are generated."""
+        folder = self.folder / "copies"
+        folder.mkdir()
+        drawn = np.random.default_rng(1).integers(0, self.dataset.count(), N)
+        for index, picture in enumerate(self.dataset.images(drawn)):
+            Image.fromarray(picture).save(folder / f"{index}.png")
+        return self.measured(folder)
+
+    def measured(self, target: Path) -> dict[str, float]:
+        with contextlib.redirect_stdout(io.StringIO()):
+            given = {"n": N, "device": "cpu", "out": target.with_suffix(".json")}
+            (distance,) = ganloom.evaluate(target, self.source, metrics="fd", split=self.split, **given)
+            copied = ganloom.evaluate(target, self.source, metrics="memorisation", **given)
         values = {score.metric: score.value for score in copied}
-        numbers = {"fd": distance.value, "memorised": values["memorised"], "ratio": values["memorisation_ratio"]}
-        return numbers, ganloom.load(file, device="cpu").sample(N)
+        return {"fd": distance.value, "memorised": values["memorised"], "ratio": values["memorisation_ratio"]}
+
+
+COLUMNS = (
+    ("fd", ".1f"), ("memorised", ".3f"), ("ratio", ".2f"), ("p", ".2f"), ("images", ",d"), ("images_per_second", ".0f"),
+)  # fmt: skip
 
 
 def show(name: str, row: dict[str, Any]) -> str:
     if "failed" in row:
         return f"{name:<14} failed: {row['failed']}"
-    p = "-" if row.get("p") is None else f"{row['p']:.2f}"
-    return (
-        f"{name:<14} {row['fd']:>8.1f} {row['memorised']:>10.3f} {row['ratio']:>6.2f} {p:>6} {row['images']:>8,d} "
-        f"{row['images_per_second']:>6.0f}"
-    )
+    cells = ("-" if row.get(key) is None else format(row[key], form) for key, form in COLUMNS)
+    return f"{name:<14} " + " ".join(f"{cell:>9}" for cell in cells)
 
 
 def main() -> int:
@@ -110,23 +124,24 @@ def main() -> int:
     file, pictures = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
     pictures.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"] if file.exists() else {}
-    budget = {"minutes": arguments.minutes, "seed": arguments.seed}
     for name, where in files.items():
         rows = results.setdefault(name, {})
-        print(f"\n{name:<14} {'fd':>8} {'memorised':>10} {'ratio':>6} {'p':>6} {'images':>8} {'img/s':>6}")
+        titles = ("fd", "memorised", "ratio", "p", "images", "img/s")
+        print(f"\n{name:<14} " + " ".join(f"{title:>9}" for title in titles))
         with tempfile.TemporaryDirectory() as temporary:
             os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
             few = Few(name, where, Path(temporary))
+            rows["copies"] = few.copies()
+            print(show("copies", rows["copies"]), flush=True)
             for method, changes in METHODS.items():
-                if arguments.again or not budget.items() <= rows.get(method, {}).items():
-                    recipe = SETS[name][0]
-                    row = trial.run(method, recipe, changes, few, arguments.minutes, arguments.seed, pictures)
+                given = SETS[name][0], changes, arguments.minutes, arguments.seed
+                if arguments.again or not trial.is_of(rows.get(method, {}), *given):
+                    rows[method] = trial.run(method, *given, few, pictures)
                     run = few.folder / f"{name}-{method}"
-                    if "failed" not in row:
-                        row["p"] = read_log(run / "log.jsonl")[-1].get("augment_p")
-                        (nearest,) = run.glob("model-*.png")
+                    seen = [row["augment_p"] for row in read_log(run / "log.jsonl") if "augment_p" in row]
+                    rows[method]["p"] = max(seen, default=None)
+                    for nearest in run.glob("model-*.png"):
                         nearest.replace(pictures / f"{name}-{method}-nearest.png")
-                    rows[method] = row
                     machine.write(arguments.name, results)
                 print(show(method, rows[method]), flush=True)
     print(file)

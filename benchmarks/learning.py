@@ -79,6 +79,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "acgan-32": ("acgan-32", {}),
     "sngan-projection-32": ("sngan-projection-32", {**WIDTH, **OFTEN}),
     "mlp": ("mlp-28", {}),
+    "r3gan-32-small": ("r3gan-32-small", {}),
+    "stylegan2-32-small": ("stylegan2-32-small", {}),
 }
 # Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. Most
 # of the time is left for whole images.
@@ -244,7 +246,7 @@ def main() -> int:
             for case in missing:
                 print(f"{name}: {case}", flush=True)
                 given = CASES[case][0], changes(case, arguments.minutes)
-                rows[case] = trial.run(case, *given, judge, arguments.minutes, arguments.seed, pictures)
+                rows[case] = trial.run(case, *given, arguments.minutes, arguments.seed, judge, pictures)
                 print(show(case, rows[case]), flush=True)
                 machine.write(arguments.name, results)
     print(table(results), file, sep="\n")

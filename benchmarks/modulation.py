@@ -6,6 +6,7 @@ scaled      maps scaled by the style, one convolution for the whole batch, scale
 fused       each image's own weights, all of them in one grouped convolution
 channels    of the map, the same before and after; `layout` is channels_last (as in training on CPUs and CUDA) or plain
 
+Grouped convolutions want the plain layout here, and `fused` copies maps that are in the other; that is counted.
 Milliseconds, medians in turns; `ratio` is fused over scaled, above 1 where scaled is faster. `infer` is the forward
 pass, `train` the backward pass too, down to weights and styles. On a GPU where there is one.
 """
@@ -49,6 +50,8 @@ def timed(ways: dict[str, Callable[[], Any]], seconds: float, device: torch.devi
     found: dict[str, list[float]] = {name: [] for name in ways}
     for work in ways.values():
         work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     began = time.perf_counter()
     while time.perf_counter() - began < seconds or len(found["scaled"]) < FEWEST:
         for name, work in ways.items():

@@ -1,5 +1,6 @@
 """One training of a recipe in a process of its own, and what a judge says of its model before and after."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from PIL import Image
 
 import ganloom
 import machine
+from ganloom.config import recipe_values
 from ganloom.core.distributed import World
 from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
@@ -40,7 +42,7 @@ class Judge(Protocol):
 
 
 def run(
-    name: str, recipe: str, changes: dict[str, Any], judge: Judge, minutes: float, seed: int, pictures: Path
+    name: str, recipe: str, changes: dict[str, Any], minutes: float, seed: int, judge: Judge, pictures: Path
 ) -> dict[str, Any]:
     """Train in a process of its own, then look at what came out. A sheet of it goes to the folder `pictures`."""
     out = judge.folder / f"{judge.name}-{name}"
@@ -69,6 +71,7 @@ def run(
         "seed": seed,
         "recipe": recipe,
         "settings": changes,
+        "config": digest(recipe, changes),
         "images": voucher.nimg,
         "images_per_second": voucher.nimg / voucher.seconds,
         **after,
@@ -76,6 +79,15 @@ def run(
         "level": None if level is None else float(level),
         "nan": made is None or any(value is None for row in log for value in row.values()),
     }
+
+
+def is_of(row: dict[str, Any], recipe: str, changes: dict[str, Any], minutes: float, seed: int) -> bool:
+    """Whether a row of the results is of this very training, the recipe as it is now."""
+    return {"minutes": minutes, "seed": seed, "config": digest(recipe, changes)}.items() <= row.items()
+
+
+def digest(recipe: str, changes: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([recipe_values(recipe), changes], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def save_sheet(made: torch.Tensor, classes: int, path: Path) -> None:

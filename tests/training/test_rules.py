@@ -1,11 +1,14 @@
 """What follows from size and batch where a configuration leaves it open."""
 
+from typing import Any
+
 import pytest
 
 from ganloom.config import Config, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.training.assembly import resolve
+from ganloom.training.rules import opened
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,21 @@ def test_other_penalties_have_no_rule() -> None:
     config = Config.build(recipe_values("dcgan-32"), {"penalties.drift.weight": None})
     with pytest.raises(ConfigError, match=r"penalties\.drift\.weight.*give a number"):
         resolve(config, ImageShape(3, 32, 32), 1)
+
+
+def test_a_fine_tuning_leaves_open_again_what_a_run_had_left_open() -> None:
+    shape = ImageShape(3, 32, 32)
+    config = resolve(Config.build(recipe_values("stylegan2-32")), shape, 1)
+    again = config.with_overrides(flat(opened(config, shape)))
+    assert resolve(again, ImageShape(3, 64, 64), 1).penalties["r1"].weight == pytest.approx(0.0256)
+    for given in ({"train.batch": 64}, {"penalties.r1.weight": 3}, {"ema.half_life": "7 kimg"}):
+        assert opened(resolve(Config.build(recipe_values("stylegan2-32"), given), shape, 1), shape) == {}
+    assert opened(resolve(Config.build(recipe_values("dcgan-32")), shape, 1), shape) == {}
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found

@@ -86,7 +86,7 @@ class Config(Section):
     @property
     def images_per_step(self) -> int:
         """Real images that a step takes, once nothing is left open."""
-        assert self.train.batch, "the configuration is not resolved"
+        assert self.train.batch, "a configuration is to be resolved first"
         return self.train.batch * self.train.d_updates
 
     def yaml(self) -> str:

@@ -245,7 +245,7 @@ class Train(Section):
     d_updates: PositiveInt = 1  # per G update
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it
     compile: bool = False
-    recompute: bool = False  # keep fewer maps and make them again for the backward pass: less memory, more time
+    recompute: bool = False  # keep fewer maps and make them again in the backward pass
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":
@@ -260,9 +260,7 @@ class Train(Section):
 
 
 class Ema(Section):
-    half_life: Interval | None = Length(
-        10, "kimg"
-    )  # 0: the average is G itself; null: StyleGAN2's rule, from the batch
+    half_life: Interval | None = Length(10, "kimg")  # 0: the average is G itself; null: StyleGAN2's rule
     ramp_up: NonNegative = 0.05  # the half-life is at most this share of the images seen; 0: no ramp
 
 

@@ -20,10 +20,13 @@ class Judgement(NamedTuple):
 
 @runtime_checkable
 class Staged(Protocol):
-    """A network that can be frozen in part."""
+    """A network that can be frozen in part, and whose maps can be made twice instead of kept."""
 
     def stages(self) -> list[nn.Module]:
-        """Its parts with weights in the order in which they act: G's from z on, D's from the image on."""
+        """Its parts with weights in the order in which they act: G's from z on, D's from the image on.
+
+        `train.recompute` wants them called as modules, and a forward pass that changes nothing in them.
+        """
         ...
 
 

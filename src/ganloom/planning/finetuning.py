@@ -5,6 +5,8 @@ from typing import Any
 from ganloom.config import merge, named, recipe_names, recipe_values
 from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
+from ganloom.core.shapes import ImageShape
+from ganloom.training import rules
 from ganloom.training.starting import Trained
 
 __all__ = ["fine_tuning"]
@@ -42,5 +44,6 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
     }
     # What a run has filled in by itself is not what was asked for: another batch has other micro-batches.
     own = {"train": {"micro_batch": None, "batch_g": None, "micro_batch_g": None}, "evaluate": {"every": None}}
+    derived = {} if recipe is not None or config is None else rules.opened(config, ImageShape(*header.shape))
     fresh = {"data": data, "net": net, "start": None, "growth": None}
-    return name, merge(values, own) | fresh
+    return name, merge(merge(values, own), derived) | fresh

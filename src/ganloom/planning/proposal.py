@@ -83,7 +83,8 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     config = resolve(Config.build(values, settings), shape, 1)
     needed, free = _memory_needed(config, noise, chosen), SHARE_OF_MEMORY * _free_memory(chosen)
-    batch = config.images_per_step // config.train.d_updates
+    batch = config.train.batch
+    assert batch, "it is resolved"
     micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
     if micro_batch < batch:
         settings["train.micro_batch"] = micro_batch

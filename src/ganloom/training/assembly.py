@@ -44,14 +44,15 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
 
     micro = train.micro_batch or share(batch)
     micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
-    weights = {}
-    for name in [name for name, penalty in config.penalties.items() if penalty.weight is None]:
-        if name != "r1":
+    weights = {name: penalty.weight for name, penalty in config.penalties.items()}
+    if "r1" in weights and weights["r1"] is None:
+        weights["r1"] = rules.gamma_of(shape, batch)
+    for name, weight in weights.items():
+        if weight is None:
             raise ConfigError(f"penalties.{name}.weight: only r1 has a rule for it: give a number.")
-        weights[f"penalties.{name}.weight"] = rules.gamma_of(shape, batch)
     return config.with_overrides(
         {
-            **weights,
+            **{f"penalties.{name}.weight": weight for name, weight in weights.items()},
             "ema.half_life": str(config.ema.half_life or rules.half_life_of(batch)),
             "train.batch": batch,
             "train.micro_batch": micro,
