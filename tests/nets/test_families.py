@@ -41,8 +41,9 @@ SHAPES = [
 ]
 RGB, SMALL = ImageShape(3, 32, 32), ImageShape(3, 16, 16)
 # What a new family has to be listed for, if it does so on purpose:
-UNBOUNDED = {"progressive", "progressive-classifier", "r3gan", "stylegan2"}  # G ends without an activation
-COMPARES = {"progressive", "progressive-classifier", "stylegan2"}  # D looks at the minibatch's deviation
+STYLES = {"stylegan2", "stylegan2-small"}
+COMPARES = {"progressive", "progressive-classifier"} | STYLES  # D looks at the minibatch's deviation
+UNBOUNDED = {"r3gan", "r3gan-small"} | COMPARES  # G ends without an activation
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 every_kind = pytest.mark.parametrize("kind", ["none", "classes", "shares"])

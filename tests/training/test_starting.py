@@ -89,15 +89,17 @@ def test_other_counts_of_classes_reach_g_too() -> None:
     assert torch.equal(after.embed.weight[0], before.embed.weight[2])
 
 
+@pytest.mark.parametrize("family", ["dcgan", "stylegan2", "r3gan"])
 @pytest.mark.parametrize(("channels", "now"), [(1, 3), (3, 1)])
-def test_d_sees_in_a_grey_image_what_it_saw_before(channels: int, now: int) -> None:
+def test_d_sees_in_a_grey_image_what_it_saw_before(channels: int, now: int, family: str) -> None:
     """Grey given as three equal channels, or one channel of what were three."""
-    before, after = (networks(ImageShape(each, 32, 32), 0)[1] for each in (channels, now))
+    before, after = (networks(ImageShape(each, 32, 32), 0, family)[1] for each in (channels, now))
     result = fit(after, state(before), _Forms([], [], (channels, now), 12, adds_up=True))
     grey = torch.randn(4, 1, 32, 32)
     expected = before(grey.expand(-1, channels, -1, -1), None).logits
     torch.testing.assert_close(after(grey.expand(-1, now, -1, -1), None).logits, expected, rtol=1e-4, atol=1e-5)
-    assert list(result.fitted) == ["first.conv.weight"]
+    first = {"dcgan": "first.conv.weight"}.get(family, "from_image.weight")
+    assert list(result.fitted) == [first]
 
 
 def test_g_of_grey_images_makes_the_same_in_three_channels() -> None:
@@ -128,12 +130,21 @@ def test_a_new_channel_is_made_where_the_trained_weights_lie() -> None:
     assert made.dtype == torch.float32 and made.shape == (8, 4, 4, 4)
 
 
+INPUTS = {"dcgan": "first.conv.weight", "r3gan": "first.dense.weight", "stylegan2": "mapping.layers.0.weight"}
+
+
+@pytest.mark.parametrize("family", INPUTS)
 @pytest.mark.parametrize(("before", "now"), [(0, 3), (3, 0)])
-def test_the_inputs_of_z_stay_where_labels_come_or_go(before: int, now: int) -> None:
-    old, new = (networks(ImageShape(1, 32, 32), classes)[0] for classes in (before, now))
+def test_the_inputs_of_z_stay_where_labels_come_or_go(before: int, now: int, family: str) -> None:
+    old, new = (networks(ImageShape(1, 32, 32), classes, family)[0] for classes in (before, now))
     result = fit(new, state(old), SAME)
-    assert torch.equal(new.first.conv.weight[:12], old.first.conv.weight[:12])
-    assert result.fitted == {"first.conv.weight": "the inputs of z"}
+    acting = []
+    for network in (old, new):
+        layer = network.get_submodule(INPUTS[family].removesuffix(".weight"))
+        by_input = layer.weight if family == "dcgan" else layer.weight.t()
+        acting.append(by_input[:12] * getattr(layer, "scale", 1.0))
+    torch.testing.assert_close(*acting)
+    assert result.fitted == {INPUTS[family]: "the inputs of z"}
 
 
 def test_another_batch_has_other_micro_batches(trained: Path, tmp_path: Path) -> None:

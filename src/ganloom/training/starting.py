@@ -4,6 +4,7 @@ Weights are matched by name. Those of another form are fitted where that has a m
 names, kernels over the whole map by resampling, image channels by spreading or adding up. The rest begins anew.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,8 @@ from ganloom.core.tensors import unpack
 from ganloom.nets import modelfile
 from ganloom.nets.contract import Growing
 from ganloom.nets.layers import spectral
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, latent_share
+from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead
 from ganloom.runs import Run
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
@@ -98,7 +100,8 @@ def begin_with(trained: Trained, step: AdversarialStep) -> list[str]:
     fits: dict[str, Fit] = {}
     for place, network in (("G", step.g.net), ("ema", step.ema.G), ("D", step.d.net)):
         if saved := trained.of(place):
-            fits[place] = fit(network, saved, _Forms(old, new, channels, header.latent, adds_up=place == "D"))
+            latent = 0 if place == "D" else header.latent
+            fits[place] = fit(network, saved, _Forms(old, new, channels, latent, adds_up=place == "D"))
     share = fits["G"].weights / fits["G"].total
     if share < LEAST:
         reasons = "; ".join(f"{name} {why}" for name, why in list(fits["G"].fresh.items())[:3])
@@ -154,7 +157,7 @@ class _Forms:
     old_classes: Sequence[str]
     new_classes: Sequence[str]
     channels: tuple[int, int]  # of the images, before and now
-    latent: int  # inputs of G, to which labels add some
+    latent: int  # inputs of G, to which labels add some; 0 of D
     adds_up: bool  # whether image channels and pixels are added up (D), or each stands for itself (G)
 
     def fitted(self, old: Tensor, fresh: Tensor) -> tuple[Tensor, str] | None:
@@ -164,8 +167,7 @@ class _Forms:
         differing = [axis for axis in range(old.ndim) if old.shape[axis] != fresh.shape[axis]]
         if len(differing) == 1 and self.channels == (old.shape[differing[0]], fresh.shape[differing[0]]):
             return self._channels(old, fresh, differing[0])
-        with_labels = self.latent + latent_share(self.latent)
-        if len(differing) == 1 and {old.shape[differing[0]], fresh.shape[differing[0]]} == {self.latent, with_labels}:
+        if len(differing) == 1 and self.latent == min(old.shape[differing[0]], fresh.shape[differing[0]]):
             return self._inputs(old, fresh, differing[0])
         if old.ndim == 4 and min(differing) >= 2:
             resized = F.interpolate(old, fresh.shape[2:], mode="bilinear", antialias=True)
@@ -198,7 +200,7 @@ class _Forms:
 @torch.no_grad()
 def fit(network: nn.Module, saved: Mapping[str, Tensor], forms: _Forms) -> Fit:
     """Take over what can be taken, in place."""
-    result, weights = Fit(), dict(network.named_parameters())
+    result, weights, modules = Fit(), dict(network.named_parameters()), dict(network.named_modules())
     result.total = sum(weight.numel() for weight in weights.values())
     of_classes = set(_of_classes(network)) if list(forms.old_classes) != list(forms.new_classes) else set()
     for name, fresh in network.state_dict().items():
@@ -212,6 +214,7 @@ def fit(network: nn.Module, saved: Mapping[str, Tensor], forms: _Forms) -> Fit:
         elif old.shape == fresh.shape:
             made, why = old, ""
         else:
+            old = old * _rescaled(modules[name.rpartition(".")[0]], old, fresh)
             made, why = forms.fitted(old, fresh) or (None, f"it was {[*old.shape]} and is {[*fresh.shape]}")
         if made is not None:
             fresh.copy_(made)
@@ -227,6 +230,13 @@ def fit(network: nn.Module, saved: Mapping[str, Tensor], forms: _Forms) -> Fit:
             result.reused.append(name)
     spectral.settle(network)
     return result
+
+
+def _rescaled(layer: nn.Module, old: Tensor, fresh: Tensor) -> float:
+    """An equalized layer divides by the root of its inputs: the more there are, the larger old weights have to be."""
+    if not isinstance(layer, EqualizedConv2d | EqualizedLinear) or min(old.ndim, fresh.ndim) < 2:
+        return 1.0
+    return math.sqrt(fresh[0].numel() / old[0].numel())
 
 
 def _of_classes(network: nn.Module) -> Iterator[str]:
