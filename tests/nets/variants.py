@@ -44,8 +44,8 @@ VARIANTS = {
     "resnet-biggan": Variant("resnet", BIGGAN, {"attention": 16, "orthogonal": True}),
     "resnet-free": Variant("resnet", {}, {"spectral": False}),
     "progressive-dcgan": Variant("progressive", {"blocks": "dcgan"}, {"blocks": "dcgan"}),
-    "r3gan-small": Variant("r3gan", {"full": 4, "group": 2, "blocks": 1}, {"full": 4, "group": 2, "blocks": 1}),
-    "stylegan2-small": Variant("stylegan2", {"full": 4, "mapping": 2}, {"full": 4, "mapping": 2}),
+    "r3gan-small": Variant("r3gan", {"full": 16, "group": 2, "blocks": 1}, {"full": 16, "group": 2, "blocks": 1}),
+    "stylegan2-small": Variant("stylegan2", {"full": 16, "mapping": 2}, {"full": 16, "mapping": 2}),
     "progressive-dcgan-none": Variant("progressive", {"blocks": "dcgan"}, {"blocks": "dcgan", "norm": "none"}),
 }
 
