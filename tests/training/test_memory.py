@@ -72,6 +72,11 @@ def test_every_network_is_one_of_those_or_says_why_not(digits: PackedDataset) ->
         tiny(digits, net="mlp", train__recompute=True)
 
 
+def test_compiled_networks_keep_their_maps(digits: PackedDataset) -> None:
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        tiny(digits, train__recompute=True, train__compile=True)
+
+
 EXACT = {
     ("stylegan2", 32): ({"mapping", "first"}, {"last", "head"}),
     ("stylegan2", 128): ({"mapping", "first", "levels.0"}, {"downs.0", "last", "head"}),

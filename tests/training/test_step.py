@@ -241,22 +241,11 @@ def test_g_learns_through_the_augmentation(digits: PackedDataset) -> None:
     assert same(before, values(step.g.net))
 
 
-R3GAN = {
-    "net": "r3gan",
-    "net__g": {"width": 8},
-    "net__d": {"width": 8},
-    "loss": "relativistic",
-    "penalties": {"r1": {"weight": 1, "interval": 2}, "r2": {"weight": 1, "interval": 2}},
-    "train__recompute": True,
-}
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it while it traces
-@pytest.mark.parametrize("settings", [{}, R3GAN], ids=["dcgan", "r3gan, maps made again"])
-def test_compiled_networks_train_the_same_network(digits: PackedDataset, settings: dict[str, Any]) -> None:
+def test_compiled_networks_train_the_same_network(digits: PackedDataset) -> None:
     """With a lazy penalty, whose second derivative a compiled network does not have."""
-    compiled, eager = tiny(digits, **settings, train__compile=True), tiny(digits, **settings)
+    compiled, eager = tiny(digits, train__compile=True), tiny(digits)
     for _ in range(5):
         ours, theirs = compiled.advance(measure=False), eager.advance(measure=False)
     for name in theirs:

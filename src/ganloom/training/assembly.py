@@ -94,6 +94,10 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
         freeze(G, config.start.freeze_g, "--freeze-g")
         freeze(D, config.start.freeze_d, "--freeze-d")
     if config.train.recompute:
+        if config.train.compile:
+            raise ConfigError(
+                "train.recompute and --compile have not been seen to work together: leave one of them out."
+            )
         recompute(G)
         recompute(D)
     modules: list[nn.Module] = [G, D, seen_through]
