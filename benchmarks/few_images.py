@@ -23,7 +23,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, bef
 import argparse
 import contextlib
 import io
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -121,9 +120,7 @@ def main() -> int:
     if not files:
         parser.error("give --blood, --cats or both")
 
-    file, pictures = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
-    pictures.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"] if file.exists() else {}
+    results, pictures = trial.open_results(arguments.name)
     for name, where in files.items():
         rows = results.setdefault(name, {})
         titles = ("fd", "memorised", "ratio", "p", "images", "img/s")
@@ -144,7 +141,7 @@ def main() -> int:
                         nearest.replace(pictures / f"{name}-{method}-nearest.png")
                     machine.write(arguments.name, results)
                 print(show(method, rows[method]), flush=True)
-    print(file)
+    print(pictures)
     return int(any("failed" in row for rows in results.values() for row in rows.values()))
 
 

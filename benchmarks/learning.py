@@ -25,7 +25,6 @@ import argparse
 import contextlib
 import functools
 import io
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -230,9 +229,7 @@ def main() -> int:
     if unknown := [name for name in datasets if name not in sources] + [name for name in cases if name not in CASES]:
         parser.error(f"there is no {', '.join(unknown)} (fashion needs --fashion FILE.npz)")
 
-    file, pictures = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
-    pictures.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"] if file.exists() else {}
+    results, pictures = trial.open_results(arguments.name)
     budget = {"minutes": arguments.minutes, "seed": arguments.seed}
     for name in datasets:
         rows = results.setdefault(name, {})
@@ -249,7 +246,7 @@ def main() -> int:
                 rows[case] = trial.run(case, *given, arguments.minutes, arguments.seed, judge, pictures)
                 print(show(case, rows[case]), flush=True)
                 machine.write(arguments.name, results)
-    print(table(results), file, sep="\n")
+    print(table(results), pictures, sep="\n")
     return int(any("failed" in row for rows in results.values() for row in rows.values()))
 
 

@@ -21,7 +21,6 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -173,9 +172,7 @@ def main() -> int:
     if unknown := [name for name in datasets if name not in kinds] + [name for name in methods if name not in METHODS]:
         parser.error(f"there is no {', '.join(unknown)}")
 
-    file, pictures = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
-    pictures.mkdir(parents=True, exist_ok=True)
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text())["results"] if file.exists() else {}
+    results, pictures = trial.open_results(arguments.name)
     for name in datasets:
         rows = results.setdefault(name, {})
         with tempfile.TemporaryDirectory() as temporary:
@@ -192,7 +189,7 @@ def main() -> int:
                     rows[method] = trial.run(label, *given, counter, pictures)
                     machine.write(arguments.name, results)
                 print(show(method, rows[method]), flush=True)
-    print(file)
+    print(pictures)
     return int(any("failed" in row for rows in results.values() for row in rows.values()))
 
 

@@ -41,6 +41,13 @@ class Judge(Protocol):
         ...
 
 
+def open_results(name: str) -> tuple[dict[str, dict[str, Any]], Path]:
+    """What results there are under this name, by dataset and row, and the folder for their pictures."""
+    file, pictures = machine.RESULTS / f"{name}.json", machine.RESULTS / name
+    pictures.mkdir(parents=True, exist_ok=True)
+    return (json.loads(file.read_text())["results"] if file.exists() else {}), pictures
+
+
 def run(
     name: str, recipe: str, changes: dict[str, Any], minutes: float, seed: int, judge: Judge, pictures: Path
 ) -> dict[str, Any]:
