@@ -25,6 +25,7 @@ TINY = {
     "checkpoint.every": "150 images",
     "sample.count": 20,
     "evaluate.every": "0 images",
+    "guard.every": "0 images",
     "trackers.tensorboard": False,
 }
 

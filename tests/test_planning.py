@@ -55,7 +55,7 @@ def test_every_size_proposed_can_be_trained(height: int, width: int) -> None:
 @pytest.fixture(autouse=True)
 def measured_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds of training, in no time: 1,000 images a second."""
-    monkeypatch.setattr(proposal.session, "images_per_minute", lambda *arguments: 60_000.0)
+    monkeypatch.setattr(proposal.timing, "images_per_minute", lambda *arguments: 60_000.0)
 
 
 def findings(size: tuple[int, int] = (32, 32), count: int = 500, **given: Any) -> Findings:

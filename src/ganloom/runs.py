@@ -3,6 +3,7 @@
 config.yaml          the resolved configuration: enough, with the same images, to repeat the run
 run.json             facts of the start: dataset and its content hash, versions, planned images
 code/                copies of the user's own network, loss and source of images, where it has such
+changes.json         settings that were changed on the way, when, why and from what; config.yaml has the newest
 log.jsonl            one line a logged step
 tensorboard/         the same as TensorBoard events, with the grids
 samples/             reals.png, and grids of the same latents as training goes on
@@ -14,17 +15,18 @@ scores.json          what `evaluate` measured, and scores/ with the pictures it 
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.errors import ConfigError, RunError
 from ganloom.core.files import storage_errors, write_atomically
 
-__all__ = ["Facts", "Run", "create_run", "open_run", "refuse_existing"]
+__all__ = ["Change", "Facts", "Run", "create_run", "open_run", "refuse_existing"]
 
 
 class Facts(BaseModel):
@@ -45,6 +47,22 @@ class Facts(BaseModel):
     threads: int
     images_per_minute: float | None  # measured once: plans a length in minutes, and evaluate.every where it is null
     code: dict[str, str] = {}  # the sha256 of each of the user's own files, by its path
+
+
+class Change(BaseModel):
+    """One entry of changes.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reason: str
+    text: str
+    nimg: int  # when it was found necessary
+    to: int  # images that the training went back to
+    seconds: float  # spent training until then
+    before: dict[str, Any]  # settings by their dotted names
+    after: dict[str, Any]
+
+
+CHANGES = TypeAdapter(list[Change])
 
 
 class Run:
@@ -74,6 +92,14 @@ class Run:
                 f"{self.path}/run.json is damaged ({str(error).splitlines()[0]}): put it back, or start a new run with "
                 f"--recipe {self.path}/config.yaml."
             ) from None
+
+    @property
+    def changes(self) -> list[Change]:
+        path = self.path / "changes.json"
+        try:
+            return CHANGES.validate_json(path.read_bytes()) if path.exists() else []
+        except (OSError, ValidationError) as error:
+            raise RunError(f"{path} is damaged ({str(error).splitlines()[0]}): put it back, or delete it.") from None
 
     def sample(self, nimg: int) -> Path:
         """Where the grid made after `nimg` images lies."""
@@ -117,6 +143,9 @@ class Run:
 
     def save_facts(self, facts: Facts) -> None:
         write_atomically(self.path / "run.json", facts.model_dump_json(indent=2).encode())
+
+    def save_changes(self, changes: Sequence[Change]) -> None:
+        write_atomically(self.path / "changes.json", CHANGES.dump_json(list(changes), indent=2))
 
     def clean(self) -> None:
         """Remove what a killed process left half written."""

@@ -4,7 +4,7 @@ from feature_sets import Array, compare, constant, of_modes, random_features
 
 from ganloom.metrics import ndb, vendi
 from ganloom.metrics.contract import Estimate
-from ganloom.metrics.ndb import Bins, different, divergence, kmeans, sort_into_bins
+from ganloom.metrics.ndb import BINS, Bins, centres_of, different, divergence, kmeans, sort_into_bins
 from ganloom.metrics.vendi import whitening
 
 
@@ -102,14 +102,16 @@ def test_kmeans_repeats_itself_and_makes_do_with_few_different_rows() -> None:
 
 
 def test_all_images_fall_into_bins_of_which_there_is_one_for_ten_real_images() -> None:
-    bins = sort_into_bins(of_modes(300, 10, seed=0), of_modes(170, 10, seed=1), seed=0)
+    real = of_modes(300, 10, seed=0)
+    bins = sort_into_bins(real, of_modes(170, 10, seed=1), centres_of(real, BINS, seed=0))
     assert bins.real.sum() == 300 and bins.fake.sum() == 170
     assert 25 <= len(bins.real) <= 30
 
 
 def test_bins_that_no_real_image_fell_into_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ndb, "kmeans", lambda x, count, seed: np.vstack([x[:1] + 1e6, x[:3]]))
-    bins = sort_into_bins(of_modes(300, 10, seed=0), of_modes(170, 10, seed=1), seed=0)
+    real = of_modes(300, 10, seed=0)
+    bins = sort_into_bins(real, of_modes(170, 10, seed=1), centres_of(real, BINS, seed=0))
     assert len(bins.real) == len(bins.fake) == 3 and bins.real.min() > 0
 
 

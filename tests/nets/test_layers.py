@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganloom.core import rng
 from ganloom.core.shapes import ImageShape
-from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, latent_share
 from ganloom.nets.layers.sizes import double, halve, map_sizes, width_at
 from ganloom.nets.layers.spectral import SpectralNorm, advance, spectral_norm
@@ -188,7 +188,7 @@ def test_pixel_norm_leaves_vectors_of_unit_root_mean_square(shape: tuple[int, ..
 def test_minibatch_stddev_by_hand(count: int, groups: list[list[int]] | None) -> None:
     """Karras et al. 2018, section 3, over groups of 4, or as many as divide the batch: 3 of 6, 1 of 5."""
     x = torch.randn(count, 3, 4, 5)
-    out = minibatch_stddev(x)
+    out = MinibatchDeviation()(x)
     assert out.shape == (count, 4, 4, 5)
     assert torch.equal(out[:, :3], x)
     for group in groups or [[index] for index in range(count)]:
@@ -200,7 +200,7 @@ def test_minibatch_stddev_by_hand(count: int, groups: list[list[int]] | None) ->
 
 def test_minibatch_stddev_of_equal_images_has_a_gradient() -> None:
     x = torch.ones(4, 2, 3, 3, requires_grad=True)
-    minibatch_stddev(x).sum().backward()
+    MinibatchDeviation()(x).sum().backward()
     assert x.grad is not None and x.grad.isfinite().all()
 
 

@@ -121,7 +121,7 @@ def test_names_that_are_no_utf_8_or_would_steer_a_terminal_are_told_all_the_same
 def test_inspect_prints_findings_and_plan_and_writes_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposal.session, "images_per_minute", lambda *arguments: 6000.0)
+    monkeypatch.setattr(proposal.timing, "images_per_minute", lambda *arguments: 6000.0)
     arguments = ["inspect", str(folder), "--html", str(tmp_path / "report.html"), "--device", "cpu"]
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -46,7 +46,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 def gradients(learner: Learner, act: Callable[[], object]) -> list[Tensor]:
     """What an update of `learner` would go by, in `act`; it is not made."""
-    learner.update = lambda *arguments: None  # type: ignore[method-assign]
+    learner.update = lambda *arguments: {}  # type: ignore[method-assign]
     act()
     del learner.update  # type: ignore[method-assign]
     return [torch.zeros_like(weight) if weight.grad is None else weight.grad.clone() for weight in learner.weights]

@@ -16,6 +16,7 @@ from ganloom.config.sections import (
     Ema,
     Evaluate,
     Growth,
+    Guard,
     Log,
     Named,
     Net,
@@ -35,7 +36,18 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, nearest
 from ganloom.core.plain_yaml import read_mapping, read_value
 
-__all__ = ["Config", "Data", "Evaluate", "Optimizer", "merge", "named", "parse_override", "recipe_names", "recipe_text"]
+__all__ = [
+    "Config",
+    "Data",
+    "Evaluate",
+    "Guard",
+    "Optimizer",
+    "merge",
+    "named",
+    "parse_override",
+    "recipe_names",
+    "recipe_text",
+]
 
 
 class Config(Section):
@@ -56,6 +68,7 @@ class Config(Section):
     checkpoint: Checkpoint = Checkpoint()
     sample: Sample = Sample()
     evaluate: Evaluate = Evaluate()
+    guard: Guard = Guard()
     log: Log = Log()
     trackers: Trackers = Trackers()
 

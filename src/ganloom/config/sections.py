@@ -19,6 +19,7 @@ __all__ = [
     "Ema",
     "Evaluate",
     "Growth",
+    "Guard",
     "Log",
     "Named",
     "Net",
@@ -282,6 +283,30 @@ class Evaluate(Section):
     n: Annotated[int, Field(ge=100)] = 2000  # generated images, and real ones where there are so many
     metrics: tuple[str, ...] = ("fd", "prdc")  # such as need features alone
     best: str = "fd"  # which of their numbers says what is best
+    patience: PositiveInt | None = None  # stop after so many evaluations in a row that were not the best; null: never
+
+
+Action = Literal["warn", "stop", "rollback"]
+
+
+class Guard(Section):
+    """Looks at a few images and the numbers of the training now and then, and does something about what it finds.
+
+    `warn` only tells. `rollback` goes back to the last healthy checkpoint and on from there with other settings, at
+    most `rollbacks` times in a run; where no other settings are left, it stops. Whatever stops keeps the best model.
+    """
+
+    every: Interval | None = None  # null: chosen at the start by one timing, to take `budget` of the time; 0: never
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.03
+    n: Annotated[int, Field(ge=50)] = 256  # generated images, training images and held-out ones, at most
+    patience: PositiveInt = 3  # looks in a row that must see the same
+    rollbacks: NonNegativeInt = 3
+    divergence: Action = "rollback"  # numbers that are none, or images on their way back to noise
+    collapse: Action = "rollback"  # hardly two images differ
+    overpowering: Action = "warn"  # D is sure of every image, and G learns no more
+    overfitting: Action = "warn"  # D knows its training images by heart
+    memorisation: Action = "warn"  # G copies training images
+    stalled: Action = "warn"  # images are what they were at the start
 
 
 class Log(Section):

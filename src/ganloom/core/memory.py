@@ -3,7 +3,9 @@
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+import torch
+
+__all__ = ["is_out_of_memory", "keep_freed_memory"]
 
 # Options of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -24,3 +26,11 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     except (OSError, AttributeError):
         pass  # another C library: nothing to set
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that memory does not suffice, in the words of CUDA, of MPS or of the CPU."""
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+    )

@@ -56,6 +56,14 @@ class Images:
     identity: str  # hash of what they are: the dataset's content, or the model and the seed
     split: str  # "train", "val", "test", or "generated"
 
+    @classmethod
+    def generated(
+        cls,
+        images: NDArray[np.uint8],  # [N, H, W, C]
+    ) -> "Images":
+        """What a G has just made, all of it."""
+        return cls(lambda rows: images[rows], np.arange(len(images)), None, "generated", "", "generated")
+
     def __len__(self) -> int:
         return len(self.positions)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ganloom.core import tensors
 from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
+from ganloom.core.memory import is_out_of_memory
 from ganloom.metrics.contract import Features, Images
 from ganloom.metrics.extractors.contract import Extractor
 
@@ -42,8 +43,8 @@ class Extraction:
             chunk = torch.from_numpy(images[slice(done, done + self.batch)]).permute(0, 3, 1, 2)
             try:
                 features, scores = self(chunk)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error) or self.batch == 1:
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or self.batch == 1:
                     raise
                 self.batch //= 2
                 continue
@@ -94,10 +95,6 @@ class Extraction:
             "torch": torch.__version__,
         }
         return cache_folder() / "features" / f"{sha256(json.dumps(key, sort_keys=True).encode())[:32]}.safetensors"
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # the CPU's words
 
 
 def _read(path: Path) -> Features | None:

@@ -9,7 +9,19 @@ from ganloom.metrics.contract import Comparison, Estimate
 from ganloom.metrics.intervals import Z, influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "Bins", "different", "divergence", "kmeans", "measure", "sort_into_bins"]
+__all__ = [
+    "BINS",
+    "GIVES",
+    "LEAST",
+    "NEEDS",
+    "Bins",
+    "centres_of",
+    "different",
+    "divergence",
+    "kmeans",
+    "measure",
+    "sort_into_bins",
+]
 
 NEEDS = frozenset({"features"})
 BINS = 100
@@ -32,21 +44,30 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     Other images of the same distribution have an `ndb` of about 0.04, and more images find smaller differences.
     `ndb` counts, so it has no interval.
     """
-    bins = sort_into_bins(comparison.real.features, comparison.fake.features, comparison.seed)
+    real = comparison.real.features
+    bins = sort_into_bins(real, comparison.fake.features, centres_of(real, BINS, comparison.seed))
     return {"ndb": Estimate(float(different(bins).mean())), "ndb_js": divergence(bins)}
+
+
+def centres_of(
+    real: NDArray[np.floating[Any]],  # [N, D]
+    most: int,
+    seed: int,
+) -> NDArray[np.float64]:  # [K, D]
+    """Of bins, the cells of k-means of the real images: at most so many, and at most one per ten images.
+
+    Raises `DataError` if a feature is not finite.
+    """
+    return kmeans(checked(real), min(most, max(len(real) // IMAGES_A_BIN, 1)), seed)
 
 
 def sort_into_bins(
     real: NDArray[np.floating[Any]],  # [N, D]
     fake: NDArray[np.floating[Any]],  # [M, D]
-    seed: int,
+    centres: NDArray[np.float64],  # [K, D]
 ) -> Bins:
-    """Bins are the cells of k-means of the real images: 100, or one per ten images where there are fewer than 1,000.
-
-    Raises `DataError` if a feature is not finite.
-    """
+    """Raises `DataError` if a feature is not finite."""
     x, y = checked(real), checked(fake)
-    centres = kmeans(x, min(BINS, max(len(x) // IMAGES_A_BIN, 1)), seed)
     x_counts, y_counts = (np.bincount(_nearest(rows, centres), minlength=len(centres)) for rows in (x, y))
     return Bins(x_counts[x_counts > 0], y_counts[x_counts > 0])
 

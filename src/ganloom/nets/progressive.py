@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
 from ganloom.nets.layers.strided import Down, Norm, Up, initialise
@@ -226,9 +226,10 @@ class _DownBlock(nn.Module):
 class _Last(nn.Module):
     def __init__(self, width: int, size: Size) -> None:
         super().__init__()
+        self.deviation = MinibatchDeviation()
         self.conv = EqualizedConv2d(width + 1, width, 3)
         self.dense = EqualizedLinear(width * math.prod(size), width)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, h, w] -> [N, C]
-        h = F.leaky_relu(self.conv(minibatch_stddev(x)), 0.2)
+        h = F.leaky_relu(self.conv(self.deviation(x)), 0.2)
         return F.leaky_relu(self.dense(h.flatten(1)), 0.2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, minibatch_stddev, pixel_norm
+from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding
 from ganloom.nets.layers.precision import exactly, is_exact
 from ganloom.nets.layers.resample import blur, filtered_double, filtered_halve
@@ -261,11 +261,12 @@ class _Down(nn.Module):
 class _Last(nn.Module):
     def __init__(self, width: int, size: Size) -> None:
         super().__init__()
+        self.deviation = MinibatchDeviation()
         self.conv = EqualizedConv2d(width + 1, width, 3, gain=1.0)
         self.dense = EqualizedLinear(width * math.prod(size), width, gain=1.0)
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, h, w] -> [N, C]
-        return _activate(self.dense(_activate(self.conv(minibatch_stddev(x))).flatten(1)))
+        return _activate(self.dense(_activate(self.conv(self.deviation(x))).flatten(1)))
 
 
 class _Head(nn.Module):

@@ -16,7 +16,7 @@ from ganloom.core.device import choose_device, device_name
 from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.data.packed import PackedDataset
-from ganloom.training import session
+from ganloom.training import session, timing
 from ganloom.training.assembly import assemble, resolve
 
 __all__ = ["Plan", "choose_recipe", "plan"]
@@ -90,7 +90,7 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
         settings["train.micro_batch"] = micro_batch
     config = resolve(Config.build(values, settings), shape, 1)
     with session.connected(chosen) as world:
-        speed = session.images_per_minute(config, noise, chosen, world)
+        speed = timing.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
     kind = "small images" if recipe == "dcgan-32" else f"images with sides from {SMALL} pixels up"

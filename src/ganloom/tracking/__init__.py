@@ -1,19 +1,29 @@
-"""Trackers: one file each, all with `scalars`, `images` and `close`. One that fails never stops a training."""
+"""Trackers: one file each, all with `scalars`, `event`, `images` and `close`. One that fails never stops a training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from ganloom.core.errors import StorageError
 
-__all__ = ["Tracker", "Trackers"]
+__all__ = ["Event", "Tracker", "Trackers"]
+
+
+class Event(NamedTuple):
+    """Something that happened once, in words, and the numbers that show it."""
+
+    name: str
+    text: str
+    evidence: Mapping[str, float]
 
 
 class Tracker(Protocol):
     """Hears of a training."""
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None: ...
+
+    def event(self, nimg: int, event: Event) -> None: ...
 
     def images(
         self,
@@ -37,6 +47,9 @@ class Trackers:
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         self._tell("scalars", nimg, values)
+
+    def event(self, nimg: int, event: Event) -> None:
+        self._tell("event", nimg, event)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._tell("images", nimg, name, picture)

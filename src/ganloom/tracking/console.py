@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 from torch import Tensor
 
+from ganloom.tracking import Event
+
 __all__ = ["Console"]
 
 PLAIN_SECONDS = 5.0  # between plain lines
@@ -60,7 +62,8 @@ class Console:
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         if "loss_d" not in values:
-            self._scores(nimg, values)
+            if not any(name.startswith("guard_") for name in values):  # what they mean, its events say
+                self._scores(nimg, values)
             return
         losses = (
             f"Loss_D {values['loss_d']:.3f}  Loss_G {values['loss_g']:.3f}  D(x) {values['d_real']:.3f}  "
@@ -72,6 +75,11 @@ class Console:
             self._printed = time.monotonic()
             done, rate = self._progress_text(nimg, values["seconds"], values["images_per_second"])
             self._terminal.print(f"{done}  {rate}  {losses}", highlight=False, soft_wrap=True)
+
+    def event(self, nimg: int, event: Event) -> None:
+        self._terminal.print(
+            f"guard     at {nimg:,} images: {event.text}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def _scores(self, nimg: int, values: Mapping[str, float]) -> None:
         text = f"{nimg / 1000:,.1f} kimg  " + "  ".join(f"{name} {value:.3g}" for name, value in values.items())

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.tracking import Event
 
 __all__ = ["Jsonl", "read_log"]
 
@@ -25,6 +26,11 @@ class Jsonl:
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         with storage_errors(self.path):
             self._file.write(_line({"nimg": nimg, **values}))
+            self._file.flush()
+
+    def event(self, nimg: int, event: Event) -> None:
+        with storage_errors(self.path):
+            self._file.write(_line({"nimg": nimg, "event": event.name, "text": event.text, **event.evidence}))
             self._file.flush()
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:

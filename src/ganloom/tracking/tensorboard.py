@@ -6,6 +6,8 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from ganloom.tracking import Event
+
 __all__ = ["TensorBoard"]
 
 
@@ -18,6 +20,10 @@ class TensorBoard:
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, nimg)
+
+    def event(self, nimg: int, event: Event) -> None:
+        self._writer.add_text(event.name, event.text, nimg)
+        self._writer.flush()
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._writer.add_image(name, picture, nimg)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ganloom.tracking import Event
+
 __all__ = ["WeightsAndBiases"]
 
 
@@ -41,6 +43,10 @@ class WeightsAndBiases:
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         self._run.log({"nimg": nimg, **values})
+
+    def event(self, nimg: int, event: Event) -> None:
+        self._run.log({"nimg": nimg, **{f"{event.name}/{name}": value for name, value in event.evidence.items()}})
+        self._run.alert(title=event.name, text=event.text)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._run.log({"nimg": nimg, name: self._wandb.Image(picture.permute(1, 2, 0).numpy())})

@@ -19,6 +19,7 @@ from ganloom.nets.contract import Growing, Staged
 from ganloom.training import rules
 from ganloom.training.ema import Ema, stop_tracking
 from ganloom.training.growth import Growth
+from ganloom.training.health import Health
 from ganloom.training.learner import Learner
 from ganloom.training.schedules import BurnIn
 from ganloom.training.step import AdversarialStep
@@ -133,7 +134,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
     stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
-    return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, stream, world, device)
+    return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, Health(device), stream, world, device)
 
 
 def freeze(network: nn.Module, count: int, flag: str) -> None:

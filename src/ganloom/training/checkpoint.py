@@ -17,9 +17,9 @@ from ganloom.core.files import sha256, write_atomically
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["Voucher", "load_newest", "newest", "restore_optimizer", "save"]
+__all__ = ["Voucher", "back_to_healthy", "load_newest", "newest", "reached", "restore_optimizer", "save"]
 
-FORMAT = 1
+FORMAT = 2  # 2: with the state of the guard
 
 
 class Voucher(BaseModel):
@@ -29,20 +29,51 @@ class Voucher(BaseModel):
     format: int = FORMAT
     nimg: int
     seconds: float  # spent training so far
+    healthy: bool = True  # as far as the guard had seen
     sha256: str
     torch: str
 
 
 def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> None:
-    """Write a checkpoint, whole or not at all, then remove all but the newest `keep`."""
+    """Write a checkpoint, whole or not at all, then remove all but the newest `keep` and the newest healthy one."""
     data = tensors.pack(dict(_state(step)))
     name = f"{step.nimg:012d}"
     write_atomically(folder / f"{name}.safetensors", data)
-    voucher = Voucher(nimg=step.nimg, seconds=seconds, sha256=sha256(data), torch=torch.__version__)
+    voucher = Voucher(
+        nimg=step.nimg, seconds=seconds, healthy=step.health.well, sha256=sha256(data), torch=torch.__version__
+    )
     write_atomically(folder / f"{name}.json", voucher.model_dump_json().encode())
-    for old in sorted(folder.glob("*.json"))[:-keep]:
-        old.unlink()  # first: without its voucher the rest does not count
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    vouchers = sorted(folder.glob("*.json"))
+    healthy = next((path for path in reversed(vouchers) if _is_healthy(path)), None)
+    for old in vouchers[:-keep]:
+        if old != healthy:
+            _remove(old)
+
+
+def back_to_healthy(folder: Path) -> int:
+    """Remove all that came after the newest healthy checkpoint, or all without one; returns the images of that one."""
+    for voucher in sorted(folder.glob("*.json"), reverse=True):
+        if _is_healthy(voucher):
+            return int(voucher.stem)
+        _remove(voucher)
+    return 0
+
+
+def reached(folder: Path) -> int:
+    """The images at which the newest checkpoint was made; 0 without one."""
+    return max((int(voucher.stem) for voucher in folder.glob("*.json")), default=0)
+
+
+def _is_healthy(path: Path) -> bool:
+    try:
+        return Voucher.model_validate_json(path.read_bytes()).healthy
+    except (OSError, ValidationError):
+        return False
+
+
+def _remove(voucher: Path) -> None:
+    voucher.unlink()  # first: without its voucher the rest does not count
+    voucher.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, list[str]]:
@@ -85,6 +116,8 @@ def _whole(folder: Path, passed_over: list[str]) -> Iterator[tuple[Path, Voucher
         except (OSError, ValidationError) as error:
             passed_over.append(f"{path}: {str(error).splitlines()[0]}")
             continue
+        if voucher.format > FORMAT:
+            raise RunError(f"{path} was written by a newer ganloom: go on with that one, or with a newer one still.")
         if sha256(data) != voucher.sha256:
             passed_over.append(f"{path}: its content is not what was saved")
             continue
@@ -108,7 +141,11 @@ def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
         "schedule_g": step.g.schedule,
         "schedule_d": step.d.schedule,
         "augment": step.augment,
+        "health": step.health,
     }
+
+
+MAY_BEGIN_ANEW = ("augment", "health")  # a rollback may bring the one, and an older ganloom had no other
 
 
 def _state(step: AdversarialStep) -> Iterator[tuple[str, Tensor]]:
@@ -124,8 +161,9 @@ def _state(step: AdversarialStep) -> Iterator[tuple[str, Tensor]]:
 
 def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
     for place, module in _modules(step).items():
-        prefix = f"{place}/"
-        module.load_state_dict({key.removeprefix(prefix): saved[key] for key in saved if key.startswith(prefix)})
+        own = {key.removeprefix(f"{place}/"): saved[key] for key in saved if key.startswith(f"{place}/")}
+        if own or place not in MAY_BEGIN_ANEW:
+            module.load_state_dict(own)
     for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
         restore_optimizer(learner, place, saved)
 

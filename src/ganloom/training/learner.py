@@ -46,13 +46,36 @@ class Learner:
         """Forward passes an update, over all processes."""
         return self.batch // self.micro_batch
 
+    @property
+    def can_halve(self) -> bool:
+        """BatchNorm over a vector needs two images."""
+        least = 2 if any(isinstance(module, nn.BatchNorm1d) for module in self.net.modules()) else 1
+        return self._smaller() >= least
+
+    def halve(self) -> None:
+        """Make micro-batches half as large, or smaller where the batch wants it, and more of them an update."""
+        self.micro_batch = self._smaller()
+
+    def _smaller(self) -> int:
+        return max((size for size in range(1, self.micro_batch // 2 + 1) if self.batch % size == 0), default=0)
+
     def rate(self, nimg: int) -> float:
         """The learning rate at `nimg` images."""
         return self.settings.lr * self.schedule.rate(nimg) * self.burn_in.lr(nimg)
 
-    def update(self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int) -> None:
-        """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`."""
+    def update(
+        self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int, measure: bool = False
+    ) -> dict[str, Tensor]:
+        """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`.
+
+        With `measure`, says how far: the norms of the `gradient`, before it is clipped, and of the `update`, over that
+        of the weights.
+        """
         self.reduce(world, stats)
+        moves = {}
+        if measure:
+            moves["gradient"] = norm([weight.grad for weight in self.weights if weight.grad is not None])
+            weights = [weight.detach().clone() for weight in self.weights]
         if self.settings.clip is not None:
             clip_grad_norm_(self.weights, self.settings.clip)
         group = self.optimizer.param_groups[0]
@@ -65,8 +88,11 @@ class Learner:
             with torch.no_grad():
                 torch._foreach_clamp_max_(self.weights, most)
                 torch._foreach_clamp_min_(self.weights, -most)
+        if measure:
+            moves["update"] = norm(torch._foreach_sub(self.weights, weights)) / norm(weights)
         spectral.advance(self.net)
         self.schedule.observe(stats[loss], before, after)
+        return moves
 
     def reduce(self, world: World, stats: dict[str, Tensor]) -> None:
         """Add up gradients and statistics over all processes, which may have had any share of the batch, or none."""
@@ -91,6 +117,13 @@ class Learner:
     def forget(self) -> None:
         """The optimizer begins anew, as after a change of the network."""
         self.optimizer.state.clear()
+
+
+@torch.no_grad()
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Of all of them as one vector."""
+    total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
+    return total
 
 
 def make_optimizer(weights: Sequence[Tensor], settings: sections.Optimizer, *, fused: bool) -> torch.optim.Optimizer:

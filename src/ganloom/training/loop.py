@@ -4,12 +4,19 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, get_args
 
+import torch
+
+from ganloom.config.sections import Action
+from ganloom.training.guard.guard import Verdict
 from ganloom.training.recorder import Recorder
 from ganloom.training.step import AdversarialStep
 from ganloom.training.stopping import StopSignals
 
-__all__ = ["Plan", "loop"]
+__all__ = ["End", "Plan", "loop"]
+
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,16 @@ class Plan:
     sample: int
     evaluate: int
     checkpoint: int
+    guard: int
+
+
+class End(NamedTuple):
+    """How a training ended, the same in every process but for what only the first one knows."""
+
+    seconds: float  # of training
+    stopped_by: signal.Signals | None = None
+    action: Action | None = None  # what the guard, or early stopping, wants
+    verdict: Verdict | None = None  # in the first process, unless it was early stopping
 
 
 def loop(
@@ -30,8 +47,8 @@ def loop(
     recorder: Recorder | None,  # in the first process alone
     advanced: Callable[[int, float, float], None],  # hears of every step: images, seconds, images per second
     spent: float,  # seconds of training before this session
-) -> signal.Signals | None:
-    """Train until the plan's end, or until told to stop; returns the signal that stopped it, if one did."""
+) -> End:
+    """Train until the plan's end, or until a signal or the guard ends it sooner."""
     began, began_at = time.monotonic(), step.nimg
     seconds, evaluated_at = spent, began_at
     with StopSignals() as signals:
@@ -39,30 +56,54 @@ def loop(
             before, after = step.nimg, step.nimg + step.images_per_step
             last = plan.seconds is None and after >= plan.total
             logged = before == 0 or last or crosses(plan.log, before, after)
+            saved = not last and crosses(plan.checkpoint, before, after)
+            # Before each checkpoint too, so that it is known whether it can be gone back to.
+            looked = plan.guard > 0 and (before == 0 or last or saved or crosses(plan.guard, before, after))
 
-            stats = step.advance(measure=logged)
+            stats = step.advance(measure=logged or looked)
 
             elapsed = time.monotonic() - began
             seconds, speed = spent + elapsed, (step.nimg - began_at) / elapsed
             advanced(step.nimg, seconds, speed)
+            if recorder and step.halved:
+                recorder.halved(step, seconds)
+            step.halved = False
             if recorder and logged:
                 recorder.log(step, stats, seconds, speed)
+            if looked:
+                verdict = recorder.look(step, stats) if recorder else None
+                if action := agreed(step, verdict.action if verdict else None):
+                    end = End(seconds, None, action, verdict)
+                    break
             if recorder and not last and crosses(plan.sample, before, after):
                 recorder.samples(step)
-            if recorder and not last and crosses(plan.evaluate, before, after):
-                recorder.evaluate(step, seconds)
+            if not last and crosses(plan.evaluate, before, after):
                 evaluated_at = step.nimg
-            if recorder and not last and crosses(plan.checkpoint, before, after):
+                enough = recorder is not None and recorder.evaluate(step, seconds)
+                if step.world.any(enough, step.device):
+                    end = End(seconds, None, "stop")
+                    break
+            if recorder and saved:
                 recorder.save(step, seconds)
             if step.world.any(signals.received is not None, step.device):
+                end = End(seconds, signals.received)
                 break
+        else:
+            end = End(seconds)
         if finished(step, plan, seconds) and recorder and plan.evaluate and step.nimg > evaluated_at:
             recorder.evaluate(step, seconds)
-        if recorder:
+        if recorder and not (end.verdict and end.verdict.is_ruin):
             recorder.save(step, seconds)
             recorder.samples(step)
         step.world.barrier()
-        return signals.received
+        return end
+
+
+def agreed(step: AdversarialStep, action: Action | None) -> Action | None:
+    """What the first process wants, in every process."""
+    wanted = torch.tensor(ACTIONS.index(action) if action else -1, device=step.device)
+    step.world.broadcast([wanted])
+    return ACTIONS[int(wanted)] if wanted >= 0 else None
 
 
 def finished(step: AdversarialStep, plan: Plan, seconds: float) -> bool:

@@ -12,8 +12,11 @@ from ganloom.core.pictures import grid, save_png
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate
 from ganloom.runs import Run
-from ganloom.tracking import Trackers
-from ganloom.training import checkpoint
+from ganloom.tracking import Event, Trackers
+from ganloom.tracking.jsonl import read_log
+from ganloom.training import changes, checkpoint
+from ganloom.training.changes import OUT_OF_MEMORY
+from ganloom.training.guard.guard import Guard, Verdict
 from ganloom.training.scoring import Scorer
 from ganloom.training.step import AdversarialStep, Stats
 
@@ -31,6 +34,7 @@ class Recorder:
     header: modelfile.Header
     trackers: Trackers
     scorer: Scorer | None = None
+    guard: Guard | None = None
 
     def log(self, step: AdversarialStep, stats: Stats, seconds: float, images_per_second: float) -> None:
         """A row of the log. All but its last two columns are the same in every repetition."""
@@ -50,8 +54,34 @@ class Recorder:
         checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
         self._write_model(self.run.model, step)
 
-    def evaluate(self, step: AdversarialStep, seconds: float) -> None:
-        """A row of scores; the model, and all of its training, are kept when they are the best so far."""
+    def tell_changes(self, nimg: int) -> float:
+        """Of settings that were changed for what follows `nimg` images, once; returns the seconds spent until then."""
+        made = [change for change in self.run.changes if change.to == nimg and change.reason != OUT_OF_MEMORY]
+        told = sum(row.get("event") == "rollback" and row["nimg"] == nimg for row in read_log(self.run.log))
+        for change in made[told:]:
+            text = f"{change.reason} at {change.nimg:,} images: gone back to {nimg:,}, and on with {change.text}."
+            self.trackers.event(nimg, Event("rollback", text, {"from": change.nimg}))
+        return max((change.seconds for change in made), default=0.0)
+
+    def halved(self, step: AdversarialStep, seconds: float) -> None:
+        """Micro-batches have just become smaller."""
+        text = changes.halve(self.run, step, seconds)
+        self.trackers.event(step.nimg, Event(OUT_OF_MEMORY, text, {"micro_batch": step.d.micro_batch}))
+
+    def look(self, step: AdversarialStep, stats: Stats) -> Verdict | None:
+        """A row of what the guard sees, and its verdicts; returns the gravest that is to be acted upon."""
+        assert self.guard is not None, "a plan with a guard has one"
+        signals, verdicts = self.guard.look(step, stats)
+        self.trackers.scalars(step.nimg, signals.row())
+        for verdict in verdicts:
+            self.trackers.event(step.nimg, Event(verdict.suspicion, verdict.text, verdict.evidence))
+        return next((verdict for verdict in verdicts if verdict.action != "warn"), None)
+
+    def evaluate(self, step: AdversarialStep, seconds: float) -> bool:
+        """A row of scores; the model, and all of its training, are kept when they are the best so far.
+
+        Says whether they have been no better for as many evaluations as the configuration has patience.
+        """
         assert self.scorer is not None, "a plan that evaluates has a scorer"
         self._refresh(step)
         scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
@@ -61,6 +91,13 @@ class Recorder:
                 self.run.best_checkpoint.mkdir(parents=True, exist_ok=True)
             checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=1)
             self._write_model(self.run.best, step, best=scores)
+            return False
+        waited, patience = self.scorer.since_best(self.run), self.config.evaluate.patience
+        if patience is None or waited < patience:
+            return False
+        text = f"{self.config.evaluate.best} has not been better in {waited} evaluations: stopped."
+        self.trackers.event(step.nimg, Event("early stopping", text, {"evaluations": waited}))
+        return True
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one class a column where there are not too many."""

@@ -6,7 +6,6 @@ What is measured never steers the training, so when it is measured does not matt
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,6 +25,8 @@ from ganloom.metrics.pairs import some
 from ganloom.metrics.scores import label
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate_floats
+from ganloom.runs import Run
+from ganloom.tracking.jsonl import read_log
 
 __all__ = ["NEVER", "Scorer", "check", "fitting"]
 
@@ -92,10 +93,9 @@ class Scorer:
             finite = finite and bool(torch.isfinite(part).all())
             made.append(to_uint8(part).cpu())
         pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
-        fakes = Images(lambda rows: pictures[rows], np.arange(n), None, "generated", "", "generated")
         comparison = Comparison(
             real=self.real,
-            fake=Side(fakes, self.extraction.features),
+            fake=Side(Images.generated(pictures), self.extraction.features),
             training=self.real,
             held_out=None,
             generator=None,
@@ -108,6 +108,15 @@ class Scorer:
             for key, estimate in metrics.find(name).measure(comparison).items():
                 scores[self.label(key)] = estimate.value if finite else math.nan
         return scores
+
+    def since_best(self, run: Run) -> int:
+        """Evaluations in the log since the one of the model kept as the best."""
+        name = self.label(self.settings.best)
+        try:
+            best = modelfile.read_header(run.best).training.get("nimg", 0)
+        except ModelError:
+            best = 0
+        return sum(name in row and row["nimg"] > best for row in read_log(run.log))
 
     def label(self, key: str) -> str:
         return label(key, self.extraction.extractor.id, self.settings.n)

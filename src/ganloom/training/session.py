@@ -2,8 +2,6 @@
 
 import contextlib
 import datetime
-import math
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +18,7 @@ from ganloom.core.distributed import World, connect
 from ganloom.core.errors import ModelError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
-from ganloom.core.terminal import progress_bar, say
+from ganloom.core.terminal import say
 from ganloom.data.packed import PackedDataset
 from ganloom.metrics.scores import metric_of
 from ganloom.nets import modelfile
@@ -30,16 +28,16 @@ from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
-from ganloom.training.loop import Plan, loop
+from ganloom.training.changes import caught_up, roll_back
+from ganloom.training.loop import End, Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.scoring import NEVER, Scorer, fitting
+from ganloom.training.scoring import NEVER
 from ganloom.training.starting import begin_with, open_trained
 from ganloom.training.step import AdversarialStep
+from ganloom.training.timing import make_guard, make_scorer, timed
 from ganloom.training.trial import try_out
 
-__all__ = ["begin", "connected", "go_on", "images_per_minute"]
-
-TIMED_SECONDS = 2.0  # spent on measuring the speed, for a length in minutes only
+__all__ = ["begin", "connected", "go_on"]
 
 
 def begin(
@@ -98,7 +96,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             f"say where they are with --data, or start a new run."
         )
     with connected(device) as world:
-        config = resolve(config, dataset.shape, world.size)
+        config = resolve(caught_up(run, config), dataset.shape, world.size)
         config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
         if world.is_first:
@@ -129,56 +127,6 @@ def connected(device: torch.device) -> Iterator[World]:
         torch.set_flush_denormal(False)  # the caller's own arithmetic is not ours to change
 
 
-def timed(
-    config: Config, dataset: PackedDataset, device: torch.device, world: World, terminal: Terminal, speed: float | None
-) -> tuple[Config, float | None]:
-    """What only a clock can tell, asked once and then written down: the speed of the training, where its length is in
-    minutes, and the images between two evaluations, where they are to take a share of the time.
-    """
-    settings, why = fitting(config.evaluate, dataset.count())
-    if why and config.evaluate.every != NEVER:
-        say(terminal, f"note: {why}")
-        config = config.model_copy(update={"evaluate": settings})
-    unknown = config.evaluate.every is None
-    if speed is None and (config.train.length.is_time or unknown):
-        speed = images_per_minute(config, dataset, device, world)
-    if not unknown:
-        return config, speed
-    assert speed is not None, "measured above"
-    step = assemble(config, dataset, device, world, total=1)
-    scorer = make_scorer(config, dataset, device, terminal)
-    began = time.monotonic()
-    scorer.measure(step.ema.G, step.stream.labels(0, config.evaluate.n))
-    images = (time.monotonic() - began) * speed / 60 / config.evaluate.budget
-    every = torch.tensor(math.ceil(images / 1000), device=device)
-    world.broadcast([every])
-    return config.with_overrides({"evaluate.every": f"{int(every)} kimg"}), speed
-
-
-def make_scorer(config: Config, dataset: PackedDataset, device: torch.device, terminal: Terminal) -> Scorer:
-    """With the features of the real images, from the cache or computed now."""
-    scorer = Scorer(config.evaluate, dataset, config.net.latent, config.seed, device)
-    with progress_bar(terminal, "features of", dataset.description.name) as progress:
-        scorer.extraction.progress = progress
-        scorer.prepare()
-    return scorer
-
-
-def images_per_minute(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> float:
-    """The speed of this training on this machine, measured on a throw-away copy; the same answer in every process.
-
-    Of networks that grow it is that of their full size, at which they are in the end, and slowest.
-    """
-    step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)
-    step.advance(measure=False)  # the first step pays for everything that is set up once
-    began, first = time.monotonic(), step.nimg
-    while not world.any(time.monotonic() - began > TIMED_SECONDS, device):
-        step.advance(measure=False)
-    speed = torch.tensor((step.nimg - first) / (time.monotonic() - began) * 60, device=device)
-    world.broadcast([speed])
-    return round(float(speed), 1)
-
-
 def make_plan(config: Config, facts: Facts) -> Plan:
     train = config.train
 
@@ -187,6 +135,7 @@ def make_plan(config: Config, facts: Facts) -> Plan:
 
     every = {"log": images(config.log.every), "sample": images(config.sample.every)}
     every |= {"checkpoint": images(config.checkpoint.every), "evaluate": images(config.evaluate.every or NEVER)}
+    every |= {"guard": images(config.guard.every or NEVER)}
     if not train.length.is_time:
         return Plan(total=max(1, images(train.length)), seconds=None, **every)
     assert facts.images_per_minute is not None
@@ -204,7 +153,46 @@ def train(
     terminal: Terminal,
 ) -> None:
     """Train from the newest checkpoint on, and say how it ended. A signal saves and ends in `SystemExit`."""
-    plan = make_plan(config, facts)
+    while True:
+        plan = make_plan(config, facts)
+        step, end = train_once(run, config, plan, dataset, facts, device, world, terminal)
+        if end.action != "rollback":
+            break
+        why_not = roll_back(run, end.verdict, step.nimg, end.seconds) if end.verdict else None
+        if world.any(why_not is not None, device):
+            say(terminal, f"guard     not gone back: {why_not}")
+            break
+        world.barrier()
+        config = run.config
+    say(terminal, f"pictures  {run.newest_sample()}")
+    say(terminal, f"model     {run.model}")
+    with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
+        best = modelfile.read_header(run.best).training
+        score = ", ".join(
+            f"{name} {value:.4g}" for name, value in best["best"].items() if metric_of(name) == config.evaluate.best
+        )
+        say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
+    if end.verdict:
+        raise RunError(
+            f"the guard has stopped the training at {step.nimg:,} images: {end.verdict.text} What was good is kept: "
+            f"{run.best if run.best.exists() else run.checkpoints}."
+        )
+    if end.stopped_by:
+        say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
+        raise SystemExit(128 + end.stopped_by)
+
+
+def train_once(
+    run: Run,
+    config: Config,
+    plan: Plan,
+    dataset: PackedDataset,
+    facts: Facts,
+    device: torch.device,
+    world: World,
+    terminal: Terminal,
+) -> tuple[AdversarialStep, End]:
+    """From the newest checkpoint on until it ends, or is to go back."""
     step = assemble(config, dataset, device, world, plan.total)
     net = run.own_code(config, facts).get(config.net.name)  # as it was when the run began, also now that it is loaded
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
@@ -223,28 +211,19 @@ def train(
 
     tell = partial(say, terminal)
     console = Console(terminal, plan.total, plan.seconds, run.sample)
-    recorder = None
+    recorder, spent = None, voucher.seconds if voucher else 0.0
     if world.is_first:
         trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
         scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate else None
-        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer)
+        guard = make_guard(config, dataset, device, terminal) if plan.guard else None
+        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard)
         recorder.reals(step)
+        spent = max(spent, recorder.tell_changes(step.nimg))
     try:
-        stopped = loop(step, plan, recorder, console.advance, voucher.seconds if voucher else 0.0)
+        return step, loop(step, plan, recorder, console.advance, spent)
     finally:
         if recorder:
             recorder.trackers.close()
-    say(terminal, f"pictures  {run.newest_sample()}")
-    say(terminal, f"model     {run.model}")
-    with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
-        best = modelfile.read_header(run.best).training
-        score = ", ".join(
-            f"{name} {value:.4g}" for name, value in best["best"].items() if metric_of(name) == config.evaluate.best
-        )
-        say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
-    if stopped:
-        say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
-        raise SystemExit(128 + stopped)
 
 
 def make_header(config: Config, facts: Facts, code: Code | None) -> modelfile.Header:
@@ -321,6 +300,7 @@ def announce(
         "length": length,
         "device": device_name(device),
         "scores": f"{', '.join(config.evaluate.metrics)} every {config.evaluate.every}" if plan.evaluate else "none",
+        "guard": f"looks every {config.guard.every}" if plan.guard else "none",
         "run": str(out),
     }
     for name, text in lines.items():

@@ -1,6 +1,6 @@
 """The adversarial step: two functions that read like the paper."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -13,12 +13,15 @@ from ganloom.config import Config
 from ganloom.core import rng
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
+from ganloom.core.memory import is_out_of_memory
 from ganloom.core.pictures import to_float
 from ganloom.data.stream import Stream
 from ganloom.nets.contract import Judgement, Styled
 from ganloom.objectives import Judged, RelativisticLoss
+from ganloom.training.buffers import snapshot
 from ganloom.training.ema import Ema
 from ganloom.training.growth import Growth
+from ganloom.training.health import Health
 from ganloom.training.learner import Learner
 from ganloom.training.schedules import BurnIn
 
@@ -37,6 +40,10 @@ class MicroBatch(NamedTuple):
     y: Tensor | None  # int64 [size] or float [size, K]
 
 
+class OutOfMemoryElsewhere(torch.OutOfMemoryError):
+    """In another process of this training."""
+
+
 class AdversarialStep:
     """G and D, all that teaches them, and the image count `nimg`. Every process holds the same.
 
@@ -53,13 +60,14 @@ class AdversarialStep:
         augment: nn.Module,
         growth: Growth | None,
         burn_in: BurnIn,
+        health: Health,
         stream: Stream,
         world: World,
         device: torch.device,
     ) -> None:
         self.config, self.stream, self.world, self.device = config, stream, world, device
         self.g, self.d, self.ema, self.augment, self.growth = g, d, ema, augment, growth
-        self.burn_in = burn_in
+        self.burn_in, self.health = burn_in, health
         self.loss = objectives.loss(config.loss.name, config.loss.options)
         self.weights = {name: each.weight for name, each in config.penalties.items() if each.weight}
         penalties = {name: objectives.penalty(name) for name in self.weights}
@@ -72,29 +80,35 @@ class AdversarialStep:
         self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
         self.nimg = 0
         self.images_per_step = config.images_per_step
-        # Where G's step would make the very images again that D's has just judged, it takes those, if one micro-batch
-        # of them (with all that its gradient needs) is all there is to keep: the same numbers, one pass of G less.
-        self.keeps_fakes = d.micro_batch == g.micro_batch and all(
-            len(world.share(learner.micro_batches)) <= 1 for learner in (g, d)
-        )
+        self.keeps_fakes = self.can_keep_fakes()
         self.kept: list[Tensor] = []
+        self.halved = False  # whether micro-batches have become smaller than `config` has them
+
+    def can_keep_fakes(self) -> bool:
+        """Where G's step would make the very images again that D's has just judged, it takes those, if one micro-batch
+        of them (with all that its gradient needs) is all there is to keep: the same numbers, one pass of G less.
+        """
+        alone = all(len(self.world.share(learner.micro_batches)) <= 1 for learner in (self.g, self.d))
+        return alone and self.d.micro_batch == self.g.micro_batch
 
     def advance(self, *, measure: bool) -> Stats:
-        """D's updates, then G's; with `measure`, ask D of G's images once more after G's update."""
+        """D's updates, then G's; with `measure`, say how far they went, and ask D of G's images once more after G's."""
         stats = self.grow()
         if isinstance(self.augment, Adaptive):
             self.augment.reach(self.burn_in.augment(self.nimg))
         for remaining in reversed(range(self.config.train.d_updates)):
-            stats |= self.discriminator_step(keep=self.keeps_fakes and remaining == 0)
-        stats |= self.generator_step()
+            last = remaining == 0
+            stats |= self.fitted(self.d, partial(self.discriminator_step, keep=last, measure=measure and last))
+        stats |= self.fitted(self.g, partial(self.generator_step, measure=measure))
         if measure:
             stats |= self.measure_generator()
         if isinstance(self.augment, Adaptive):
             stats["augment_p"] = self.augment.p.clone()
         return stats
 
-    def discriminator_step(self, *, keep: bool = False) -> Stats:
-        """Teach D to tell real images from generated ones; `keep` those for G's step."""
+    def discriminator_step(self, *, keep: bool = False, measure: bool = False) -> Stats:
+        """Teach D to tell real images from generated ones; `keep` those for G's step, if it can take them."""
+        keep = keep and self.keeps_fakes
         due = self.due(self.penalties_d, self.nimg, self.d.batch)
         exactly = not self.differentiating.isdisjoint(due)
         stats = self.zeros("loss_d", "d_real", "d_sign", *(f"penalty_{name}" for name in due))
@@ -114,12 +128,13 @@ class AdversarialStep:
                 loss = loss + weight * penalty
             self.backward(loss, self.d)
         before, self.nimg = self.nimg, self.nimg + self.d.batch
-        self.update(self.d, stats, "loss_d", before)
+        self.update(self.d, stats, "d", before, measure)
+        self.health.hear(stats["d_sign"])
         if isinstance(self.augment, Adaptive):
             self.augment.adapt(stats["d_sign"], self.d.batch)
         return stats
 
-    def generator_step(self) -> Stats:
+    def generator_step(self, *, measure: bool = False) -> Stats:
         """Teach G to make images that D takes for real."""
         before = self.nimg - self.images_per_step
         due = self.due(self.penalties_g, before, self.images_per_step)
@@ -146,7 +161,7 @@ class AdversarialStep:
             for name, weight in due_paths.items():
                 self.backward(weight * self.path(name, micro, stats), self.g)
         self.d.listen(True)
-        self.update(self.g, stats, "loss_g", before)
+        self.update(self.g, stats, "g", before, measure)
         for name in due_paths:
             self.styled.path_length.lerp_(stats.pop(f"mean_{name}"), PATH_MEMORY)
         self.ema.update(self.nimg, self.images_per_step, self.burn_in.half_life(self.nimg))
@@ -163,6 +178,28 @@ class AdversarialStep:
             stats["d_fake_after"] += self.judge(fake, micro.y).logits.sigmoid().mean()
         self.world.sum_in_place(list(stats.values()))
         return {"d_fake_after": stats["d_fake_after"] / self.g.micro_batches}
+
+    def fitted(self, learner: Learner, update: Callable[[], Stats]) -> Stats:
+        """An update; where memory does not suffice, the same samples once more in micro-batches of half the size."""
+        while True:
+            nimg, restore = self.nimg, snapshot(self.g.net, self.d.net, self.augment)
+            try:
+                return update()
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or not learner.can_halve:
+                    raise
+                self.world.any(not isinstance(error, OutOfMemoryElsewhere), self.device)
+            # Out of `except`, whose traceback holds the maps of the pass that failed.
+            self.nimg, self.kept = nimg, []
+            restore()
+            self.d.listen(True)
+            for each in (self.g, self.d):
+                each.optimizer.zero_grad(set_to_none=True)
+            learner.halve()
+            self.halved = True
+            self.keeps_fakes = self.can_keep_fakes()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     # What the two steps are made of.
 
@@ -240,10 +277,13 @@ class AdversarialStep:
     def backward(self, loss: Tensor, learner: Learner) -> None:
         (loss / learner.micro_batches).backward()  # type: ignore[no-untyped-call]
 
-    def update(self, learner: Learner, stats: Stats, loss: str, before: int) -> None:
+    def update(self, learner: Learner, stats: Stats, place: str, before: int, measure: bool) -> None:
+        if self.world.any(False, self.device):  # before anything is added up: nobody may wait for one that failed
+            raise OutOfMemoryElsewhere("another process is out of memory")
         for total in stats.values():
             total /= learner.micro_batches
-        learner.update(self.world, stats, loss, before, self.nimg)
+        moves = learner.update(self.world, stats, f"loss_{place}", before, self.nimg, measure)
+        stats |= {f"{name}_{place}": move for name, move in moves.items()}
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["EqualizedConv2d", "EqualizedLinear", "minibatch_stddev", "pixel_norm"]
+__all__ = ["EqualizedConv2d", "EqualizedLinear", "MinibatchDeviation", "pixel_norm"]
 
 GROUP = 4  # images whose standard deviation is taken together
 
@@ -56,14 +56,16 @@ def pixel_norm(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
-def minibatch_stddev(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C + 1, H, W]
+class MinibatchDeviation(nn.Module):
     """A channel more: how much the images of a group differ, the mean over all values (section 3).
 
     Groups have 4 images, or as many as divide the micro-batch.
     """
-    n, _, height, width = x.shape
-    group = next(size for size in range(min(GROUP, n), 0, -1) if n % size == 0)
-    groups = x.reshape(group, n // group, *x.shape[1:])
-    variance = (groups - groups.mean(dim=0)).square().mean(dim=0)  # torch's own `var` takes ten times as long on CPUs
-    deviation = torch.sqrt(variance + 1e-8).mean(dim=(1, 2, 3))  # [N / group]
-    return torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)], dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C + 1, H, W]
+        n, _, height, width = x.shape
+        group = next(size for size in range(min(GROUP, n), 0, -1) if n % size == 0)
+        groups = x.reshape(group, n // group, *x.shape[1:])
+        variance = (groups - groups.mean(dim=0)).square().mean(dim=0)  # torch's own `var` takes ten times as long
+        deviation = torch.sqrt(variance + 1e-8).mean(dim=(1, 2, 3))  # [N / group]
+        return torch.cat([x, deviation.repeat(group)[:, None, None, None].expand(n, 1, height, width)], dim=1)

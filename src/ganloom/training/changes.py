@@ -1,0 +1,72 @@
+"""Settings that change on the way: changes.json tells the story, config.yaml has the newest."""
+
+from functools import reduce
+from typing import Any
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganloom.config import Config
+from ganloom.nets.layers.equalized import MinibatchDeviation
+from ganloom.runs import Change, Run
+from ganloom.training import checkpoint
+from ganloom.training.guard.guard import Verdict
+from ganloom.training.guard.remedies import other_settings
+from ganloom.training.step import AdversarialStep
+
+__all__ = ["OUT_OF_MEMORY", "caught_up", "halve", "roll_back"]
+
+OUT_OF_MEMORY = "out of memory"
+
+
+def roll_back(run: Run, verdict: Verdict, nimg: int, seconds: float) -> str | None:
+    """Make the run what it was at its last healthy checkpoint, with other settings from there on.
+
+    Returns why not, if it cannot be; nothing was touched then. In the order of its writes a kill at any moment loses
+    nothing: what is trained once more comes to the same verdict.
+    """
+    config = run.config
+    if sum(change.reason != OUT_OF_MEMORY for change in run.changes) >= config.guard.rollbacks:
+        return f"it has gone back as often as guard.rollbacks={config.guard.rollbacks} allows"
+    after = other_settings(verdict.suspicion, config, verdict.signals.update_g, verdict.signals.update_d)
+    if not after:
+        return "there are no other settings that are known to help"
+    _write(run, config, verdict.suspicion, after, nimg, checkpoint.back_to_healthy(run.checkpoints), seconds)
+    return None
+
+
+def halve(run: Run, step: AdversarialStep, seconds: float) -> str:
+    """Write down the micro-batches that have fitted into memory; returns a sentence."""
+    after = {"train.micro_batch": step.d.micro_batch, "train.micro_batch_g": step.g.micro_batch}
+    text = _write(run, run.config, OUT_OF_MEMORY, after, step.nimg, step.nimg, seconds)
+    modules = [*step.g.net.modules(), *step.d.net.modules()]
+    mixes = any(isinstance(module, _BatchNorm | MinibatchDeviation) for module in modules)
+    same = "The batch is what it was, and so are its images"
+    return f"out of memory: on with {text}. {same}" + (
+        "; but this network looks at all of a micro-batch at once, and so learns a little differently."
+        if mixes
+        else "."
+    )
+
+
+def caught_up(run: Run, config: Config) -> Config:
+    """With the last change of settings, if a kill came between its two writes."""
+    changes = run.changes
+    if not changes or checkpoint.reached(run.checkpoints) > changes[-1].to:
+        return config
+    return config.with_overrides(changes[-1].after)
+
+
+def _write(run: Run, config: Config, reason: str, after: dict[str, Any], nimg: int, to: int, seconds: float) -> str:
+    """The change, and then the configuration; returns what was changed, for people."""
+    now = config.model_dump(mode="json")
+    before = {key: _at(now, key) for key in after}
+    text = ", ".join(f"{key} {before[key]} -> {after[key]}" for key in after)
+    change = Change(reason=reason, text=text, nimg=nimg, to=to, seconds=seconds, before=before, after=after)
+    run.save_changes([*run.changes, change])
+    run.save_config(config.with_overrides(after))
+    return text
+
+
+def _at(values: Any, key: str) -> Any:
+    """What stands under a dotted key, or None."""
+    return reduce(lambda below, name: below.get(name) if isinstance(below, dict) else None, key.split("."), values)

@@ -1,0 +1,185 @@
+"""What the guard does about what it finds: it warns, it stops, it goes back and on with other settings."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganloom
+from comparison import assert_same_run, state_of
+from conftest import tiny_config
+from ganloom.config import Config
+from ganloom.core.errors import RunError
+from ganloom.runs import Run, open_run
+from ganloom.tracking.jsonl import read_log
+from ganloom.training import recorder
+from ganloom.training.guard import guard as guard_module
+from ganloom.training.guard.remedies import other_settings
+from ganloom.training.guard.verdicts import RULES
+
+
+def test_other_settings_go_further_each_time() -> None:
+    config = tiny_config()
+    tried = []
+    for _ in range(3):
+        changes = other_settings("divergence", config, 1e-3, 1e-3)
+        config = config.with_overrides(changes)
+        tried.append((config.optimizer.g.lr, config.optimizer.d.lr, config.penalties["r1"].weight))
+    assert len(set(tried)) == 3 and tried == sorted(tried, key=lambda each: -each[0])
+
+
+def test_more_augmentation_as_the_loss_allows() -> None:
+    config = tiny_config()
+    first = config.with_overrides(other_settings("overfitting", config, 1.0, 1.0))
+    assert first.augment is not None and first.augment.name == "ada"
+    again = first.with_overrides(other_settings("memorisation", first, 1.0, 1.0))
+    assert again.augment is not None and again.augment.options["target"] == pytest.approx(0.45)
+    paired = tiny_config(loss="relativistic")
+    probabilities = []
+    while changes := other_settings("overfitting", paired, 1.0, 1.0):
+        paired = paired.with_overrides(changes)
+        assert paired.augment is not None
+        probabilities.append(paired.augment.options["p"])
+    assert probabilities == pytest.approx([0.2, 0.4, 0.6, 0.8])  # beyond, augmented images are what G learns
+
+
+def test_a_network_that_stands_still_gets_the_others_rate() -> None:
+    config = tiny_config(optimizer__d__lr=1e-12)
+    assert other_settings("stalled", config, 1e-3, 1e-12) == {"optimizer.d.lr": config.optimizer.g.lr}
+    assert other_settings("stalled", config, 1e-3, 1e-3) == {}
+
+
+def train(out: Path, **settings: Any) -> Run:
+    return ganloom.train(out=out, device="cpu", settings=tiny_config(**settings).model_dump(mode="json"))
+
+
+@pytest.fixture
+def dislikes_high_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspects divergence where G moves fast, from the fourth look on."""
+    rule = RULES["divergence"]._replace(
+        suspects=lambda now, past: past.looks >= 3 and now.update_g > 3e-4,
+        evidence=lambda now, past: {"distance": now.distance, "best": past.best},
+    )
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": rule})
+
+
+def quiet() -> dict[str, Any]:
+    return {name: rule._replace(suspects=lambda now, past: False) for name, rule in RULES.items()}
+
+
+SICK = {"guard__every": "100 images", "guard__n": 60, "guard__patience": 2, "optimizer__g__lr": 1e-3}
+
+
+def test_going_back_with_other_settings(dislikes_high_rates: None, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", **SICK)
+    rows = read_log(run.log)
+    changes = run.changes
+    assert changes and all(change.reason == "divergence" and change.to < change.nimg for change in changes)
+    rates = [change.after["optimizer.g.lr"] for change in changes]
+    assert rates[0] == 2.5e-4 and len(set(rates)) == len(rates)
+    assert run.config.optimizer.g.lr == rates[-1]
+    assert [row["event"] for row in rows if row.get("event") == "rollback"] == ["rollback"] * len(changes)
+    images = [row["nimg"] for row in rows]
+    assert images == sorted(images) and images[-1] == 960
+    assert max(row["lr_g"] for row in rows if row["nimg"] > changes[-1].to and "lr_g" in row) == rates[-1]
+
+
+def test_a_kill_after_going_back_changes_nothing(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any checkpoint, before and after the change, and between the two writes of the change itself."""
+    save, saves = recorder.Recorder.save, []
+
+    def counted(self: recorder.Recorder, step: Any, seconds: float) -> None:
+        saves.append(step.nimg)
+        save(self, step, seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.Recorder, "save", counted)
+        whole = train(tmp_path / "whole", **SICK)
+    assert saves != sorted(saves), "it went back"
+    for kill in range(len(saves)):
+        left = iter(range(kill))
+
+        def killed(self: recorder.Recorder, step: Any, seconds: float, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            save(self, step, seconds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recorder.Recorder, "save", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / f"killed-{kill}", **SICK)
+        resumed = ganloom.resume(tmp_path / f"killed-{kill}", device="cpu")
+        assert_same_run(resumed.path, whole.path)
+        told = [change.model_dump(exclude={"seconds"}) for change in resumed.changes]
+        assert told == [change.model_dump(exclude={"seconds"}) for change in whole.changes]
+    with monkeypatch.context() as patch:
+
+        def killed_between(self: Run, config: Config) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Run, "save_config", killed_between)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "between", **SICK)
+    resumed = ganloom.resume(tmp_path / "between", device="cpu")
+    assert_same_run(resumed.path, whole.path)
+
+
+def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    always = RULES["collapse"]._replace(suspects=lambda now, past: past.looks >= 5)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "collapse": always})
+    with pytest.raises(RunError, match=r"the guard has stopped .* mode collapse"):
+        train(tmp_path / "run", **SICK, guard__rollbacks=2, checkpoint__every="300 images")
+    run = open_run(tmp_path / "run")
+    assert len(run.changes) == 2
+    healthy = max(int(path.stem) for path in run.checkpoints.glob("*.json"))
+    assert healthy == run.changes[-1].to  # what was sick is not kept as the newest
+    ganloom.load(run.model, device="cpu")
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_to_warn_and_to_stop(action: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    always = RULES["overfitting"]._replace(suspects=lambda now, past: past.looks >= 2)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "overfitting": always})
+    if action == "stop":
+        with pytest.raises(RunError, match="discriminator overfitting"):
+            train(tmp_path / "run", **SICK, guard__overfitting=action)
+    else:
+        train(tmp_path / "run", **SICK, guard__overfitting=action)
+    run = open_run(tmp_path / "run")
+    rows = read_log(run.log)
+    (event,) = [row for row in rows if "event" in row]
+    assert event["event"] == "overfitting" and not run.changes
+    assert max(int(path.stem) for path in run.checkpoints.glob("*.json")) == (
+        960 if action == "warn" else event["nimg"]
+    )
+
+
+def test_a_guard_that_only_watches_changes_nothing(tmp_path: Path) -> None:
+    actions = dict.fromkeys(("guard__divergence", "guard__collapse"), "warn")
+    watched = train(tmp_path / "watched", **SICK, **actions)
+    alone = train(tmp_path / "alone", **{**SICK, "guard__every": "0 images"})
+    ours, theirs = (
+        {name: value for name, value in state_of(run.path).items() if not name.startswith("health/")}
+        for run in (watched, alone)
+    )
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_the_interval_is_chosen_at_the_start_and_written_down(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", guard__every=None, guard__n=60)
+    assert run.config.guard.every is not None and run.config.guard.every.amount > 0
+
+
+def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([5.0, 3.0, 4.0, 3.5, 3.2, 1.0])
+    monkeypatch.setattr(recorder.Scorer, "measure", lambda self, G, y: {self.label("fd"): next(scores)})
+    settings = {"evaluate__every": "100 images", "evaluate__n": 150, "evaluate__metrics": ["fd"]}
+    run = train(tmp_path / "run", **settings, evaluate__patience=3)
+    rows = read_log(run.log)
+    assert [row["event"] for row in rows if "event" in row] == ["early stopping"]
+    assert list(scores) == [1.0] and rows[-1]["nimg"] < 960
+    assert run.newest_sample() == run.sample(rows[-1]["nimg"])  # what there was at the end is kept, and the best
