@@ -53,7 +53,7 @@ def run(
 ) -> dict[str, Any]:
     """Train in a process of its own, then look at what came out. A sheet of it goes to the folder `pictures`."""
     out = judge.folder / f"{judge.name}-{name}"
-    never = dict.fromkeys(("evaluate.every", "sample.every", "checkpoint.every"), "0 images")
+    never = dict.fromkeys(("evaluate.every", "guard.every", "sample.every", "checkpoint.every"), "0 images")
     form = {"data.size": judge.size, "data.channels": judge.channels}
     given = {"seed": seed, "train.length": f"{minutes} minutes", **form, **never, "trackers.tensorboard": False}
     asked = {"data": judge.source, "recipe": recipe, "out": str(out), "device": "cpu", "settings": given | changes}

@@ -52,7 +52,9 @@ def test_train_first_says_what_it_chose(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:7]] == ["data", "shape", "recipe", "length", "device", "scores", "run"]
+    assert [line.split()[0] for line in lines[:8]] == [
+        "data", "shape", "recipe", "length", "device", "scores", "guard", "run",
+    ]  # fmt: skip
     assert "1,720 training images in 10 classes (with labels)" in lines[0]  # 77 of 1,797 are held out
     assert "32x32 grey" in lines[1] and "digits" in lines[2] and "32 images" in lines[3] and "cpu" in lines[4]
     assert str(tmp_path / "run" / "samples") in done.stdout

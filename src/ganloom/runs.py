@@ -13,12 +13,14 @@ best/                model.safetensors and the whole checkpoint of the moment wi
 scores.json          what `evaluate` measured, and scores/ with the pictures it made
 """
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ganloom.config import Config
@@ -146,6 +148,20 @@ class Run:
 
     def save_changes(self, changes: Sequence[Change]) -> None:
         write_atomically(self.path / "changes.json", CHANGES.dump_json(list(changes), indent=2))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While entered, no other process trains in this folder; a killed one leaves it free. Raises `RunError`."""
+        lock = FileLock(self.path / ".lock")
+        with storage_errors(self.path):
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RunError(f"another training is going on in {self.path}: wait for it, or stop it.") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def clean(self) -> None:
         """Remove what a killed process left half written."""

@@ -96,7 +96,7 @@ def test_g_does_not_learn_the_brightness_that_ada_changes(shapes: PackedDataset)
     step = make(shapes, ADA)
     real, made = edges(step.reals(next(step.micro_batches(step.d, 0)))), edges(generated(step, STEPS_OF_ADA))
     assert real.std(dim=0).max() == 0
-    torch.testing.assert_close(made.mean(dim=0), real.mean(dim=0), atol=0.05, rtol=0)  # it has learned the shapes' own
+    torch.testing.assert_close(made.mean(dim=0), real.mean(dim=0), atol=0.1, rtol=0)  # it has learned the shapes' own
     assert made.std(dim=0).mean() < 0.03
 
 

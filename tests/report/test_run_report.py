@@ -59,7 +59,7 @@ def log(run: Run, steps: int = 60, **columns: Callable[[int], float]) -> None:
     tracker.close()
 
 
-def append(run: Run, nimg: int, **values: float | None) -> None:
+def append(run: Run, nimg: int, **values: float | str | None) -> None:
     with open(run.log, "a") as file:
         file.write(json.dumps({"nimg": nimg, **values}) + "\n")
 
@@ -250,6 +250,13 @@ def test_losses_that_are_no_numbers_are_said_and_the_rest_is_drawn(tmp_path: Pat
     words = report(run).words
     assert "Loss_D was not a finite number (NaN or infinite) 29 times, first after 0.5 kimg" in words
     assert "Loss_G was not a finite number (NaN or infinite) 60 times, first after 0.0 kimg" in words
+
+
+def test_what_the_guard_said_is_on_the_page(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run")
+    log(run)
+    append(run, 960, event="collapse", text="mode collapse: the same few images")
+    assert "After 1.0 kimg: mode collapse: the same few images" in report(run).words
 
 
 def test_damaged_files_are_said(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 import ganloom
 from conftest import tiny_config
 from ganloom.core.errors import ConfigError, StorageError
-from ganloom.tracking import Trackers
+from ganloom.tracking import Event, Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl, read_log
 from ganloom.tracking.tensorboard import TensorBoard
@@ -213,6 +213,25 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     ):
         assert part in lines[0]
     assert "\x1b" not in output.getvalue()
+
+
+def test_an_event_is_heard_everywhere(tmp_path: Path) -> None:
+    """As a row of the log with its numbers, as text in TensorBoard, as a sentence on the console."""
+    event = Event("collapse", "mode collapse: the generator makes the same few images.", {"spread": 0.01})
+    shown, output = console(terminal=False)
+    Trackers([Jsonl(tmp_path / "log.jsonl", 0), TensorBoard(tmp_path / "tb", 0), shown], print).event(500, event)
+    (row,) = read_log(tmp_path / "log.jsonl")
+    assert row == {"nimg": 500, "event": "collapse", "text": event.text, "spread": 0.01}
+    assert "at 500 images: mode collapse: the generator makes the same few images." in output.getvalue()
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    (text,) = events.Tensors("collapse/text_summary")
+    assert text.step == 500 and b"the same few images" in text.tensor_proto.string_val[0]
+
+
+def test_the_console_leaves_the_guards_numbers_to_the_log() -> None:
+    tracker, output = console(terminal=False)
+    tracker.scalars(500, {"guard_auc": 0.9})
+    assert not output.getvalue().strip()
 
 
 def test_a_terminal_shows_the_losses_and_the_newest_pictures() -> None:

@@ -17,7 +17,7 @@ from conftest import tiny_flags
 from ganloom.core import distributed
 
 TESTS = Path(__file__).parent.parent
-TOLERANCE = 1e-9
+TOLERANCE = 1e-8
 
 
 def train_in(processes: int, out: Path, *names: str) -> None:

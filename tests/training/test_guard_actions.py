@@ -86,6 +86,9 @@ def test_going_back_with_other_settings(dislikes_high_rates: None, tmp_path: Pat
     assert max(row["lr_g"] for row in rows if row["nimg"] > changes[-1].to and "lr_g" in row) == rates[-1]
 
 
+SHORT = {**SICK, "train__length": "640 images"}
+
+
 def test_a_kill_after_going_back_changes_nothing(
     dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,8 +101,8 @@ def test_a_kill_after_going_back_changes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(recorder.Recorder, "save", counted)
-        whole = train(tmp_path / "whole", **SICK)
-    assert saves != sorted(saves), "it went back"
+        whole = train(tmp_path / "whole", **SHORT)
+    assert whole.changes
     for kill in range(len(saves)):
         left = iter(range(kill))
 
@@ -111,7 +114,7 @@ def test_a_kill_after_going_back_changes_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(recorder.Recorder, "save", killed)
             with pytest.raises(KeyboardInterrupt):
-                train(tmp_path / f"killed-{kill}", **SICK)
+                train(tmp_path / f"killed-{kill}", **SHORT)
         resumed = ganloom.resume(tmp_path / f"killed-{kill}", device="cpu")
         assert_same_run(resumed.path, whole.path)
         told = [change.model_dump(exclude={"seconds"}) for change in resumed.changes]
@@ -123,7 +126,7 @@ def test_a_kill_after_going_back_changes_nothing(
 
         patch.setattr(Run, "save_config", killed_between)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "between", **SICK)
+            train(tmp_path / "between", **SHORT)
     resumed = ganloom.resume(tmp_path / "between", device="cpu")
     assert_same_run(resumed.path, whole.path)
 

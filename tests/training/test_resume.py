@@ -1,5 +1,6 @@
 """A run is never lost: kill it anywhere, resume, and the end is the same to the bit."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -11,12 +12,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import ganloom
 from comparison import assert_same_run, log_of, state_of
 from conftest import tiny_config, tiny_flags
 from ganloom.config import Config
+from ganloom.core import tensors
 from ganloom.core.errors import ConfigError, RunError, StorageError
+from ganloom.core.files import sha256
 from ganloom.runs import Run, create_run, open_run
 
 # Everything that keeps state: lazy penalty, momenta, plateau, warm-up, several D updates, accumulation, labels, mirror.
@@ -121,6 +125,29 @@ def test_a_damaged_checkpoint_is_passed_over(uninterrupted: Path, tmp_path: Path
         newest.with_suffix(".json").unlink()
     ganloom.resume(run, device="cpu")
     assert_same_run(uninterrupted, run)
+
+
+def test_a_checkpoint_of_before_there_was_a_guard(uninterrupted: Path, tmp_path: Path) -> None:
+    """Format 1 had no state of it: that begins anew, and all else is as it was."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    data = tensors.pack({name: value for name, value in state_of(run).items() if not name.startswith("health/")})
+    newest.write_bytes(data)
+    voucher = json.loads(newest.with_suffix(".json").read_text())
+    newest.with_suffix(".json").write_text(json.dumps({**voucher, "format": 1, "sha256": sha256(data)}))
+    ganloom.resume(run, device="cpu")
+    ours, theirs = state_of(run), state_of(uninterrupted)
+    assert [name for name in theirs if name[:7] != "health/" and not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_a_checkpoint_of_a_newer_ganloom_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    newest = max((run / "checkpoints").glob("*.json"))
+    newest.write_text(json.dumps({**json.loads(newest.read_text()), "format": 99}))
+    with pytest.raises(RunError, match="a newer ganloom"):
+        ganloom.resume(run, device="cpu")
 
 
 def test_a_damaged_checkpoint_does_not_crowd_out_good_ones(uninterrupted: Path, tmp_path: Path) -> None:
@@ -262,6 +289,20 @@ def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not empty"):
         train(tmp_path, as_settings(config()))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_two_trainings_in_one_folder_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    """And one that was killed leaves the folder free, which the twenty kills show."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    holding = "import sys, pathlib, ganloom.runs as r\nwith r.Run(pathlib.Path(sys.argv[1])).alone(): print(); input()"
+    with subprocess.Popen([sys.executable, "-u", "-c", holding, str(run)], stdin=-1, stdout=-1) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(RunError, match="another training is going on"):
+            ganloom.resume(run, device="cpu")
+        other.kill()
+    ganloom.resume(run, device="cpu")
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:

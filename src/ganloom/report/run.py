@@ -319,7 +319,7 @@ def _state(story: Story) -> str:
 
 
 def _alarms(story: Story) -> Iterator[str]:
-    """Numbers that were none."""
+    """Numbers that were none, and what the guard has said."""
     for name, words in {
         "loss_d": "Loss_D",
         "loss_g": "Loss_G",
@@ -328,6 +328,9 @@ def _alarms(story: Story) -> Iterator[str]:
         if bad := story.history.not_finite(name):
             times = "once" if len(bad) == 1 else f"{len(bad):,} times"
             yield f"{words} was not a finite number (NaN or infinite) {times}, first after {kimg(bad[0])}."
+    for row in story.history.rows:
+        if "event" in row:
+            yield f"After {kimg(row['nimg'])}: {row.get('text', row['event'])}"
 
 
 def _stale(story: Story) -> Iterator[str]:

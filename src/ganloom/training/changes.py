@@ -18,8 +18,8 @@ __all__ = ["OUT_OF_MEMORY", "caught_up", "halve", "roll_back"]
 OUT_OF_MEMORY = "out of memory"
 
 
-def roll_back(run: Run, verdict: Verdict, nimg: int, seconds: float) -> str | None:
-    """Make the run what it was at its last healthy checkpoint, with other settings from there on.
+def roll_back(run: Run, verdict: Verdict, step: AdversarialStep, seconds: float) -> str | None:
+    """Make the run what it was at its newest checkpoint that is surely healthy, with other settings from there on.
 
     Returns why not, if it cannot be; nothing was touched then. In the order of its writes a kill at any moment loses
     nothing: what is trained once more comes to the same verdict.
@@ -30,7 +30,8 @@ def roll_back(run: Run, verdict: Verdict, nimg: int, seconds: float) -> str | No
     after = other_settings(verdict.suspicion, config, verdict.signals.update_g, verdict.signals.update_d)
     if not after:
         return "there are no other settings that are known to help"
-    _write(run, config, verdict.suspicion, after, nimg, checkpoint.back_to_healthy(run.checkpoints), seconds)
+    to = checkpoint.go_back(run.checkpoints, int(step.health.well_at))
+    _write(run, config, verdict.suspicion, after, step.nimg, to, seconds)
     return None
 
 

@@ -17,7 +17,7 @@ from ganloom.core.files import sha256, write_atomically
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["Voucher", "back_to_healthy", "load_newest", "newest", "reached", "restore_optimizer", "save"]
+__all__ = ["Voucher", "go_back", "load_newest", "newest", "reached", "restore_optimizer", "save"]
 
 FORMAT = 2  # 2: with the state of the guard
 
@@ -29,46 +29,37 @@ class Voucher(BaseModel):
     format: int = FORMAT
     nimg: int
     seconds: float  # spent training so far
-    healthy: bool = True  # as far as the guard had seen
     sha256: str
     torch: str
 
 
 def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> None:
-    """Write a checkpoint, whole or not at all, then remove all but the newest `keep` and the newest healthy one."""
+    """Write a checkpoint, whole or not at all, then remove all but the newest `keep`, and the newest from before the
+    guard began to suspect something.
+    """
     data = tensors.pack(dict(_state(step)))
     name = f"{step.nimg:012d}"
     write_atomically(folder / f"{name}.safetensors", data)
-    voucher = Voucher(
-        nimg=step.nimg, seconds=seconds, healthy=step.health.well, sha256=sha256(data), torch=torch.__version__
-    )
+    voucher = Voucher(nimg=step.nimg, seconds=seconds, sha256=sha256(data), torch=torch.__version__)
     write_atomically(folder / f"{name}.json", voucher.model_dump_json().encode())
     vouchers = sorted(folder.glob("*.json"))
-    healthy = next((path for path in reversed(vouchers) if _is_healthy(path)), None)
+    healthy = [path for path in vouchers if int(path.stem) <= step.health.well_at]
     for old in vouchers[:-keep]:
-        if old != healthy:
+        if old not in healthy[-1:]:
             _remove(old)
 
 
-def back_to_healthy(folder: Path) -> int:
-    """Remove all that came after the newest healthy checkpoint, or all without one; returns the images of that one."""
-    for voucher in sorted(folder.glob("*.json"), reverse=True):
-        if _is_healthy(voucher):
-            return int(voucher.stem)
-        _remove(voucher)
-    return 0
+def go_back(folder: Path, nimg: int) -> int:
+    """Remove all checkpoints made after `nimg` images; returns the images of the newest that is left, or 0."""
+    for voucher in folder.glob("*.json"):
+        if int(voucher.stem) > nimg:
+            _remove(voucher)
+    return reached(folder)
 
 
 def reached(folder: Path) -> int:
     """The images at which the newest checkpoint was made; 0 without one."""
     return max((int(voucher.stem) for voucher in folder.glob("*.json")), default=0)
-
-
-def _is_healthy(path: Path) -> bool:
-    try:
-        return Voucher.model_validate_json(path.read_bytes()).healthy
-    except (OSError, ValidationError):
-        return False
 
 
 def _remove(voucher: Path) -> None:

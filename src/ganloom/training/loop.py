@@ -57,8 +57,7 @@ def loop(
             last = plan.seconds is None and after >= plan.total
             logged = before == 0 or last or crosses(plan.log, before, after)
             saved = not last and crosses(plan.checkpoint, before, after)
-            # Before each checkpoint too, so that it is known whether it can be gone back to.
-            looked = plan.guard > 0 and (before == 0 or last or saved or crosses(plan.guard, before, after))
+            looked = plan.guard > 0 and (before == 0 or last or crosses(plan.guard, before, after))
 
             stats = step.advance(measure=logged or looked)
 

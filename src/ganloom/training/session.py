@@ -29,9 +29,10 @@ from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.changes import caught_up, roll_back
+from ganloom.training.guard.guard import Guard
 from ganloom.training.loop import End, Plan, loop
 from ganloom.training.recorder import Recorder
-from ganloom.training.scoring import NEVER
+from ganloom.training.scoring import NEVER, Scorer
 from ganloom.training.starting import begin_with, open_trained
 from ganloom.training.step import AdversarialStep
 from ganloom.training.timing import make_guard, make_scorer, timed
@@ -68,7 +69,8 @@ def begin(
         announce(terminal, config, dataset, recipe, device, facts, out)
         run = create_run(out, config, facts, code) if world.is_first else Run(out)
         world.barrier()
-        train(run, config, dataset, facts, device, world, terminal)
+        with run.alone() if world.is_first else contextlib.nullcontext():
+            train(run, config, dataset, facts, device, world, terminal)
     return run
 
 
@@ -95,7 +97,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             f"the images of {config.data.source} are not those that {run.path} began with: put them back, "
             f"say where they are with --data, or start a new run."
         )
-    with connected(device) as world:
+    with connected(device) as world, run.alone() if world.is_first else contextlib.nullcontext():
         config = resolve(caught_up(run, config), dataset.shape, world.size)
         config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
@@ -153,12 +155,14 @@ def train(
     terminal: Terminal,
 ) -> None:
     """Train from the newest checkpoint on, and say how it ended. A signal saves and ends in `SystemExit`."""
+    plan = make_plan(config, facts)
+    scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate and world.is_first else None
+    guard = make_guard(config, dataset, device, terminal) if plan.guard and world.is_first else None
     while True:
-        plan = make_plan(config, facts)
-        step, end = train_once(run, config, plan, dataset, facts, device, world, terminal)
+        step, end = train_once(run, config, plan, dataset, facts, device, world, terminal, scorer, guard)
         if end.action != "rollback":
             break
-        why_not = roll_back(run, end.verdict, step.nimg, end.seconds) if end.verdict else None
+        why_not = roll_back(run, end.verdict, step, end.seconds) if end.verdict else None
         if world.any(why_not is not None, device):
             say(terminal, f"guard     not gone back: {why_not}")
             break
@@ -191,6 +195,8 @@ def train_once(
     device: torch.device,
     world: World,
     terminal: Terminal,
+    scorer: Scorer | None,
+    guard: Guard | None,
 ) -> tuple[AdversarialStep, End]:
     """From the newest checkpoint on until it ends, or is to go back."""
     step = assemble(config, dataset, device, world, plan.total)
@@ -214,8 +220,6 @@ def train_once(
     recorder, spent = None, voucher.seconds if voucher else 0.0
     if world.is_first:
         trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
-        scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate else None
-        guard = make_guard(config, dataset, device, terminal) if plan.guard else None
         recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard)
         recorder.reals(step)
         spent = max(spent, recorder.tell_changes(step.nimg))

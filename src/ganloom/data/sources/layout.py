@@ -209,7 +209,8 @@ def _label(value: object) -> Label:
     if value is None:
         return None
     if isinstance(value, list):
-        shares = np.asarray(value, np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused below
+            shares = np.asarray(value, np.float32)
         if shares.ndim != 1 or not np.isfinite(shares).all():
             raise ValueError(f"label {value!r}")
         return shares

@@ -52,6 +52,9 @@ class Guard:
             if health.counts[place] == (self.settings.patience if now.finite else 1):
                 verdicts.append(self.verdict(suspicion, now, past))
         health.past.copy_(torch.tensor(past.after(now)))
+        goes_back = [getattr(self.settings, suspicion) == "rollback" for suspicion in SUSPICIONS]
+        if not health.counts[goes_back].any():  # what is only told is no reason to go back further
+            health.well_at.fill_(step.nimg)
         return now, verdicts
 
     def verdict(self, suspicion: str, now: Signals, past: Past) -> Verdict:

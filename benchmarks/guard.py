@@ -1,0 +1,223 @@
+"""Does the guard see a sick training, soon, and leave healthy ones alone? What does it cost, and does going back help?
+
+    python benchmarks/guard.py --fashion FILE.npz [--cifar FILE.npz] [--only NAME,NAME] [--again] [--name guard]
+
+Trainings at 32x32 on two cores, with their cause of sickness from the start or from the image count `from`:
+
+verdicts    what the guard said, with the image count (patience: three looks in a row)
+delay       images from the cause to the first verdict that is expected
+cost        share of the training time that the looks took; `every` is the interval chosen for 3 %
+fd          Frechet distance of the final average in loomnet-1's features at n=2000: without the guard's actions, and
+            with them where a rollback is allowed, at the same number of images
+Of the healthy ones every verdict is a false alarm.
+"""
+
+import os
+
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+
+import argparse
+import contextlib
+import io
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import ganloom
+import machine
+import trial
+from ganloom.core.errors import RunError
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.runs import open_run
+from ganloom.tracking.jsonl import read_log
+from ganloom.training.guard.guard import Guard
+from ganloom.training.step import AdversarialStep, Stats
+
+NARROW = {"net.g.width": 32, "net.d.width": 32, "train.batch": 16}
+STILL = 1e-12  # a learning rate that is none; 0 is refused
+VERDICTS = ("divergence", "collapse", "overpowering", "overfitting", "memorisation", "stalled")
+
+
+class Case(NamedTuple):
+    data: str
+    recipe: str
+    settings: dict[str, Any]
+    expected: AbstractSet[str] = frozenset()  # verdicts; none of a healthy training
+    kimg: int = 24
+    starts: int = 0  # images at which `harm` begins to be done before each step
+    harm: str | None = None
+    mends: str | None = None  # the verdict that is allowed to go back
+
+
+def rates(g: float, d: float) -> dict[str, Any]:
+    return {"optimizer.g.lr": g, "optimizer.d.lr": d}
+
+
+DIVERGES, STALLS, OVERFITS = {"divergence", "collapse"}, {"stalled"}, {"overfitting"}
+FAST, NO_D, NO_G = rates(2e-2, 2e-2), rates(2e-4, STILL), rates(4e-6, 1e-2)
+LABELS = {"data.labels": True}
+CASES = {
+    "rates x100, fashion": Case("fashion", "sndcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
+    "rates x100, shapes": Case("shapes", "dcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
+    "D's rate 0, fashion": Case("fashion", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
+    "D's rate 0, shapes": Case("shapes", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
+    "G constant, fashion": Case("fashion", "dcgan-32", NARROW, {"collapse"}, starts=8000, harm="constant"),
+    "G constant, shapes": Case("shapes", "dcgan-32", NARROW, {"collapse"}, starts=8000, harm="constant"),
+    "NaN, fashion": Case("fashion", "dcgan-32", NARROW, {"divergence"}, starts=8000, harm="nan"),
+    "50 images, fashion": Case("fashion-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
+    "50 images, shapes": Case("shapes-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
+    "D's rate x50, G's /50": Case("fashion", "dcgan-32", NARROW | NO_G, {"overpowering", "stalled"}, kimg=32),
+    "labels shuffled": Case("fashion-shuffled", "dcgan-32", NARROW | LABELS),
+    "dcgan-32, fashion": Case("fashion", "dcgan-32", NARROW),
+    "dcgan-32, shapes": Case("shapes", "dcgan-32", NARROW),
+    "sndcgan-32, cifar": Case("cifar", "sndcgan-32", NARROW),
+    "lsgan-32, fashion": Case("fashion", "lsgan-32", NARROW),
+    "rpgan-32, shapes": Case("shapes", "rpgan-32", NARROW),
+    "wgan-gp-32, fashion": Case("fashion", "wgan-gp-32", NARROW),
+    "mlp-28, fashion": Case("fashion", "mlp-28", {"train.batch": 32}),
+    "digits, digits": Case("digits", "digits", {}),
+    "cdcgan, fashion": Case("fashion", "dcgan-32", NARROW | LABELS),
+    "r3gan-32-small, shapes": Case("shapes", "r3gan-32-small", {}, kimg=16),
+    "stylegan2-32-small, fashion": Case("fashion", "stylegan2-32-small", {}, kimg=16),
+}
+
+
+@contextlib.contextmanager
+def harmed(case: Case, looks: list[float]) -> Iterator[None]:
+    """While entered, steps are harmed as the case says, and looks are timed."""
+    advance, look = AdversarialStep.advance, Guard.look
+
+    def sick(step: AdversarialStep, *, measure: bool) -> Stats:
+        if case.harm and step.nimg >= case.starts:
+            with torch.no_grad():
+                last_of(step).fill_(0.0 if case.harm == "constant" else torch.nan)
+        return advance(step, measure=measure)
+
+    def timed(guard: Guard, *arguments: Any) -> Any:
+        began = time.monotonic()
+        result = look(guard, *arguments)
+        looks.append(time.monotonic() - began)
+        return result
+
+    AdversarialStep.advance, Guard.look = sick, timed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        AdversarialStep.advance, Guard.look = advance, look  # type: ignore[method-assign]
+
+
+def last_of(step: AdversarialStep) -> torch.Tensor:
+    """The kernel that G's images come from."""
+    return [weight for weight in step.g.weights if weight.ndim == 4][-1]
+
+
+def source_of(case: Case, given: dict[str, str], folder: Path) -> str:
+    """Where the images of a case are; some are made of others."""
+    name, _, kind = case.data.partition("-")
+    source = given.get(name, name)
+    if not kind:
+        return source
+    file = folder / f"{case.data}.npz"
+    if not file.exists():
+        whole = prepare(find(source), Preprocessing((32, 32)))
+        write(file, whole, kind)
+    return str(file)
+
+
+def write(file: Path, whole: PackedDataset, kind: str) -> None:
+    train = np.arange(50 if kind == "50" else whole.count())
+    test = np.arange(whole.count() - 500, whole.count())
+    labels = {}
+    if kind == "shuffled":
+        shuffled = np.random.default_rng(0).permutation(whole.labels(train))
+        labels = {"train_labels": shuffled, "test_labels": whole.labels(test)}
+    np.savez(file, train_images=whole.images(train), test_images=whole.images(test), **labels)
+
+
+def run(case: Case, source: str, out: Path, actions: dict[str, str], kimg: int) -> tuple[dict[str, Any], Path]:
+    never = dict.fromkeys(("evaluate.every", "sample.every"), "0 images")
+    settings = {"data.size": 32, "train.length": f"{kimg} kimg", "checkpoint.every": "4 kimg", **never}
+    settings |= {"trackers.tensorboard": False, **case.settings, **actions}
+    looks: list[float] = []
+    began = time.monotonic()
+    with harmed(case, looks), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(RunError):
+        ganloom.train(source, recipe=case.recipe, out=out, device="cpu", settings=settings)
+    opened, seconds = open_run(out), time.monotonic() - began
+    rows = read_log(opened.log)
+    verdicts = [[row["event"], row["nimg"]] for row in rows if row.get("event") in VERDICTS]
+    verdicts = [[change.reason, change.nimg] for change in opened.changes] + verdicts
+    first = min((nimg for name, nimg in verdicts if name in case.expected), default=None)
+    row = {
+        "every": str(opened.config.guard.every),
+        "verdicts": verdicts,
+        "delay": None if first is None else first - case.starts,
+        "cost": sum(looks) / seconds,
+        "looks": len(looks),
+    }
+    return row, opened.model
+
+
+def distance(model: Path, source: str) -> float | None:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(ganloom.GanloomError):
+        (score,) = ganloom.evaluate(
+            model, source, metrics="fd", n=2000, split="train", device="cpu", out=model.with_suffix(".json")
+        )
+        return score.value
+    return None
+
+
+def show(name: str, row: dict[str, Any]) -> str:
+    said = ", ".join(f"{verdict} at {nimg / 1000:.0f}k" for verdict, nimg in row["verdicts"][:3]) or "-"
+    fds = " ".join(f"{row.get(key) or float('nan'):8.1f}" for key in ("fd", "fd_mended"))
+    delay = "-" if row["delay"] is None else f"{row['delay']:,}"
+    return f"{name:<28} {row['every']:>8} {delay:>8} {row['cost']:>6.1%} {fds}  {said}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fashion", required=True, metavar="FILE.npz")
+    parser.add_argument("--cifar", metavar="FILE.npz")
+    parser.add_argument("--only", help="names, with semicolons between")
+    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--every", help="images between two looks, in place of the interval for 3 %% of the time")
+    parser.add_argument("--name", default="guard", help="of the file under benchmarks/results")
+    arguments = parser.parse_args()
+    given = {"fashion": arguments.fashion, **({"cifar": arguments.cifar} if arguments.cifar else {})}
+    results, _ = trial.open_results(arguments.name)
+    print(f"{'case':<28} {'every':>8} {'delay':>8} {'cost':>6} {'fd':>8} {'mended':>8}  verdicts")
+    every = {"guard.every": arguments.every} if arguments.every else {}
+    with tempfile.TemporaryDirectory() as temporary:
+        os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
+        for name, case in CASES.items():
+            if (arguments.only and name not in arguments.only.split(";")) or (
+                case.data == "cifar" and not arguments.cifar
+            ):
+                continue
+            if name not in results or arguments.again:
+                folder = Path(temporary) / name.replace(" ", "-")
+                source = source_of(case, given, Path(temporary))
+                watch = {f"guard.{verdict}": "warn" for verdict in VERDICTS} | every
+                row, model = run(case, source, folder / "watched", watch, case.kimg)
+                if case.mends:
+                    row["fd"] = distance(model, source)
+                    mended, model = run(
+                        case, source, folder / "mended", watch | {f"guard.{case.mends}": "rollback"}, case.kimg
+                    )
+                    row |= {"fd_mended": distance(model, source), "mended": mended["verdicts"]}
+                results[name] = {**row, "expected": sorted(case.expected), "commit": machine.describe()["commit"]}
+                machine.write(arguments.name, results)
+            print(show(name, results[name]), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
