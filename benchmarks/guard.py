@@ -63,11 +63,14 @@ def rates(g: float, d: float) -> dict[str, Any]:
 
 
 DIVERGES, STALLS, OVERFITS = {"divergence", "collapse"}, {"stalled"}, {"overfitting"}
-FAST, NO_D, NO_G = rates(2e-2, 2e-2), rates(2e-4, STILL), rates(4e-6, 1e-2)
+FAST, FASTER = rates(2e-2, 2e-2), rates(2e-1, 2e-1)  # 100 times those of the recipes
+NO_D, NO_G, HARDLY_G = rates(2e-4, STILL), rates(4e-6, 1e-2), rates(1e-6, 2e-4)
 LABELS = {"data.labels": True}
 CASES = {
     "rates x100, fashion": Case("fashion", "sndcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
     "rates x100, shapes": Case("shapes", "dcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
+    "rates x100, r3gan, fashion": Case("fashion", "r3gan-32-small", FASTER, DIVERGES, kimg=12, mends="divergence"),
+    "rates x100, r3gan, shapes": Case("shapes", "r3gan-32-small", FASTER, DIVERGES, kimg=12, mends="divergence"),
     "D's rate 0, fashion": Case("fashion", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
     "D's rate 0, shapes": Case("shapes", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
     "G constant, fashion": Case("fashion", "dcgan-32", NARROW, {"collapse"}, starts=8000, harm="constant"),
@@ -76,6 +79,7 @@ CASES = {
     "50 images, fashion": Case("fashion-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
     "50 images, shapes": Case("shapes-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
     "D's rate x50, G's /50": Case("fashion", "dcgan-32", NARROW | NO_G, {"overpowering", "stalled"}, kimg=32),
+    "G's rate /200": Case("fashion", "dcgan-32", NARROW | HARDLY_G, {"overpowering", "stalled"}, kimg=32),
     "labels shuffled": Case("fashion-shuffled", "dcgan-32", NARROW | LABELS),
     "dcgan-32, fashion": Case("fashion", "dcgan-32", NARROW),
     "dcgan-32, shapes": Case("shapes", "dcgan-32", NARROW),

@@ -152,8 +152,9 @@ class Run:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """While entered, no other process trains in this folder; a killed one leaves it free. Raises `RunError`."""
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.checkpoints / ".lock")
         with storage_errors(self.path):
+            self.checkpoints.mkdir(exist_ok=True)
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -219,7 +219,9 @@ def test_an_event_is_heard_everywhere(tmp_path: Path) -> None:
     """As a row of the log with its numbers, as text in TensorBoard, as a sentence on the console."""
     event = Event("collapse", "mode collapse: the generator makes the same few images.", {"spread": 0.01})
     shown, output = console(terminal=False)
-    Trackers([Jsonl(tmp_path / "log.jsonl", 0), TensorBoard(tmp_path / "tb", 0), shown], print).event(500, event)
+    trackers = Trackers([Jsonl(tmp_path / "log.jsonl", 0), TensorBoard(tmp_path / "tb", 0), shown], print)
+    trackers.event(500, event)
+    trackers.close()
     (row,) = read_log(tmp_path / "log.jsonl")
     assert row == {"nimg": 500, "event": "collapse", "text": event.text, "spread": 0.01}
     assert "at 500 images: mode collapse: the generator makes the same few images." in output.getvalue()

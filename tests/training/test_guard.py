@@ -174,6 +174,7 @@ def test_a_verdict_needs_patience_and_is_given_once(digits: PackedDataset) -> No
 
 def test_numbers_that_are_none_need_no_patience(digits: PackedDataset) -> None:
     assert told(digits, WELL, Signals.unseen(), Signals.unseen()) == [[], ["divergence"], []]
+    assert told(digits, WELL, but(distance=200.0), Signals.unseen()) == [[], [], ["divergence"]]
     (verdict,) = Watch(Guard(), Blind(iter([Signals.unseen()]))).look(tiny(digits), {})[1]  # type: ignore[arg-type]
     assert "no longer finite" in verdict.text and verdict.is_ruin
 

@@ -47,9 +47,12 @@ class Guard:
         verdicts = []
         for place, suspicion in enumerate(SUSPICIONS):
             rule = RULES[suspicion]
-            health.counts[place] = int(health.counts[place]) + 1 if rule.suspects(now, past) else 0
-            # Once for as long as it lasts; nobody has to see twice that numbers are none.
-            if health.counts[place] == (self.settings.patience if now.finite else 1):
+            before, patience = int(health.counts[place]), self.settings.patience
+            count = before + 1 if rule.suspects(now, past) else 0
+            if count and not now.finite:
+                count = max(count, patience)  # nobody has to see twice that numbers are none
+            health.counts[place] = count
+            if before < patience <= count:  # once for as long as it lasts
                 verdicts.append(self.verdict(suspicion, now, past))
         health.past.copy_(torch.tensor(past.after(now)))
         goes_back = [getattr(self.settings, suspicion) == "rollback" for suspicion in SUSPICIONS]
