@@ -1,14 +1,14 @@
 """Does the guard see a sick training, soon, and leave healthy ones alone? What does it cost, and does going back help?
 
-    python benchmarks/guard.py --fashion FILE.npz [--cifar FILE.npz] [--only NAME,NAME] [--again] [--name guard]
+    python benchmarks/guard.py --fashion FILE.npz [--cifar FILE.npz] [--every LENGTH] [--only "NAME;NAME"] [--again]
 
 Trainings at 32x32 on two cores, with their cause of sickness from the start or from the image count `from`:
 
 verdicts    what the guard said, with the image count (patience: three looks in a row)
 delay       images from the cause to the first verdict that is expected
 cost        share of the training time that the looks took; `every` is the interval chosen for 3 %
-fd          Frechet distance of the final average in loomnet-1's features at n=2000: without the guard's actions, and
-            with them where a rollback is allowed, at the same number of images
+fd          Frechet distance of the final average from its training images (loomnet-1, n=2000): without the guard's
+            actions, and with them where a rollback is allowed, at the same number of images
 Of the healthy ones every verdict is a false alarm.
 """
 

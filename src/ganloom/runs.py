@@ -62,6 +62,8 @@ class Change(BaseModel):
     seconds: float  # spent training until then
     before: dict[str, Any]  # settings by their dotted names
     after: dict[str, Any]
+    verdict: str = ""  # what the guard said, and the numbers that it said it by
+    evidence: dict[str, float | None] = {}
 
 
 CHANGES = TypeAdapter(list[Change])

@@ -1,5 +1,6 @@
 """Settings that change on the way: changes.json tells the story, config.yaml has the newest."""
 
+import math
 from functools import reduce
 from typing import Any
 
@@ -13,7 +14,7 @@ from ganloom.training.guard.guard import Verdict
 from ganloom.training.guard.remedies import other_settings
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["OUT_OF_MEMORY", "caught_up", "halve", "roll_back"]
+__all__ = ["OUT_OF_MEMORY", "begins_healthy", "caught_up", "halve", "roll_back"]
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -31,14 +32,16 @@ def roll_back(run: Run, verdict: Verdict, step: AdversarialStep, seconds: float)
     if not after:
         return "there are no other settings that are known to help"
     to = checkpoint.go_back(run.checkpoints, int(step.health.well_at))
-    _write(run, config, verdict.suspicion, after, step.nimg, to, seconds)
+    evidence = {name: value if math.isfinite(value) else None for name, value in verdict.evidence.items()}
+    why = {"reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence}
+    _write(run, config, why, after, step.nimg, to, seconds)
     return None
 
 
 def halve(run: Run, step: AdversarialStep, seconds: float) -> str:
     """Write down the micro-batches that have fitted into memory; returns a sentence."""
     after = {"train.micro_batch": step.d.micro_batch, "train.micro_batch_g": step.g.micro_batch}
-    text = _write(run, run.config, OUT_OF_MEMORY, after, step.nimg, step.nimg, seconds)
+    text = _write(run, run.config, {"reason": OUT_OF_MEMORY}, after, step.nimg, step.nimg, seconds)
     modules = [*step.g.net.modules(), *step.d.net.modules()]
     mixes = any(isinstance(module, _BatchNorm | MinibatchDeviation) for module in modules)
     same = "The batch is what it was, and so are its images"
@@ -49,6 +52,12 @@ def halve(run: Run, step: AdversarialStep, seconds: float) -> str:
     )
 
 
+def begins_healthy(run: Run, step: AdversarialStep) -> None:
+    """What was gone back to is what is gone back to again: it was saved before anybody could know that it was well."""
+    if any(change.to == step.nimg and change.reason != OUT_OF_MEMORY for change in run.changes):
+        step.health.well_at.fill_(step.nimg)
+
+
 def caught_up(run: Run, config: Config) -> Config:
     """With the last change of settings, if a kill came between its two writes."""
     changes = run.changes
@@ -57,12 +66,14 @@ def caught_up(run: Run, config: Config) -> Config:
     return config.with_overrides(changes[-1].after)
 
 
-def _write(run: Run, config: Config, reason: str, after: dict[str, Any], nimg: int, to: int, seconds: float) -> str:
+def _write(
+    run: Run, config: Config, why: dict[str, Any], after: dict[str, Any], nimg: int, to: int, seconds: float
+) -> str:
     """The change, and then the configuration; returns what was changed, for people."""
     now = config.model_dump(mode="json")
     before = {key: _at(now, key) for key in after}
     text = ", ".join(f"{key} {before[key]} -> {after[key]}" for key in after)
-    change = Change(reason=reason, text=text, nimg=nimg, to=to, seconds=seconds, before=before, after=after)
+    change = Change(**why, text=text, nimg=nimg, to=to, seconds=seconds, before=before, after=after)
     run.save_changes([*run.changes, change])
     run.save_config(config.with_overrides(after))
     return text

@@ -17,9 +17,9 @@ from ganloom.core.files import sha256, write_atomically
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["Voucher", "go_back", "load_newest", "newest", "reached", "restore_optimizer", "save"]
+__all__ = ["Voucher", "go_back", "leave_only", "load_newest", "newest", "reached", "restore_optimizer", "save"]
 
-FORMAT = 2  # 2: with the state of the guard
+FORMAT = WITH_HEALTH = 2  # the first with the state of the guard
 
 
 class Voucher(BaseModel):
@@ -47,6 +47,13 @@ def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> N
     for old in vouchers[:-keep]:
         if old not in healthy[-1:]:
             _remove(old)
+
+
+def leave_only(folder: Path, nimg: int) -> None:
+    """Remove every other checkpoint."""
+    for voucher in folder.glob("*.json"):
+        if int(voucher.stem) != nimg:
+            _remove(voucher)
 
 
 def go_back(folder: Path, nimg: int) -> int:
@@ -80,6 +87,8 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
             reason = str(error).splitlines()[0]
             raise RunError(f"{path} is of other networks than config.yaml describes ({reason}): mend it.") from None
         step.nimg = voucher.nimg
+        if voucher.format < WITH_HEALTH:
+            step.health.well_at.fill_(voucher.nimg)  # nobody looked before
         if step.world.is_first:  # the others may still be reading, and pass over what they no longer find
             _set_aside(folder, voucher.nimg)
         return voucher, passed_over

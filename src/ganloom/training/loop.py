@@ -72,7 +72,8 @@ def loop(
             if looked:
                 verdict = recorder.look(step, stats) if recorder else None
                 if action := agreed(step, verdict.action if verdict else None):
-                    end = End(seconds, None, action, verdict)
+                    stopped = step.world.any(signals.received is not None, step.device)
+                    end = End(seconds, signals.received if stopped else None, action, verdict)
                     break
             if recorder and not last and crosses(plan.sample, before, after):
                 recorder.samples(step)
@@ -91,7 +92,7 @@ def loop(
             end = End(seconds)
         if finished(step, plan, seconds) and recorder and plan.evaluate and step.nimg > evaluated_at:
             recorder.evaluate(step, seconds)
-        if recorder and not (end.verdict and end.verdict.is_ruin):
+        if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
             recorder.save(step, seconds)
             recorder.samples(step)
         step.world.barrier()

@@ -59,12 +59,14 @@ class Recorder:
         made = [change for change in self.run.changes if change.to == nimg and change.reason != OUT_OF_MEMORY]
         told = sum(row.get("event") == "rollback" and row["nimg"] == nimg for row in read_log(self.run.log))
         for change in made[told:]:
-            text = f"{change.reason} at {change.nimg:,} images: gone back to {nimg:,}, and on with {change.text}."
-            self.trackers.event(nimg, Event("rollback", text, {"from": change.nimg}))
+            known = {name: value for name, value in change.evidence.items() if value is not None}
+            text = f"{change.verdict} Gone back from {change.nimg:,} to {nimg:,} images, and on with {change.text}."
+            self.trackers.event(nimg, Event("rollback", text, {**known, "from": change.nimg}))
         return max((change.seconds for change in made), default=0.0)
 
     def halved(self, step: AdversarialStep, seconds: float) -> None:
         """Micro-batches have just become smaller."""
+        self.save(step, seconds)  # first: what came before had larger ones
         text = changes.halve(self.run, step, seconds)
         self.trackers.event(step.nimg, Event(OUT_OF_MEMORY, text, {"micro_batch": step.d.micro_batch}))
 
@@ -86,10 +88,11 @@ class Recorder:
         self._refresh(step)
         scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
         self.trackers.scalars(step.nimg, scores)
-        if self.scorer.is_best(scores, step.nimg, self.run.best):
+        if self.scorer.is_best(scores, self.run.best):
             with storage_errors(self.run.best):
                 self.run.best_checkpoint.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=1)
+            checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=2)
+            checkpoint.leave_only(self.run.best_checkpoint, step.nimg)
             self._write_model(self.run.best, step, best=scores)
             return False
         waited, patience = self.scorer.since_best(self.run), self.config.evaluate.patience

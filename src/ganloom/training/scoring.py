@@ -121,11 +121,8 @@ class Scorer:
     def label(self, key: str) -> str:
         return label(key, self.extraction.extractor.id, self.settings.n)
 
-    def is_best(self, scores: dict[str, float], nimg: int, best: Path) -> bool:
-        """Whether the chosen score is better than that of the model kept as the best, if there is one.
-
-        The same moment, trained once more after a kill, counts as better: it writes what it wrote before.
-        """
+    def is_best(self, scores: dict[str, float], best: Path) -> bool:
+        """Whether the chosen score is better than that of the model kept as the best, if there is one."""
         name = self.label(self.settings.best)
         if not math.isfinite(scores.get(name, math.nan)):
             return False
@@ -134,4 +131,4 @@ class Scorer:
         except ModelError:  # none yet, or one that is damaged
             return True
         before = kept.get("best", {}).get(name)
-        return before is None or kept.get("nimg") == nimg or is_better(self.settings.best, scores[name], before)
+        return before is None or is_better(self.settings.best, scores[name], before)

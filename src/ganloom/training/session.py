@@ -28,7 +28,7 @@ from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
-from ganloom.training.changes import caught_up, roll_back
+from ganloom.training.changes import begins_healthy, caught_up, roll_back
 from ganloom.training.guard.guard import Guard
 from ganloom.training.loop import End, Plan, loop
 from ganloom.training.recorder import Recorder
@@ -168,6 +168,9 @@ def train(
             break
         world.barrier()
         config = run.config
+        if end.stopped_by:
+            break
+        del step  # two of them may not fit into memory
     say(terminal, f"pictures  {run.newest_sample()}")
     say(terminal, f"model     {run.model}")
     with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
@@ -176,7 +179,7 @@ def train(
             f"{name} {value:.4g}" for name, value in best["best"].items() if metric_of(name) == config.evaluate.best
         )
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
-    if end.verdict:
+    if end.verdict and not end.stopped_by:
         raise RunError(
             f"the guard has stopped the training at {step.nimg:,} images: {end.verdict.text} What was good is kept: "
             f"{run.best if run.best.exists() else run.checkpoints}."
@@ -202,6 +205,7 @@ def train_once(
     step = assemble(config, dataset, device, world, plan.total)
     net = run.own_code(config, facts).get(config.net.name)  # as it was when the run began, also now that it is loaded
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
+    begins_healthy(run, step)
     for damage in passed_over:
         say(terminal, f"warning: damaged checkpoint passed over: {damage}")
     for line in take_over(config, step) if voucher is None else []:

@@ -188,7 +188,8 @@ class AdversarialStep:
             except RuntimeError as error:
                 if not is_out_of_memory(error) or not learner.can_halve:
                     raise
-                self.world.any(not isinstance(error, OutOfMemoryElsewhere), self.device)
+                if not isinstance(error, OutOfMemoryElsewhere):  # the others ask in `update`
+                    self.world.any(True, self.device)
             # Out of `except`, whose traceback holds the maps of the pass that failed.
             self.nimg, self.kept = nimg, []
             restore()

@@ -42,11 +42,11 @@ def timed(
     if not unknown:
         return config, speed
     assert speed is not None, "measured above"
-    step = assemble(config, dataset, device, world, total=1)
+    step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)  # as `speed` is
     for name in unknown:
         seconds = time_evaluation(config, step, terminal) if name == "evaluate" else time_look(config, step, terminal)
         images = seconds * speed / 60 / getattr(config, name).budget
-        every = torch.tensor(math.ceil(images / 1000), device=device)
+        every = torch.tensor(max(1, math.ceil(images / 1000)), device=device)
         world.broadcast([every])
         config = config.with_overrides({f"{name}.every": f"{int(every)} kimg"})
     return config, speed

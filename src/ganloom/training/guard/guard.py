@@ -54,7 +54,7 @@ class Guard:
             health.counts[place] = count
             if before < patience <= count:  # once for as long as it lasts
                 verdicts.append(self.verdict(suspicion, now, past))
-        health.past.copy_(torch.tensor(past.after(now)))
+        health.past.copy_(torch.tensor(past.after(now), dtype=torch.float64))
         goes_back = [getattr(self.settings, suspicion) == "rollback" for suspicion in SUSPICIONS]
         if not health.counts[goes_back].any():  # what is only told is no reason to go back further
             health.well_at.fill_(step.nimg)

@@ -25,6 +25,7 @@ __all__ = ["MOVES", "Eye", "Signals"]
 
 BANK = 2000  # training images, at most, that features are compared with
 BINS = 25  # of k-means: ten images of a look in each
+NOTHING = 1e-6  # of distances between features, each of a deviation of about 1
 LEAST = 50  # held-out images: fewer say nothing
 MOVES = ("gradient_g", "gradient_d", "update_g", "update_d")  # what a measured step says of its two updates
 
@@ -88,14 +89,14 @@ class Eye:
         if not all_finite(numbers):
             return Signals.unseen()
         restore = snapshot(step.g.net, step.d.net, step.augment)
-        fakes, on_fake = self._fakes(step)
+        fakes, finite, on_fake = self._fakes(step)
         on_real = self._judged(step, "train", self.rows)
         unseen = self._judged(step, self.held_out, self.rows_held_out) if self.held_out else None
         restore()
-        if not all_finite([fakes, on_fake, on_real]):
+        if not (finite and all_finite([on_fake, on_real])):
             return Signals.unseen()
         lead = float(on_real.mean() - on_fake.mean())
-        features = self._features(Images.generated(to_uint8(fakes).permute(0, 2, 3, 1).cpu().numpy()))
+        features = self._features(Images.generated(fakes.permute(0, 2, 3, 1).numpy()))
         return Signals(
             finite=True,
             **{name: float(stats[name]) for name in MOVES},
@@ -106,15 +107,18 @@ class Eye:
             **self._compared(features),
         )
 
-    def _fakes(self, step: AdversarialStep) -> tuple[Tensor, Tensor]:  # float [n, C, H, W], and D's logits [n]
-        made, logits = [], []
+    def _fakes(self, step: AdversarialStep) -> tuple[Tensor, bool, Tensor]:
+        """uint8 [n, C, H, W], whether they were numbers, and D's logits [n]; never many on the device."""
+        made, finite, logits = [], True, []
         for first, size in parts(self.n, step.g.micro_batch):
             y = step.stream.labels(first, size)
             rng.seed(self.seed, first, "guard")
             z = torch.randn(size, step.config.net.latent).to(step.device)
-            made.append(step.g.net(z, None if y is None else y.to(step.device)))
-            logits.append(self._logits(step, made[-1], y, first))
-        return torch.cat(made).float(), torch.cat(logits)
+            images = step.g.net(z, None if y is None else y.to(step.device))
+            finite = finite and all_finite([images])
+            made.append(to_uint8(images.float()).cpu())
+            logits.append(self._logits(step, images, y, first))
+        return torch.cat(made), finite, torch.cat(logits)
 
     def _judged(self, step: AdversarialStep, split: str, rows: NDArray[np.int64]) -> Tensor:  # logits [n]
         logits = []
@@ -127,7 +131,7 @@ class Eye:
 
     def _logits(self, step: AdversarialStep, images: Tensor, y: Tensor | None, first: int) -> Tensor:
         rng.seed(self.seed, first, "guard")  # one augmentation for all kinds of images
-        return step.judge(images, None if y is None else y.to(step.device)).logits.float()
+        return step.judge(images, None if y is None else y.to(step.device)).logits.float().cpu()
 
     def _features(self, images: Images) -> NDArray[np.float32]:  # [N, D]
         return self.extraction.features(images).pooled
@@ -136,11 +140,11 @@ class Eye:
         real, few = self.real, features[: self.real.others]
         bins = ndb.sort_into_bins(real.bank, few, real.centres)
         return {
-            "spread": spread(few) / real.spread,
+            "spread": ratio(spread(few), real.spread),
             "vendi": kinds(few, real.whiten) / real.vendi,
             "ndb": float(ndb.different(bins).mean()),
-            "distance": frechet.from_features(real.bank, few) / real.distance,
-            "nearest": float(np.median(neighbours(features, real.bank).distance)) / real.nearest,
+            "distance": ratio(frechet.from_features(real.bank, few), real.distance),
+            "nearest": ratio(float(np.median(neighbours(features, real.bank).distance)), real.nearest),
         }
 
     def _calibrated(self) -> _Real:
@@ -182,6 +186,11 @@ def area(
     return float((differences > 0).double().mean() + (differences == 0).double().mean() / 2)
 
 
+def ratio(value: float, of: float) -> float:
+    """NaN where real images do not differ, as copies of each other do not."""
+    return value / of if of > NOTHING else math.nan
+
+
 def spread(
     features: NDArray[np.float32],  # [N, D]
 ) -> float:
@@ -207,7 +216,7 @@ def kinds(
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    return bool(torch.stack([torch.isfinite(each).all() for each in tensors]).all())
+    return all(bool(torch.isfinite(each).all()) for each in tensors)
 
 
 def parts(count: int, size: int) -> Iterator[tuple[int, int]]:

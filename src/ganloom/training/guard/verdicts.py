@@ -4,6 +4,7 @@ Every threshold stands here. They were chosen on healthy and on sick trainings (
 real images or with the training's own past, never with a number of one dataset.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -34,8 +35,8 @@ class Past(NamedTuple):
     vendi: float = 0.0  # highest, likewise
 
     def after(self, now: Signals) -> "Past":
-        if not now.finite:
-            return self._replace(looks=self.looks + 1)
+        if not math.isfinite(now.distance):  # no numbers, or no real images to measure by
+            return self
         better = not self.looks or now.distance < BETTER * self.best
         return Past(
             self.looks + 1,
