@@ -113,8 +113,8 @@ def test_the_measured_images_do_not_depend_on_what_was_asked_before(digits: Pack
 
 def test_a_diverged_generator_is_never_the_best(digits: PackedDataset, tmp_path: Path) -> None:
     scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
-    assert not scorer.is_best({scorer.label("fd"): math.nan}, 100, tmp_path / "model.safetensors")
-    assert scorer.is_best({scorer.label("fd"): 1e9}, 100, tmp_path / "model.safetensors")
+    assert not scorer.is_best({scorer.label("fd"): math.nan}, tmp_path / "model.safetensors")
+    assert scorer.is_best({scorer.label("fd"): 1e9}, tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -153,4 +153,4 @@ def test_a_handful_of_images_can_be_trained_on(tmp_path: Path) -> None:
 def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path) -> None:
     scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
     (tmp_path / "model.safetensors").write_bytes(b"half of a mod")
-    assert scorer.is_best({scorer.label("fd"): 3.0}, 100, tmp_path / "model.safetensors")
+    assert scorer.is_best({scorer.label("fd"): 3.0}, tmp_path / "model.safetensors")
