@@ -2,7 +2,7 @@
 
     python benchmarks/guard.py --fashion FILE.npz [--cifar FILE.npz] [--every LENGTH] [--only "NAME;NAME"] [--again]
 
-Trainings at 32x32 on two cores, with their cause of sickness from the start or from the image count `from`:
+Trainings at 32x32 on two cores, with their cause of sickness from the start or from the image count `starts`:
 
 verdicts    what the guard said, with the image count (patience: three looks in a row)
 delay       images from the cause to the first verdict that is expected
@@ -40,11 +40,11 @@ from ganloom.data.sources import find
 from ganloom.runs import open_run
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.guard.guard import Guard
+from ganloom.training.health import SUSPICIONS
 from ganloom.training.step import AdversarialStep, Stats
 
 NARROW = {"net.g.width": 32, "net.d.width": 32, "train.batch": 16}
 STILL = 1e-12  # a learning rate that is none; 0 is refused
-VERDICTS = ("divergence", "collapse", "overpowering", "overfitting", "memorisation", "stalled")
 
 
 class Case(NamedTuple):
@@ -147,9 +147,9 @@ def write(file: Path, whole: PackedDataset, kind: str) -> None:
     np.savez(file, train_images=whole.images(train), test_images=whole.images(test), **labels)
 
 
-def run(case: Case, source: str, out: Path, actions: dict[str, str], kimg: int) -> tuple[dict[str, Any], Path]:
+def run(case: Case, source: str, out: Path, actions: dict[str, str]) -> tuple[dict[str, Any], Path]:
     never = dict.fromkeys(("evaluate.every", "sample.every"), "0 images")
-    settings = {"data.size": 32, "train.length": f"{kimg} kimg", "checkpoint.every": "4 kimg", **never}
+    settings = {"data.size": 32, "train.length": f"{case.kimg} kimg", "checkpoint.every": "4 kimg", **never}
     settings |= {"trackers.tensorboard": False, **case.settings, **actions}
     looks: list[float] = []
     began = time.monotonic()
@@ -157,7 +157,7 @@ def run(case: Case, source: str, out: Path, actions: dict[str, str], kimg: int) 
         ganloom.train(source, recipe=case.recipe, out=out, device="cpu", settings=settings)
     opened, seconds = open_run(out), time.monotonic() - began
     rows = read_log(opened.log)
-    verdicts = [[row["event"], row["nimg"]] for row in rows if row.get("event") in VERDICTS]
+    verdicts = [[row["event"], row["nimg"]] for row in rows if row.get("event") in SUSPICIONS]
     verdicts = [[change.reason, change.nimg] for change in opened.changes] + verdicts
     first = min((nimg for name, nimg in verdicts if name in case.expected), default=None)
     row = {
@@ -209,13 +209,12 @@ def main() -> int:
             if name not in results or arguments.again:
                 folder = Path(temporary) / name.replace(" ", "-")
                 source = source_of(case, given, Path(temporary))
-                watch = {f"guard.{verdict}": "warn" for verdict in VERDICTS} | every
-                row, model = run(case, source, folder / "watched", watch, case.kimg)
+                watch = {f"guard.{verdict}": "warn" for verdict in SUSPICIONS} | every
+                row, model = run(case, source, folder / "watched", watch)
                 if case.mends:
                     row["fd"] = distance(model, source)
-                    mended, model = run(
-                        case, source, folder / "mended", watch | {f"guard.{case.mends}": "rollback"}, case.kimg
-                    )
+                    mending = watch | {f"guard.{case.mends}": "rollback"}
+                    mended, model = run(case, source, folder / "mended", mending)
                     row |= {"fd_mended": distance(model, source), "mended": mended["verdicts"]}
                 results[name] = {**row, "expected": sorted(case.expected), "commit": machine.describe()["commit"]}
                 machine.write(arguments.name, results)

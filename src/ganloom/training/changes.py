@@ -44,7 +44,7 @@ def halve(run: Run, step: AdversarialStep, seconds: float) -> str:
     text = _write(run, run.config, {"reason": OUT_OF_MEMORY}, after, step.nimg, step.nimg, seconds)
     modules = [*step.g.net.modules(), *step.d.net.modules()]
     mixes = any(isinstance(module, _BatchNorm | MinibatchDeviation) for module in modules)
-    same = "The batch is what it was, and so are its images"
+    same = "The batch is what it was, and so are its real images"
     return f"out of memory: on with {text}. {same}" + (
         "; but this network looks at all of a micro-batch at once, and so learns a little differently."
         if mixes

@@ -3,7 +3,9 @@
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganloom import objectives
 from ganloom.augment import Adaptive
+from ganloom.config import Config
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError
 from ganloom.nets.contract import Judgement
@@ -11,7 +13,7 @@ from ganloom.nets.layers.spectral import SpectralNorm
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.step import AdversarialStep, MicroBatch
 
-__all__ = ["refuse"]
+__all__ = ["refuse", "teaches_differences"]
 
 IMAGES = 4
 
@@ -33,7 +35,7 @@ def refuse(step: AdversarialStep) -> None:
             "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32."
         )
     adapts = isinstance(step.augment, Adaptive) and step.augment.target is not None
-    if adapts and (isinstance(step.loss, RelativisticLoss) or config.loss.name == "wasserstein"):
+    if adapts and teaches_differences(config):
         raise ConfigError(
             f"{config.loss.name} teaches D differences alone, and an augmentation that adapts goes by the sign of what "
             "D says: set augment.target=null and augment.p=0.3."
@@ -60,6 +62,12 @@ def refuse(step: AdversarialStep) -> None:
             differentiate(of_d(real, fakes, step.judge_exactly), step, penalty)
         for penalty, of_g in step.penalties_g.items():
             differentiate(of_g(step.judge(fake, micro.y), lambda: real), step, penalty)
+
+
+def teaches_differences(config: Config) -> bool:
+    """Whether D's logits mean something in pairs alone: their sign says nothing."""
+    loss = objectives.loss(config.loss.name, config.loss.options)
+    return isinstance(loss, RelativisticLoss) or config.loss.name == "wasserstein"
 
 
 def is_bound(step: AdversarialStep) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ganloom.config import Config
+from ganloom.training.refusals import teaches_differences
 
 __all__ = ["other_settings"]
 
@@ -43,8 +44,8 @@ def stronger(config: Config) -> dict[str, Any]:
 def augmented(config: Config) -> dict[str, Any]:
     """What D cannot see twice in the same way it cannot learn by heart."""
     if config.augment is None or config.augment.name != "ada":
-        differences = config.loss.name.startswith("relativistic") or config.loss.name == "wasserstein"
-        return {"augment": {"name": "ada", **({"target": None, "p": MORE} if differences else {"kimg": 100})}}
+        pace = {"target": None, "p": MORE} if teaches_differences(config) else {"kimg": 100}
+        return {"augment": {"name": "ada", **pace}}
     options = config.augment.options
     if options.get("target", 0.6) is not None:
         return {"augment.target": options.get("target", 0.6) * LESS}
