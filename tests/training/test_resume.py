@@ -1,9 +1,7 @@
 """A run is never lost: kill it anywhere, resume, and the end is the same to the bit."""
 
 import json
-import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kills import kill_again_and_again
 
 import ganloom
 from comparison import assert_same_run, log_of, state_of
@@ -44,14 +43,6 @@ def train(out: Path, settings: dict[str, object]) -> None:
     ganloom.train(out=out, device="cpu", settings=settings)
 
 
-def start_or_resume(out: Path, settings: dict[str, object]) -> None:
-    """What a person would do, again and again, in a process of its own."""
-    if out.exists():
-        ganloom.resume(out, device="cpu")
-    else:
-        train(out, settings)
-
-
 def as_settings(wanted: Config) -> dict[str, object]:
     values = wanted.model_dump(mode="json")
     return {key: values[key] for key in values}
@@ -67,32 +58,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(uninterrupted: Path, tmp_path: Path) -> None:
     """Kill -9: while starting, between checkpoints, while one is written, before the first, after the last."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ganloom.planning", "ganloom.synthesis.model", "sklearn.datasets"])
-    moments = random.Random(0)
-    settings = as_settings(config())
-    began = time.monotonic()
-    whole = context.Process(target=start_or_resume, args=(tmp_path / "timed", settings))
-    whole.start()
-    whole.join()
-    duration = time.monotonic() - began
-    kills, finished, run = 0, 0, tmp_path / "killed-0"
-    while kills < 20 or finished == 0:
-        process = context.Process(target=start_or_resume, args=(run, settings))
-        process.start()
-        process.join(moments.uniform(0, 0.6 * duration) if kills < 20 else None)
-        if process.is_alive():
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-            kills += 1
-            continue
-        assert process.exitcode == 0
-        assert_same_run(uninterrupted, run)
-        finished += 1
-        shutil.rmtree(run)
-        run = tmp_path / f"killed-{finished}"
-    assert kills >= 20
+    outcome = kill_again_and_again(as_settings(config()), uninterrupted, tmp_path, kills=20, seed=0)
+    assert outcome.kills >= 20 and outcome.finished >= 1
 
 
 def test_a_kill_before_the_first_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
