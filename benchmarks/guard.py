@@ -96,9 +96,9 @@ CASES = {
 
 
 @contextlib.contextmanager
-def harmed(case: Case, looks: list[float]) -> Iterator[None]:
-    """While entered, steps are harmed as the case says, and looks are timed."""
-    advance, look = AdversarialStep.advance, Guard.look
+def harmed(case: Case) -> Iterator[None]:
+    """While entered, steps are harmed as the case says."""
+    advance = AdversarialStep.advance
 
     def sick(step: AdversarialStep, *, measure: bool) -> Stats:
         if case.harm and step.nimg >= case.starts:
@@ -106,17 +106,29 @@ def harmed(case: Case, looks: list[float]) -> Iterator[None]:
                 last_of(step).fill_(0.0 if case.harm == "constant" else torch.nan)
         return advance(step, measure=measure)
 
+    AdversarialStep.advance = sick  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        AdversarialStep.advance = advance  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def looks_timed(looks: list[float]) -> Iterator[None]:
+    """While entered, the seconds of every look go to the list."""
+    look = Guard.look
+
     def timed(guard: Guard, *arguments: Any) -> Any:
         began = time.monotonic()
         result = look(guard, *arguments)
         looks.append(time.monotonic() - began)
         return result
 
-    AdversarialStep.advance, Guard.look = sick, timed  # type: ignore[method-assign]
+    Guard.look = timed  # type: ignore[method-assign]
     try:
         yield
     finally:
-        AdversarialStep.advance, Guard.look = advance, look  # type: ignore[method-assign]
+        Guard.look = look  # type: ignore[method-assign]
 
 
 def last_of(step: AdversarialStep) -> torch.Tensor:
@@ -138,8 +150,8 @@ def source_of(case: Case, given: dict[str, str], folder: Path) -> str:
 
 
 def write(file: Path, whole: PackedDataset, kind: str) -> None:
-    train = np.arange(50 if kind == "50" else whole.count())
     test = np.arange(whole.count() - 500, whole.count())
+    train = np.arange(50 if kind == "50" else test[0])
     labels = {}
     if kind == "shuffled":
         shuffled = np.random.default_rng(0).permutation(whole.labels(train))
@@ -153,7 +165,7 @@ def run(case: Case, source: str, out: Path, actions: dict[str, str]) -> tuple[di
     settings |= {"trackers.tensorboard": False, **case.settings, **actions}
     looks: list[float] = []
     began = time.monotonic()
-    with harmed(case, looks), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(RunError):
+    with harmed(case), looks_timed(looks), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(RunError):
         ganloom.train(source, recipe=case.recipe, out=out, device="cpu", settings=settings)
     opened, seconds = open_run(out), time.monotonic() - began
     rows = read_log(opened.log)

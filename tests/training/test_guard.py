@@ -34,7 +34,7 @@ def look(eye: Eye, step: AdversarialStep) -> Signals:
 
 
 class Copying(nn.Module):
-    """Training images, in the order of the calls."""
+    """Training images, in the order of the calls, from the first again after the last."""
 
     def __init__(self, dataset: PackedDataset, rows: slice) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Copying(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         self.place += len(z)
-        return self.images[self.place - len(z) : self.place]
+        return self.images[torch.arange(self.place - len(z), self.place) % len(self.images)]
 
 
 class ByHeart(nn.Module):

@@ -72,7 +72,7 @@ def test_memory_that_runs_out_in_the_middle_of_an_update_leaves_no_trace(
         failing.advance(measure=False)
         small.advance(measure=False)
     small.discriminator_step()
-    small.g.halve()
+    small.g.micro_batch = small.g.half
     small.keeps_fakes = small.can_keep_fakes()
     small.generator_step()
     calls = iter([False, True, *[False] * 100])

@@ -78,7 +78,7 @@ class Console:
 
     def event(self, nimg: int, event: Event) -> None:
         self._terminal.print(
-            f"guard     at {nimg:,} images: {event.text}", highlight=False, markup=False, soft_wrap=True
+            f"event     at {nimg:,} images: {event.text}", highlight=False, markup=False, soft_wrap=True
         )
 
     def _scores(self, nimg: int, values: Mapping[str, float]) -> None:

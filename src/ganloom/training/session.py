@@ -171,8 +171,9 @@ def train(
         if end.stopped_by:
             break
         del step  # two of them may not fit into memory
-    say(terminal, f"pictures  {run.newest_sample()}")
-    say(terminal, f"model     {run.model}")
+    for name, made in (("pictures", run.newest_sample()), ("model", run.model)):
+        if made is not None and made.exists():  # a training that was ruined at once has made neither
+            say(terminal, f"{name:<9} {made}")
     with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
         best = modelfile.read_header(run.best).training
         score = ", ".join(
@@ -227,6 +228,8 @@ def train_once(
         recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard)
         recorder.reals(step)
         spent = max(spent, recorder.tell_changes(step.nimg))
+        if config.start is not None and voucher is None:
+            recorder.save(step, spent)  # what it began with may not lie there for ever
     try:
         return step, loop(step, plan, recorder, console.advance, spent)
     finally:

@@ -84,6 +84,12 @@ class AdversarialStep:
         self.kept: list[Tensor] = []
         self.halved = False  # whether micro-batches have become smaller than `config` has them
 
+    @property
+    def least(self) -> int:
+        """Images that a micro-batch must have: of one alone BatchNorm over a vector can take no statistics."""
+        modules = (*self.g.net.modules(), *self.d.net.modules())  # both networks see the micro-batches of either
+        return 2 if any(isinstance(module, nn.BatchNorm1d) for module in modules) else 1
+
     def can_keep_fakes(self) -> bool:
         """Where G's step would make the very images again that D's has just judged, it takes those, if one micro-batch
         of them (with all that its gradient needs) is all there is to keep: the same numbers, one pass of G less.
@@ -186,7 +192,7 @@ class AdversarialStep:
             try:
                 return update()
             except RuntimeError as error:
-                if not is_out_of_memory(error) or not learner.can_halve:
+                if not is_out_of_memory(error) or learner.half < self.least:
                     raise
                 if not isinstance(error, OutOfMemoryElsewhere):  # the others ask in `update`
                     self.world.any(True, self.device)
@@ -196,7 +202,7 @@ class AdversarialStep:
             self.d.listen(True)
             for each in (self.g, self.d):
                 each.optimizer.zero_grad(set_to_none=True)
-            learner.halve()
+            learner.micro_batch = learner.half
             self.halved = True
             self.keeps_fakes = self.can_keep_fakes()
             if self.device.type == "cuda":

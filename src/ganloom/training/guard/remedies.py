@@ -3,6 +3,7 @@
 from typing import Any
 
 from ganloom.config import Config
+from ganloom.training.guard.verdicts import STILL
 from ganloom.training.refusals import teaches_differences
 
 __all__ = ["other_settings"]
@@ -12,7 +13,6 @@ STRONGER = 2.0  # times the weights of penalties
 MORE = 0.2  # of the probability of an augmentation
 MOST = 0.8  # of it: beyond, G learns to make augmented images (Karras et al. 2020, section 2.2)
 LESS = 0.75  # times the target of one that adapts
-FAR = 100.0  # one network's updates are so many times smaller than the other's
 
 
 def other_settings(suspicion: str, config: Config, update_g: float, update_d: float) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def augmented(config: Config) -> dict[str, Any]:
 def evened(config: Config, update_g: float, update_d: float) -> dict[str, Any]:
     """The rate of a network that hardly moves becomes that of the other."""
     g, d = config.optimizer.g.lr, config.optimizer.d.lr
-    if update_d * FAR < update_g and d < g:
+    if update_d < STILL * update_g and d < g:
         return {"optimizer.d.lr": g}
-    if update_g * FAR < update_d and g < d:
+    if update_g < STILL * update_d and g < d:
         return {"optimizer.g.lr": d}
     return {}

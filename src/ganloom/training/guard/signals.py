@@ -1,7 +1,7 @@
 """What a look at a training sees: a few numbers of its health, from a few hundred images. A look leaves no trace."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
@@ -110,7 +110,8 @@ class Eye:
     def _fakes(self, step: AdversarialStep) -> tuple[Tensor, bool, Tensor]:
         """uint8 [n, C, H, W], whether they were numbers, and D's logits [n]; never many on the device."""
         made, finite, logits = [], True, []
-        for first, size in parts(self.n, step.g.micro_batch):
+        size = step.g.micro_batch
+        for first in range(0, self.n, size):
             y = step.stream.labels(first, size)
             rng.seed(self.seed, first, "guard")
             z = torch.randn(size, step.config.net.latent).to(step.device)
@@ -118,16 +119,17 @@ class Eye:
             finite = finite and all_finite([images])
             made.append(to_uint8(images.float()).cpu())
             logits.append(self._logits(step, images, y, first))
-        return torch.cat(made), finite, torch.cat(logits)
+        return torch.cat(made)[: self.n], finite, torch.cat(logits)[: self.n]
 
     def _judged(self, step: AdversarialStep, split: str, rows: NDArray[np.int64]) -> Tensor:  # logits [n]
-        logits = []
-        for first, size in parts(len(rows), step.d.micro_batch):
-            part = rows[first : first + size]
+        logits, size = [], step.d.micro_batch
+        # Whole micro-batches, as in training: what D says of an image depends on how many it comes with.
+        for first in range(0, len(rows), size):
+            part = rows.take(range(first, first + size), mode="wrap")
             images = to_float(torch.from_numpy(self.dataset.images(part, split)).permute(0, 3, 1, 2).to(step.device))
             y = torch.from_numpy(self.dataset.labels(part, split)) if step.stream.with_labels else None
             logits.append(self._logits(step, images if step.growth is None else step.growth.faded(images), y, first))
-        return torch.cat(logits)
+        return torch.cat(logits)[: len(rows)]
 
     def _logits(self, step: AdversarialStep, images: Tensor, y: Tensor | None, first: int) -> Tensor:
         rng.seed(self.seed, first, "guard")  # one augmentation for all kinds of images
@@ -217,8 +219,3 @@ def kinds(
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     return all(bool(torch.isfinite(each).all()) for each in tensors)
-
-
-def parts(count: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where each begins, and how long it is."""
-    return ((first, min(size, count - first)) for first in range(0, count, size))

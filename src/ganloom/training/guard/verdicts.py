@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ganloom.training.guard.signals import Signals
 
-__all__ = ["RULES", "Past", "Rule"]
+__all__ = ["RULES", "STILL", "Past", "Rule"]
 
 WORSE = 3.0  # times the best distance: not a bad day, but a way back to noise
 BETTER = 0.9  # of the best distance: an improvement
