@@ -21,12 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from ganloom.core.errors import DataError
 from ganloom.core.shapes import ImageShape
+from ganloom.data.mapped import UNREADABLE, Mapped
 from ganloom.data.sources.contract import SPLITS, Label
 
 __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
 
 Split = Annotated[str, Field(pattern=f"^({'|'.join(SPLITS)})$")]  # nothing else becomes a part of a path
-OPEN_SHARDS = 256  # at once: each holds a file descriptor
+OPEN_SHARDS = 128  # at once: each holds two file descriptors, the map's and the watched one
 SMALL_BYTES = 256 * 2**20  # a dataset up to this size may be mapped whole
 MAPPED_BYTES = 64 * 2**20  # of a larger one that may be mapped at once
 MAPPED_TOGETHER = 64 * 2**10  # what the system maps around a byte that is read
@@ -73,8 +74,8 @@ class PackedDataset:
     def __init__(self, path: Path, description: Description) -> None:
         self.path = path
         self.description = description
-        self._maps: dict[tuple[str, int], tuple[NDArray[np.uint8], mmap.mmap]] = {}
-        self._labels: dict[str, NDArray[Any]] = {}
+        self._maps: dict[tuple[str, int], Mapped] = {}
+        self._labels: dict[str, Mapped] = {}
         self._is_large = sum(description.splits.values()) * description.row_bytes > SMALL_BYTES
         self._mapped = 0  # bytes, at most, since mapped pages were last given back
 
@@ -115,8 +116,8 @@ class PackedDataset:
         split: str = "train",
     ) -> NDArray[Any]:  # int64 [N] or float32 [N, K]
         if split not in self._labels:
-            self._labels[split], _ = self._open(labels_path(self.path, split))
-        return self._labels[split][index]
+            self._labels[split] = self._open_labels(split)
+        return self._labels[split].take(index)
 
     def rows(self, split: str) -> Iterator[tuple[NDArray[np.uint8], Label]]:
         """Every image [H, W, C] of a split with its label, in order."""
@@ -133,24 +134,36 @@ class PackedDataset:
         if (split, shard) not in self._maps:
             if len(self._maps) == OPEN_SHARDS:
                 del self._maps[next(iter(self._maps))]
-            self._maps[split, shard] = self._open(shard_path(self.path, split, shard))
-        result = self._maps[split, shard][0].take(rows, axis=0)
+            self._maps[split, shard] = self._open_shard(split, shard)
+        result = self._maps[split, shard].take(rows)
         self._mapped += len(rows) * max(self.description.row_bytes, MAPPED_TOGETHER)
         if self._is_large and self._mapped > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             self._mapped = 0
-            for _, pages in self._maps.values():
-                pages.madvise(mmap.MADV_DONTNEED)
+            for mapped in self._maps.values():
+                mapped.pages.madvise(mmap.MADV_DONTNEED)
         return result
 
-    def _open(self, path: Path) -> tuple[NDArray[Any], mmap.mmap]:
-        try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
-            raise damaged(self.path, str(error)) from None
+    def _open_shard(self, split: str, shard: int) -> Mapped:
         channels, height, width = self.description.shape
-        if array.ndim == 4 and (array.shape[1:] != (height, width, channels) or array.dtype != np.uint8):
-            raise damaged(self.path, f"{path.name} is not what dataset.json says")
-        return np.asarray(array), array._mmap  # a plain view: memmap's own indexing is slow
+        rows = min(self.description.rows_per_shard, self.count(split) - shard * self.description.rows_per_shard)
+        mapped = self._open(shard_path(self.path, split, shard))
+        if mapped.rows.dtype != np.uint8 or mapped.rows.shape != (rows, height, width, channels):
+            raise damaged(self.path, f"{mapped.path.name} is not what dataset.json says")
+        return mapped
+
+    def _open_labels(self, split: str) -> Mapped:
+        mapped = self._open(labels_path(self.path, split))
+        kinds = {(np.dtype(np.int64), ()), (np.dtype(np.float32), (len(self.class_names),))}
+        rows, *shape = mapped.rows.shape or (0,)
+        if (mapped.rows.dtype, tuple(shape)) not in kinds or rows != self.count(split):
+            raise damaged(self.path, f"{mapped.path.name} is not what dataset.json says")
+        return mapped
+
+    def _open(self, path: Path) -> Mapped:
+        try:
+            return Mapped(path)
+        except UNREADABLE as error:
+            raise damaged(self.path, str(error)) from None
 
 
 def _as_label(label: Any) -> Label:
