@@ -90,6 +90,38 @@ def test_a_picture_with_values_that_are_no_numbers_is_skipped_with_the_reason_an
     assert np.ptp(rows(dataset)) == 255
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_array_with_values_that_are_no_numbers_loses_those_images_alone(
+    tmp_path: Path, dtype: type, value: float
+) -> None:
+    good = np.linspace(0, 1000, 4 * 64).reshape(4, 8, 8).astype(dtype)
+    bad = good.copy()
+    bad[2, 3, 3] = value
+    np.save(tmp_path / "in.npy", bad)
+    np.savez(tmp_path / "in.npz", images=bad)
+    for file in ("in.npy", "in.npz"):
+        dataset = prepared(tmp_path / file, tmp_path / f"out {file}", max_skipped=0.5)
+        assert skipped(dataset) == {"train/2": "has values that are not numbers"}
+        assert np.isfinite(dataset.description.window or ()).all()
+        assert dataset.count() == 3 and np.ptp(rows(dataset)) == 255
+        with pytest.raises(DataError, match="1 of 4 images cannot be used"):
+            prepared(tmp_path / file, tmp_path / f"strict {file}", max_skipped=0.1)
+
+
+def test_a_number_too_large_for_a_picture_is_no_number(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.stack([RAMP.astype(np.float64), np.full(RAMP.shape, 1e300)]))
+    dataset = prepared(tmp_path / "in.npy", tmp_path / "out", max_skipped=0.5)
+    assert skipped(dataset) == {"train/1": "has values that are not numbers"}
+
+
+def test_images_of_nothing_but_no_numbers_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", np.full((3, 8, 8), np.nan, np.float32))
+    with pytest.raises(DataError, match=r"no training image of in could be packed\."):
+        prepared(tmp_path / "in.npy", tmp_path / "out", max_skipped=1.0)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("value", [0, 1, 700, 65535])
 def test_images_of_one_value_are_packed_as_one_value(tmp_path: Path, value: int) -> None:
     for name in "ab":

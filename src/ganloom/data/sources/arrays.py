@@ -190,7 +190,10 @@ def _as_image(array: NDArray[Any]) -> Image.Image:  # [H, W] of any type, or [H,
         return Image.fromarray(array)
     if array.dtype == np.uint16:
         return Image.fromarray(array.astype("<u2"))
-    return Image.fromarray(array.astype(np.int32 if array.dtype.kind == "i" else np.float32))
+    if array.dtype.kind == "i":
+        return Image.fromarray(array.astype(np.int32))
+    with np.errstate(over="ignore"):  # too large becomes infinite, and is skipped as such
+        return Image.fromarray(array.astype(np.float32))
 
 
 def _check_images(images: _Array) -> None:
