@@ -1,3 +1,5 @@
+import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,10 @@ def test_what_is_no_safetensors_file_is_said_to_be_none(tmp_path: Path, data: by
 def test_a_missing_file_is_a_model_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         read_metadata(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("type_", ["F8_E8M0", "none"])
+def test_numbers_of_a_type_that_torch_does_not_have_are_an_error_with_the_place(type_: str) -> None:
+    header = json.dumps({"x": {"dtype": type_, "shape": [8], "data_offsets": [0, 8]}}).encode()
+    with pytest.raises(ModelError, match="the file is not a readable safetensors file"):
+        unpack(struct.pack("<Q", len(header)) + header + bytes(8), "the file")

@@ -24,8 +24,12 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
     return struct.pack("<Q", len(header)) + header + data[8 + size :]
 
 
-def unpack(data: bytes) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = safetensors.torch.load(data)
+def unpack(data: bytes, origin: str | Path = "what was given") -> dict[str, Tensor]:
+    """Raises `ModelError`, which names `origin`, for what is not safetensors."""
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(data)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type of numbers that torch does not have
+        raise _unreadable(origin, error) from None
     return tensors
 
 
@@ -35,4 +39,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is not a readable safetensors file ({error}).") from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(origin: str | Path, error: Exception) -> ModelError:
+    return ModelError(f"{origin} is not a readable safetensors file ({error}).")

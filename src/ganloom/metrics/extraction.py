@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from ganloom.core import tensors
@@ -104,8 +103,8 @@ def _read(path: Path) -> Features | None:
         digest, content = data[:64].decode("ascii"), data[64:]
         if sha256(content) != digest:
             return None
-        found = tensors.unpack(content)
-    except (OSError, UnicodeDecodeError, SafetensorError):
+        found = tensors.unpack(content, path)
+    except (OSError, UnicodeDecodeError, ModelError):
         return None
     logits = found.get("logits")
     return Features(found["pooled"].numpy(), None if logits is None else logits.numpy())

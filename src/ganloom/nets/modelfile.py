@@ -104,7 +104,7 @@ def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
         )
     try:
         G = header.build()
-        G.load_state_dict(tensors.unpack(path.read_bytes()))
+        G.load_state_dict(tensors.unpack(path.read_bytes(), path))
     except (ConfigError, RuntimeError, OSError) as error:
         raise ModelError(f"{path} cannot be rebuilt: {str(error).splitlines()[0]}") from None
     return G.eval(), header

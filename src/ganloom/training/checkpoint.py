@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from ganloom.core import tensors
-from ganloom.core.errors import RunError
+from ganloom.core.errors import ModelError, RunError
 from ganloom.core.files import sha256, write_atomically
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
@@ -82,7 +82,10 @@ def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, li
     passed_over: list[str] = []
     for path, voucher, data in _whole(folder, passed_over):
         try:
-            _restore(step, tensors.unpack(data))
+            _restore(step, tensors.unpack(data, path))
+        except ModelError as error:
+            passed_over.append(str(error))
+            continue
         except (RuntimeError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise RunError(f"{path} is of other networks than config.yaml describes ({reason}): mend it.") from None

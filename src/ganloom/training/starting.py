@@ -56,11 +56,11 @@ def open_trained(path: Path) -> Trained:
         header = modelfile.read_header(modelfile.locate(path))
         run.own_code(run.config, run.facts)  # refuses a network whose file has changed since
         data = checkpoint.newest(run.checkpoints)
-        return Trained(path, header, run.config, unpack(data), sha256(data))
+        return Trained(path, header, run.config, unpack(data, run.checkpoints), sha256(data))
     if path.is_dir():
         raise ModelError(f"{path} is no run folder: give one, or a model.safetensors.")
     header, data = modelfile.read_header(path), path.read_bytes()
-    weights = unpack(data)
+    weights = unpack(data, path)
     both = {f"{place}/{name}": value for place in ("G", "ema") for name, value in weights.items()}
     return Trained(path, header, None, both, sha256(data))
 
