@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -108,11 +109,13 @@ def test_a_checkpoint_of_before_there_was_a_guard(uninterrupted: Path, tmp_path:
     assert [name for name in theirs if name[:7] != "health/" and not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_a_checkpoint_of_a_newer_ganloom_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"precision": "fp8"}, {"seconds": {"spent": 3}}], ids=str)
+def test_a_checkpoint_of_a_newer_ganloom_is_refused(uninterrupted: Path, tmp_path: Path, more: dict[str, Any]) -> None:
+    """Also one with fields that are not known here: it is not damaged, and must not be passed over."""
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
     newest = max((run / "checkpoints").glob("*.json"))
-    newest.write_text(json.dumps({**json.loads(newest.read_text()), "format": 99}))
+    newest.write_text(json.dumps({**json.loads(newest.read_text()), "format": 99, **more}))
     with pytest.raises(RunError, match="a newer ganloom"):
         ganloom.resume(run, device="cpu")
 

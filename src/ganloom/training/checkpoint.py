@@ -22,11 +22,16 @@ __all__ = ["Voucher", "go_back", "leave_only", "load_newest", "newest", "reached
 FORMAT = WITH_HEALTH = 2  # the first with the state of the guard
 
 
-class Voucher(BaseModel):
+class Format(BaseModel):
+    """What is read of NIMG.json before all else: a newer one may have fields that nobody knows here."""
+
+    format: int = FORMAT
+
+
+class Voucher(Format):
     """NIMG.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: int = FORMAT
     nimg: int
     seconds: float  # spent training so far
     sha256: str
@@ -112,15 +117,18 @@ def _whole(folder: Path, passed_over: list[str]) -> Iterator[tuple[Path, Voucher
     """Checkpoints that are what was saved, newest first."""
     for path in sorted(folder.glob("*.safetensors"), reverse=True):
         try:
-            voucher = Voucher.model_validate_json(path.with_suffix(".json").read_bytes())
+            vouched = path.with_suffix(".json").read_bytes()
+            if Format.model_validate_json(vouched).format > FORMAT:
+                raise RunError(
+                    f"{path} was written by a newer ganloom: go on with that one, or with a newer one still."
+                )
+            voucher = Voucher.model_validate_json(vouched)
             data = path.read_bytes()
         except FileNotFoundError:
             continue  # killed before it was vouched for
         except (OSError, ValidationError) as error:
             passed_over.append(f"{path}: {str(error).splitlines()[0]}")
             continue
-        if voucher.format > FORMAT:
-            raise RunError(f"{path} was written by a newer ganloom: go on with that one, or with a newer one still.")
         if sha256(data) != voucher.sha256:
             passed_over.append(f"{path}: its content is not what was saved")
             continue
