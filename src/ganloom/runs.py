@@ -168,14 +168,16 @@ class Run:
 
     def clean(self) -> None:
         """Remove what a killed process left half written."""
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+        with storage_errors(self.path):
+            for leftover in self.path.rglob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
 
     def forget_samples(self, after: int) -> None:
         """Remove grids of a future that is trained anew."""
-        for grid in self.samples.glob("[0-9]*.png"):
-            if int(grid.stem) > after:
-                grid.unlink()
+        with storage_errors(self.samples):
+            for grid in self.samples.glob("[0-9]*.png"):
+                if int(grid.stem) > after:
+                    grid.unlink()
 
 
 def create_run(path: Path, config: Config, facts: Facts, code: Mapping[str, Code] | None = None) -> Run:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganloom.core import tensors
 from ganloom.core.errors import ModelError, RunError
-from ganloom.core.files import sha256, write_atomically
+from ganloom.core.files import sha256, storage_errors, write_atomically
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
@@ -75,8 +75,9 @@ def reached(folder: Path) -> int:
 
 
 def _remove(voucher: Path) -> None:
-    voucher.unlink()  # first: without its voucher the rest does not count
-    voucher.with_suffix(".safetensors").unlink(missing_ok=True)
+    with storage_errors(voucher.parent):
+        voucher.unlink()  # first: without its voucher the rest does not count
+        voucher.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def load_newest(folder: Path, step: AdversarialStep) -> tuple[Voucher | None, list[str]]:
@@ -139,9 +140,10 @@ def _set_aside(folder: Path, nimg: int) -> None:
     """Rename damaged checkpoints newer than the one in use: among the newest to keep they would crowd out good ones."""
     for voucher in folder.glob("*.json"):
         if int(voucher.stem) > nimg:
-            voucher.unlink()
-            with contextlib.suppress(FileNotFoundError):  # its tensors may be what is missing
-                voucher.with_suffix(".safetensors").replace(voucher.with_suffix(".damaged"))
+            with storage_errors(folder):
+                voucher.unlink()
+                with contextlib.suppress(FileNotFoundError):  # its tensors may be what is missing
+                    voucher.with_suffix(".safetensors").replace(voucher.with_suffix(".damaged"))
 
 
 def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
