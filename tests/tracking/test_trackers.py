@@ -114,6 +114,19 @@ def test_tensorboard_purges_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     assert [(scalar.step, scalar.value) for scalar in events.Scalars("loss_d")] == [(100, 1.0), (200, 1.0), (300, 2.0)]
 
 
+def test_tensorboard_reads_in_the_order_of_writing_whatever_the_clock_was_set_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Back, back before all, a little forward, back again, and far forward."""
+    for nimg, seconds in enumerate((9000.0, 5000.0, 100.0, 200.0, 150.0, 20000.0)):
+        monkeypatch.setattr("time.time", lambda now=seconds: now)
+        tracker = TensorBoard(tmp_path, nimg)
+        tracker.scalars(nimg + 1, {"loss_d": 1.0})
+        tracker.close()
+        scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("loss_d")
+        assert [scalar.step for scalar in scalars] == list(range(1, nimg + 2))
+
+
 def settings(**changes: Any) -> dict[str, Any]:
     return tiny_config(train__length="320 images", **changes).model_dump(mode="json")
 

@@ -1,5 +1,7 @@
 """TensorBoard: `tensorboard --logdir RUN` shows scalars and image grids over the image count."""
 
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,11 +12,14 @@ from ganloom.tracking import Event
 
 __all__ = ["TensorBoard"]
 
+NAME = re.compile(r"(events\.out\.tfevents\.)(\d{10}\..+)")  # the second it was begun in, then host, process and number
+
 
 class TensorBoard:
     """Writes event files; on resume, what came after `resume_at` images is purged."""
 
     def __init__(self, folder: Path, resume_at: int) -> None:
+        _put_first(folder)
         self._writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
@@ -31,3 +36,15 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _put_first(folder: Path) -> None:
+    """Rename what a clock has named that has since been set back: TensorBoard reads files in the order of their names,
+    and would take what is written now for what was written first, and purge it.
+    """
+    names = [found for path in sorted(folder.glob("*")) if (found := NAME.fullmatch(path.name))]
+    now = f"{int(time.time()):010d}."
+    last = max((found[2][:10] for found in names if found[2][:11] <= now), default="0" * 10)
+    for place, found in enumerate(names):
+        if found[2][:11] > now:  # "~" comes after what names of hosts begin with
+            (folder / found[0]).rename(folder / f"{found[1]}{last}.~{place:06d}.{found[2]}")
