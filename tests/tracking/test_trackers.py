@@ -150,6 +150,9 @@ class FakeWandb:
     def finish(self) -> None:
         self.finished += 1
 
+    def setup(self, settings: dict[str, Any]) -> None:
+        assert settings == {"silent": True}
+
     def Settings(self, **options: Any) -> dict[str, Any]:
         return options
 

@@ -1,17 +1,43 @@
 """Weights & Biases (extra `wandb`): losses, images and the configuration, online or offline."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from ganloom.tracking import Event
+from ganloom.tracking.apart import Apart
 
 __all__ = ["WeightsAndBiases"]
 
+# W&B's own limits, which its hook at the exit of the process keeps too; without them it waits 90 s and for ever.
+INIT_SECONDS = 30.0
+FINISH_SECONDS = 30.0
 
-class WeightsAndBiases:
+
+class WeightsAndBiases(Apart["_Client"]):
+    """W&B in a thread of its own, as its server may be out of reach, or silent."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        mode: Literal["online", "offline"],
+        project: str,
+        id: str,
+        name: str,
+        config: dict[str, Any],
+        tell: Callable[[str], None],
+    ) -> None:
+        super().__init__(
+            lambda: _Client(folder, mode=mode, project=project, id=id, name=name, config=config),
+            made=lambda client: tell(f"wandb     {client.url or 'offline'}"),
+            remedy=_remedy,
+        )
+
+
+class _Client:
     """One W&B run for one ganloom run: its id is ours, so a resumed training goes on in the same place."""
 
     def __init__(
@@ -27,6 +53,7 @@ class WeightsAndBiases:
         import wandb  # an extra: planning has looked whether it is there
 
         self._wandb = wandb
+        wandb.setup(wandb.Settings(silent=True))  # or it asks for a key, on a terminal where nobody may answer
         self._run = wandb.init(
             dir=str(folder),
             mode=mode,
@@ -35,9 +62,16 @@ class WeightsAndBiases:
             name=name,
             config=config,
             resume="allow",
-            settings=wandb.Settings(silent=True, console="off"),  # the terminal is ours
+            settings=wandb.Settings(
+                silent=True,  # the terminal is ours
+                console="off",
+                init_timeout=INIT_SECONDS,
+                finish_timeout=FINISH_SECONDS,
+                finish_timeout_raises=True,
+            ),
         )
         self.url: str | None = self._run.url
+        self.kept = f"{folder}/wandb/*run-*-{id}"  # a folder for every time that the training went on
         # Our clock is the image count; W&B's own step may only grow, which a resumed run does not respect.
         self._run.define_metric("*", step_metric="nimg")
 
@@ -53,3 +87,9 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _remedy(client: _Client | None) -> str:
+    if client is None:
+        return "trackers.wandb.mode=offline needs no server, and 'wandb sync' sends what it wrote"
+    return f"what it was told lies here, and this sends it: wandb sync {client.kept}"

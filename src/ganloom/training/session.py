@@ -266,21 +266,22 @@ def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Calla
     if (settings := config.trackers.wandb).mode != "off":
         from ganloom.tracking.wandb import WeightsAndBiases
 
-        mode, values = settings.mode, config.model_dump(mode="json")
-
-        def wandb() -> Tracker:
-            tracker = WeightsAndBiases(
-                run.path, mode=mode, project=settings.project, id=facts.id, name=run.path.name, config=values
+        trackers.append(
+            WeightsAndBiases(
+                run.path,
+                mode=settings.mode,
+                project=settings.project,
+                id=facts.id,
+                name=run.path.name,
+                config=config.model_dump(mode="json"),
+                tell=tell,
             )
-            tell(f"wandb     {tracker.url or 'offline'}")
-            return tracker
-
-        trackers += start(wandb, "Weights & Biases", tell)
+        )
     return trackers
 
 
 def start(make: Callable[[], Tracker], name: str, tell: Callable[[str], None]) -> list[Tracker]:
-    """A tracker, or none and a warning: no network, no login, a file in the way. The training matters more."""
+    """A tracker, or none and a warning: a file in the way. The training matters more."""
     try:
         return [make()]
     except Exception as error:
