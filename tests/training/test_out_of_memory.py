@@ -17,6 +17,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.nets import dcgan
 from ganloom.runs import open_run
 from ganloom.tracking.jsonl import read_log
+from ganloom.training import fitting, session
 
 MOST = 8  # images that fit
 WORDS = {
@@ -115,10 +116,22 @@ def test_other_errors_are_not_swallowed(digits: PackedDataset, monkeypatch: pyte
     assert step.d.micro_batch == 32
 
 
-def test_the_run_goes_on_and_remembers_what_fitted(
-    digits: PackedDataset, small_memory: list[int], tmp_path: Path
+def test_what_does_not_fit_is_found_out_before_there_is_a_run(
+    digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends as one that had those micro-batches from the start; what it says of it is more."""
+    """On a device that says so itself; where the system would kill the process, see test_fitting.py."""
+    monkeypatch.setattr(fitting, "free_memory", lambda: None)
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
+    train = open_run(run.path).config.train
+    assert (train.batch, train.micro_batch, train.micro_batch_g) == (32, MOST, MOST)
+    assert run.changes == []
+
+
+def test_the_run_goes_on_and_remembers_what_fitted(
+    digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others have taken memory since: it ends as with those micro-batches from the start, but says more."""
+    monkeypatch.setattr(session, "fitted", lambda config, *_: config)
     settings = {"sample__every": "0 images", "log__every": "0 images"}
     values = tiny_config(**settings).model_dump(mode="json")
     failing = ganloom.train(out=tmp_path / "failing", device="cpu", settings=values)

@@ -1,11 +1,18 @@
-"""How this process asks the operating system for memory."""
+"""How this process asks the operating system for memory, and how much it may ask for."""
 
 import ctypes
+import re
 import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-__all__ = ["is_out_of_memory", "keep_freed_memory"]
+__all__ = ["Limit", "free_memory", "is_out_of_memory", "keep_freed_memory"]
 
 # Options of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -34,3 +41,63 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(part in str(error) for part in words)
     )
+
+
+def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that this process may still ask for before the system begins to kill; None where nobody says."""
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", (proc / "meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None  # no Linux
+    free = [int(found[1]) * 1024] if found else []
+    # A container's own limit: of version 2, and of version 1.
+    for most, used, folder in (
+        ("memory.max", "memory.current", cgroup),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", cgroup / "memory"),
+    ):
+        try:
+            cached = re.search(r"^(?:total_)?inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+            given_back = int(cached[1]) if cached else 0  # files that were read: it goes when others want it
+            free.append(int((folder / most).read_text()) - int((folder / used).read_text()) + given_back)
+        except (OSError, ValueError):
+            continue  # there is none, or it is "max"
+    return max(0, min(free)) if free else None
+
+
+class Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While entered, tensors that come into being are counted, and more bytes than the limit at once are
+    `torch.OutOfMemoryError`, as a GPU would have it: a system without a GPU's manners kills the process instead.
+
+    What a kernel needs for itself is not seen: about a quarter more, measured by tests/training/test_fitting.py.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.limit, self.most = limit, 0
+        self._now = self._largest = 0
+        self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        # What comes next may be twice the largest so far, from one layer to the next: seen before it is there.
+        if self._now + 2 * self._largest > self.limit:
+            raise torch.OutOfMemoryError(f"out of memory: {self.limit / 2**30:.3g} GiB are free")
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._alive:
+            return
+        self._now += size
+        self.most, self._largest = max(self.most, self._now), max(self._largest, size)
+
+        def gone(_: object) -> None:
+            self._now -= size
+            del self._alive[key]
+
+        self._alive[key] = weakref.ref(storage, gone)

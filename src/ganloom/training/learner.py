@@ -73,7 +73,7 @@ class Learner:
             raise RunError(
                 f"out of memory where the weights are changed ({str(error).splitlines()[0]}), which takes as much for "
                 "one image as for many: take smaller networks (net.g.width, net.d.width), or optimizers that keep less "
-                "(optimizer.g.name=rmsprop, optimizer.d.name=rmsprop), and go on from the last checkpoint."
+                "(optimizer.g.name=rmsprop, optimizer.d.name=rmsprop)."
             ) from error
 
     def _update(

@@ -29,6 +29,7 @@ from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.changes import begins_healthy, caught_up, roll_back
+from ganloom.training.fitting import fitted
 from ganloom.training.guard.guard import Guard
 from ganloom.training.loop import End, Plan, loop
 from ganloom.training.recorder import Recorder
@@ -48,6 +49,7 @@ def begin(
     with connected(device) as world:
         config = resolve(config, dataset.shape, world.size)
         try_first(config, dataset, device, world)
+        config = fitted(config, dataset, device, world, terminal)
         config, speed = timed(config, dataset, device, world, terminal, None)
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
@@ -99,6 +101,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
         )
     with connected(device) as world, run.alone() if world.is_first else contextlib.nullcontext():
         config = resolve(caught_up(run, config), dataset.shape, world.size)
+        config = fitted(config, dataset, device, world, terminal)
         config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
         if world.is_first:

@@ -1,0 +1,181 @@
+"""Does a step fit into memory? Asked before there is a run."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console as Terminal
+from stepping import tiny
+
+import ganloom
+from conftest import tiny_config, tiny_flags
+from ganloom.core import memory
+from ganloom.core.distributed import World
+from ganloom.core.errors import ConfigError, RunError
+from ganloom.core.memory import Limit, free_memory
+from ganloom.data.packed import PackedDataset
+from ganloom.training import fitting
+from ganloom.training.assembly import resolve
+
+CPU = torch.device("cpu")
+MIB = 2**20
+
+
+def fitted(digits: PackedDataset, **settings: object) -> tuple[int, int]:
+    config = resolve(tiny_config(**settings), digits.shape, 1)
+    found = fitting.fitted(config, digits, CPU, World(), Terminal(file=io.StringIO())).train
+    return found.micro_batch, found.micro_batch_g
+
+
+def needed(digits: PackedDataset, **settings: object) -> int:
+    """Bytes at once, of a whole step."""
+    with Limit(2**40) as limit:
+        tiny(digits, **settings).advance(measure=True)
+    return limit.most
+
+
+def test_what_is_freed_is_not_counted_and_what_shares_memory_once() -> None:
+    with Limit(2**40) as limit:
+        for _ in range(10):
+            a = torch.zeros(MIB, dtype=torch.uint8)
+            a.view(2, -1)[0].add_(1)
+            del a
+    assert limit.most == MIB
+
+
+def test_more_than_the_limit_is_refused_before_it_is_there() -> None:
+    kept = []
+    with pytest.raises(torch.OutOfMemoryError), Limit(10 * MIB) as limit:
+        kept += [torch.zeros(MIB, dtype=torch.uint8) for _ in range(12)]
+    assert limit.most <= 10 * MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process had at most")
+@pytest.mark.parametrize("recipe", ["dcgan-32", "r3gan-32-small"])
+def test_what_is_counted_is_about_what_the_process_takes(recipe: str) -> None:
+    script = f"""
+import torch
+from pathlib import Path
+from stepping import Noise, make
+from ganloom.config import Config, recipe_values
+from ganloom.core.memory import Limit
+from ganloom.core.shapes import ImageShape
+
+def status(key):
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+torch.set_num_threads(2)
+def step(batch):
+    config = Config.build(recipe_values({recipe!r}), {{"data.size": 32, "train.batch": batch}})
+    make(config, Noise(ImageShape(3, 32, 32))).advance(measure=True)
+
+step(2)  # what torch itself loads when it is first used
+before = status("VmRSS")
+step(128)
+taken = status("VmHWM") - before
+with Limit(2**40) as limit:
+    step(128)
+print(taken / limit.most)
+"""
+    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    paths = os.pathsep.join([places, os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0.7 < float(done.stdout) < 1 / fitting.COUNTED + 0.2
+
+
+def test_what_fits_is_left_alone(digits: PackedDataset) -> None:
+    assert fitted(digits) == (32, 32)
+
+
+def test_a_micro_batch_beyond_the_memory_is_refused_with_one_that_fits(
+    digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = int(needed(digits, train__batch=512, train__micro_batch=128) / fitting.COUNTED * 1.1)
+    monkeypatch.setattr(fitting, "free_memory", lambda: free)
+    with pytest.raises(ConfigError, match=r"GiB are free: set train\.micro_batch=") as refused:
+        fitted(digits, train__batch=512)
+    fits = int(str(refused.value).split("train.micro_batch=")[1].split(" ")[0])
+    assert fits in (64, 128)
+    assert fitted(digits, train__batch=512, train__micro_batch=fits) == (fits, fits)
+
+
+def test_processes_share_the_memory_of_their_machine(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "free_memory", lambda: int(needed(digits) / fitting.COUNTED * 1.5))
+    assert fitted(digits) == (32, 32)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="do not fit"):
+        fitted(digits)
+
+
+def test_not_even_one_image(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "free_memory", lambda: 100_000)
+    with pytest.raises((ConfigError, RunError), match="smaller networks"):
+        fitted(digits)
+
+
+def test_refused_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "free_memory", lambda: 100_000)
+    with pytest.raises((ConfigError, RunError)):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_says_it_without_a_traceback(tmp_path: Path) -> None:
+    """In a process whose memory is really too small for it, as far as the system says."""
+    script = "import ganloom.training.fitting as f, ganloom.cli as c; f.free_memory = lambda: 3_000_000; c.main()"
+    command = [sys.executable, "-c", script, "train", *tiny_flags(), "--device", "cpu", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_that_lacks_where_weights_change_is_no_matter_of_micro_batches(
+    digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the weights may have moved: the same update once more would be another one."""
+
+    def lacks(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    step = tiny(digits)
+    step.advance(measure=False)
+    monkeypatch.setattr(step.d.optimizer, "step", lacks)
+    with pytest.raises(RunError, match="as much for one image as for many"):
+        step.advance(measure=False)
+    assert not step.halved
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+def test_free_memory_is_the_least_of_the_machines_and_the_containers(tmp_path: Path) -> None:
+    proc, cgroup = tmp_path / "proc", tmp_path / "cgroup"
+    assert free_memory(proc, cgroup) is None
+    write(proc, meminfo="MemTotal:  9000 kB\nMemFree:  1 kB\nMemAvailable:    4000 kB\n")
+    assert free_memory(proc, cgroup) == 4000 * 1024
+    write(cgroup, memory__max="max", memory__current="5", memory__stat="anon 1\ninactive_file 3\n")
+    assert free_memory(proc, cgroup) == 4000 * 1024
+    write(cgroup, memory__max="10000", memory__current="9000", memory__stat="anon 1\ninactive_file 500\n")
+    assert free_memory(proc, cgroup) == 1500
+    old = cgroup / "memory"
+    write(old, memory__limit_in_bytes="700", memory__usage_in_bytes="600", memory__stat="total_inactive_file 50\n")
+    assert free_memory(proc, cgroup) == 150
+    write(old, memory__limit_in_bytes="100")
+    assert free_memory(proc, cgroup) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say")
+def test_this_machine_says_how_much_is_free() -> None:
+    free = memory.free_memory()
+    assert free is not None and 2**26 < free < 2**46
