@@ -329,6 +329,12 @@ def without_processes(arguments: list[str]) -> list[str]:
     return kept
 
 
+def _tells() -> bool:
+    from ganloom.core.distributed import tells
+
+    return tells()
+
+
 def main() -> None:
     """What `ganloom` runs: errors a person can mend end in one message and exit code 2, without a traceback."""
     # How long OpenMP's threads spin before they sleep. Its default starves a busy machine (94 img/s where this gives
@@ -337,7 +343,7 @@ def main() -> None:
     try:
         app()
     except GanloomError as error:
-        if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        if "WORLD_SIZE" not in os.environ or _tells():
             lines = f"error: {error}".splitlines()
             typer.echo("\n".join(printable(line) for line in lines), err=True)
         raise SystemExit(2) from None

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 from worker import SETTINGS
 
-from comparison import log_of
-from conftest import tiny_flags
+import ganloom
+from comparison import assert_same_run, log_of
+from conftest import tiny_config, tiny_flags
 from ganloom.core import distributed
+from ganloom.runs import open_run
 
 TESTS = Path(__file__).parent.parent
 TOLERANCE = 1e-8
@@ -27,7 +30,7 @@ def train_in(processes: int, out: Path, *names: str) -> None:
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(distributed._free_port()),
+        "MASTER_PORT": str(free_port()),
     }
     workers = [
         subprocess.Popen(
@@ -42,6 +45,13 @@ def train_in(processes: int, out: Path, *names: str) -> None:
         for worker in workers:
             worker.kill()  # one that failed leaves the others waiting for it
             worker.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def result(out: Path, name: str, rank: int = 0) -> dict[str, torch.Tensor]:
@@ -135,6 +145,81 @@ def test_sigterm_ends_all_processes_with_a_saved_run(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "ganloom resume" in output and "Traceback" not in output
     assert list((out / "checkpoints").glob("*.json"))
+
+
+def wait_for_a_checkpoint(out: Path, process: "subprocess.Popen[str]") -> None:
+    while process.poll() is None and not list(out.glob("checkpoints/*.json")):
+        time.sleep(0.05)
+
+
+def kill_one_of(process: "subprocess.Popen[str]", place: int) -> None:
+    """One of the processes that were started by it, by SIGKILL."""
+    started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(started[place]), signal.SIGKILL)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the processes that a process has started")
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_killed_process_ends_all_with_one_message(tmp_path: Path, place: int) -> None:
+    out = tmp_path / "run"
+    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
+    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_a_checkpoint(out, process)
+    kill_one_of(process, place)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGKILL, output
+    assert output.count("error:") == 1 and "another process of this training has ended" in output
+    assert "ganloom resume" in output and "Traceback" not in output
+
+
+@linux
+@pytest.mark.slow
+def test_torchrun_goes_on_by_itself(tmp_path: Path) -> None:
+    """A process is killed, all are started anew by the same command, and the end is that of a run left alone."""
+    flags = [*tiny_flags(**{"train.length": "6000 images"}), "--device", "cpu"]
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=2", "--monitor-interval=0.2"]
+    run, alone = tmp_path / "run", tmp_path / "alone"
+    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *flags, "--out", str(run)]
+    process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_a_checkpoint(run, process)
+    kill_one_of(process, 1)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "going on from" in output and output.count("error:") == 1
+    done = subprocess.run(
+        command("train", *flags, "--processes=2", "--out", str(alone)), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, alone)
+
+
+@pytest.mark.slow
+def test_torchrun_does_not_take_another_run_for_its_own(tmp_path: Path) -> None:
+    """There is one already at that place: the command fails, and fails again when it is started anew."""
+    out = tmp_path / "run"
+    ganloom.train(out=out, device="cpu", settings=tiny_config(train__length="64 images").model_dump(mode="json"))
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=1", "--monitor-interval=0.2"]
+    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *tiny_flags(), "--out", str(out)]
+    done = subprocess.run(started, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr.count("there is a run at") == 2
+    assert log_of(out)[-1]["nimg"] == 64
+
+
+@pytest.mark.slow
+def test_the_guard_goes_back_in_all_processes(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "rollback", "optimizer.d.lr": 1e-12}
+    flags = [*tiny_flags(**guard), "--processes", "2", "--device", "cpu", "--out", str(out)]
+    done = subprocess.run(command("train", *flags), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    run = open_run(out)
+    assert [change.reason for change in run.changes] == ["stalled"]
+    assert run.config.optimizer.d.lr == run.config.optimizer.g.lr
+    assert done.stdout.count("Gone back from") == 1 and log_of(out)[-1]["nimg"] == 960
 
 
 def test_a_dead_process_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

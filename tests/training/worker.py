@@ -1,5 +1,6 @@
 """Trains a few steps in float64, by settings of each name, in as many processes as the environment says."""
 
+import itertools
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
+from ganloom.training.step import AdversarialStep
 
 BATCHES = {
     "train.batch": 12,
@@ -60,6 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "burn_in": {"share": 0.05, "lr": 4, "beta2": 0.9, "penalties": 10, "half_life": 0},
         "penalties.path_length": {"weight": 2, "interval": 2},
     },
+    "out of memory": {**BATCHES, **R1_OFF, "net.d.norm": "spectral", "augment": {"name": "ada", "kimg": 1}},
     "classifier": {
         **BATCHES,
         **R1_OFF,
@@ -69,6 +72,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "penalties.feature_matching": {"weight": 1},
     },
 }
+
+
+def fail_once(step: AdversarialStep) -> None:
+    """In this process alone memory does not suffice for the second step of G."""
+    judge, generator_step = step.judge, step.generator_step
+    steps = itertools.count()
+
+    def lacking(images: torch.Tensor, y: torch.Tensor | None) -> Any:
+        step.judge = judge  # type: ignore[method-assign]
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def patched(*, measure: bool = False) -> Any:
+        if next(steps) == 1:
+            step.judge = lacking  # type: ignore[method-assign]
+        return generator_step(measure=measure)
+
+    step.generator_step = patched  # type: ignore[method-assign]
 
 
 def main(out: str, names: list[str]) -> None:
@@ -81,6 +101,8 @@ def main(out: str, names: list[str]) -> None:
         config = resolve(tiny_config(**SETTINGS[name]), dataset.shape, world.size)
         step = assemble(config, dataset, device, world, total=1000)
         results: dict[str, torch.Tensor] = {}
+        if name == "out of memory" and world.rank == world.size - 1:
+            fail_once(step)
         for index in range(6):
             results |= {f"stats/{index}/{name}": value for name, value in step.advance(measure=True).items()}
         step.ema.refresh(0, config.net.latent, 16, step.stream.labels)

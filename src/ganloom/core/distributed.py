@@ -5,21 +5,26 @@ because a penalty with a backward pass of its own never finishes their reduction
 """
 
 import contextlib
+import datetime
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-__all__ = ["World", "connect", "launch"]
+from ganloom.core.errors import RunError
+
+__all__ = ["World", "connect", "launch", "note", "noted", "tells"]
+
+STORE_SECONDS = datetime.timedelta(seconds=20)  # for an answer of whoever started the processes
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class World:
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        with _together():
+            dist.all_reduce(flat)
         for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -51,18 +57,21 @@ class World:
         if self.size == 1:
             return flag
         total = torch.tensor(int(flag), device=device)
-        dist.all_reduce(total)
-        return bool(total.item())
+        with _together():
+            dist.all_reduce(total)
+            return bool(total.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values."""
         if self.size > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), src=0)  # the same memory, out of autograd's sight
+                with _together():
+                    dist.broadcast(tensor.detach(), src=0)  # the same memory, out of autograd's sight
 
     def barrier(self) -> None:
         if self.size > 1:
-            dist.barrier()
+            with _together():
+                dist.barrier()
 
     def close(self) -> None:
         if self.size > 1:
@@ -74,8 +83,62 @@ def connect(device: torch.device) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if (store := _store()) is None:
+        dist.init_process_group(backend)
+    else:  # in a room of its own: where processes were started anew, those before them have left their addresses
+        room = PrefixStore(f"ganloom/{_attempt()}", store)
+        dist.init_process_group(backend, store=room, rank=int(os.environ["RANK"]), world_size=size)
     return World(dist.get_rank(), size)
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """What all processes do at once. Raises `RunError` if one of them is no more."""
+    try:
+        yield
+    except RuntimeError as error:
+        why = str(error).splitlines()[0].partition("] ")[2].split(". ")[0]  # without the line in gloo's source
+        raise RunError(
+            f"another process of this training has ended, or cannot be reached ({why or error}): all end here. "
+            "What was saved is whole: go on with 'ganloom resume'."
+        ) from error
+
+
+def note(name: str, value: str) -> None:
+    """Leave word for the processes that torchrun starts in the place of those that failed."""
+    if (store := _store()) is not None:
+        store.set(f"ganloom/{name}", value)
+
+
+def noted(name: str) -> str | None:
+    """What processes before these have left word of."""
+    store = _store()
+    if store is None or not store.check([f"ganloom/{name}"]):
+        return None
+    value: bytes = store.get(f"ganloom/{name}")
+    return value.decode()
+
+
+def tells() -> bool:
+    """Whether this process is the one of several to tell of a failure: that which fails first."""
+    with contextlib.suppress(RuntimeError):
+        if dist.is_available() and (store := _store()) is not None:
+            return bool(store.add(f"ganloom/failed/{_attempt()}", 1) == 1)
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _attempt() -> str:
+    """How often torchrun has started the processes anew."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
+def _store() -> TCPStore | None:
+    """Kept by whoever started the processes, torchrun or `launch`: it outlives them."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=STORE_SECONDS)
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -84,9 +147,11 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     SIGTERM is passed on, Ctrl-C reaches the processes by itself. When one fails, the others are ended: they would wait
     for it for ever.
     """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives each of them
     shared = {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
         "WORLD_SIZE": str(processes),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
         **os.environ,
@@ -131,10 +196,3 @@ def _end(workers: Sequence["subprocess.Popen[bytes]"], patience: float) -> None:
         except subprocess.TimeoutExpired:
             worker.kill()  # it may be deep in a collective operation, where it hears nothing milder
             worker.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -8,7 +8,7 @@ from typing import Any
 
 from ganloom import augment, nets, objectives
 from ganloom.config import Config, nested, recipe_values
-from ganloom.core import code
+from ganloom.core import code, distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.terminal import make_terminal, say
@@ -70,6 +70,8 @@ def train(
     check(config)
     source = source or find(config.data.source, config.data.follow_links)
     target = Path(out) if out is not None else Path("runs") / source.name
+    if distributed.noted("run") == str(target.resolve()):  # torchrun has started anew what failed
+        return resume(target, device=device)
     refuse_existing(target)
     dataset = packed(source, config.data, terminal)
     for line in remarks(dataset):

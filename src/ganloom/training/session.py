@@ -14,7 +14,7 @@ from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.device import device_name
-from ganloom.core.distributed import World, connect
+from ganloom.core.distributed import World, connect, note
 from ganloom.core.errors import ModelError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import keep_freed_memory
@@ -70,6 +70,7 @@ def begin(
         )
         announce(terminal, config, dataset, recipe, device, facts, out)
         run = create_run(out, config, facts, code) if world.is_first else Run(out)
+        note("run", str(out.resolve()))
         world.barrier()
         with run.alone() if world.is_first else contextlib.nullcontext():
             train(run, config, dataset, facts, device, world, terminal)
