@@ -12,7 +12,7 @@ from ganloom.config.sections import Action
 from ganloom.training.guard.guard import Verdict
 from ganloom.training.recorder import Recorder
 from ganloom.training.step import AdversarialStep
-from ganloom.training.stopping import StopSignals
+from ganloom.training.stopping import Stopped, StopSignals
 
 __all__ = ["End", "Plan", "loop"]
 
@@ -50,9 +50,16 @@ def loop(
 ) -> End:
     """Train until the plan's end, or until a signal or the guard ends it sooner."""
     began, began_at = time.monotonic(), step.nimg
-    seconds, evaluated_at = spent, began_at
+    seconds, end = spent, None
+    evaluated_at = recorder.evaluated_at if recorder and plan.evaluate else began_at
     with StopSignals() as signals:
-        while not finished(step, plan, seconds):
+        if began_at and crosses(plan.evaluate, began_at - step.images_per_step, began_at):
+            # A signal may have cut short the evaluation after which the training was saved.
+            enough = recorder is not None and evaluated_at < began_at and evaluated(recorder, step, seconds, signals)
+            if step.world.any(enough, step.device):
+                end = End(seconds, None, "stop")
+            evaluated_at = began_at
+        while end is None and not finished(step, plan, seconds):
             before, after = step.nimg, step.nimg + step.images_per_step
             last = plan.seconds is None and after >= plan.total
             logged = before == 0 or last or crosses(plan.log, before, after)
@@ -79,7 +86,7 @@ def loop(
                 recorder.samples(step)
             if not last and crosses(plan.evaluate, before, after):
                 evaluated_at = step.nimg
-                enough = recorder is not None and recorder.evaluate(step, seconds)
+                enough = recorder is not None and evaluated(recorder, step, seconds, signals)
                 if step.world.any(enough, step.device):
                     end = End(seconds, None, "stop")
                     break
@@ -88,15 +95,31 @@ def loop(
             if step.world.any(signals.received is not None, step.device):
                 end = End(seconds, signals.received)
                 break
-        else:
-            end = End(seconds)
-        if finished(step, plan, seconds) and recorder and plan.evaluate and step.nimg > evaluated_at:
-            recorder.evaluate(step, seconds)
+        end = end or End(seconds)
+        if finished(step, plan, seconds) and plan.evaluate:
+            if recorder and step.nimg > evaluated_at:
+                evaluated(recorder, step, seconds, signals)
+            if step.world.any(signals.received is not None, step.device):
+                end = End(seconds, signals.received)
         if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
             recorder.save(step, seconds)
             recorder.samples(step)
         step.world.barrier()
         return end
+
+
+def evaluated(recorder: Recorder, step: AdversarialStep, seconds: float, signals: StopSignals) -> bool:
+    """Scores; whether better ones are no longer to be hoped for. A signal cuts it short: whoever sends it may not wait.
+
+    What was saved then is scored when the training goes on.
+    """
+    recorder.refresh(step)
+    try:
+        with signals.at_once():
+            scores = recorder.measure(step)
+    except Stopped:
+        return False
+    return recorder.judge(step, scores, seconds)
 
 
 def agreed(step: AdversarialStep, action: Action | None) -> Action | None:

@@ -52,7 +52,7 @@ class Recorder:
         """The checkpoint, then the model it makes."""
         if self.guard is None:
             step.health.well_at.fill_(step.nimg)  # nobody looks: what is saved is as well as anything before it
-        self._refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
+        self.refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
         checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
         self._write_model(self.run.model, step)
 
@@ -81,14 +81,27 @@ class Recorder:
             self.trackers.event(step.nimg, Event(verdict.suspicion, verdict.text, verdict.evidence))
         return next((verdict for verdict in verdicts if verdict.action != "warn"), None)
 
-    def evaluate(self, step: AdversarialStep, seconds: float) -> bool:
+    def refresh(self, step: AdversarialStep) -> None:
+        """Bring the statistics of the averaged G up to its weights, before it is saved, scored or drawn."""
+        step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)
+
+    @property
+    def evaluated_at(self) -> int:
+        """The images of the last scores in the log."""
+        assert self.scorer is not None, "a plan that evaluates has a scorer"
+        return self.scorer.evaluated_at(self.run)
+
+    def measure(self, step: AdversarialStep) -> dict[str, float]:
+        """Scores of the average as it was refreshed. To leave it in its midst leaves no trace."""
+        assert self.scorer is not None, "a plan that evaluates has a scorer"
+        return self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
+
+    def judge(self, step: AdversarialStep, scores: dict[str, float], seconds: float) -> bool:
         """A row of scores; the model, and all of its training, are kept when they are the best so far.
 
         Says whether they have been no better for as many evaluations as the configuration has patience.
         """
         assert self.scorer is not None, "a plan that evaluates has a scorer"
-        self._refresh(step)
-        scores = self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
         self.trackers.scalars(step.nimg, scores)
         if self.scorer.is_best(scores, self.run.best):
             with storage_errors(self.run.best):
@@ -106,7 +119,7 @@ class Recorder:
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one class a column where there are not too many."""
-        self._refresh(step)
+        self.refresh(step)
         count, classes = self.config.sample.count, len(self.header.class_names)
         y = self._sample_labels(step, count)
         pictures = torch.cat(list(generate(step.ema.G, self.config.net.latent, count, self.config.seed, y)))
@@ -123,9 +136,6 @@ class Recorder:
     def _write_model(self, path: Path, step: AdversarialStep, **more: object) -> None:
         training = {**self.header.training, "nimg": step.nimg, **more}
         modelfile.write(path, step.ema.G, self.header.model_copy(update={"training": training}))
-
-    def _refresh(self, step: AdversarialStep) -> None:
-        step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)
 
     def _sample_labels(self, step: AdversarialStep, count: int) -> Tensor | None:
         """Each class in turn; where an image has several, the labels of the first training images."""

@@ -118,6 +118,11 @@ class Scorer:
             best = 0
         return sum(name in row and row["nimg"] > best for row in read_log(run.log))
 
+    def evaluated_at(self, run: Run) -> int:
+        """The images of the last scores in the log; 0 where there are none."""
+        name = self.label(self.settings.best)
+        return max((row["nimg"] for row in read_log(run.log) if name in row), default=0)
+
     def label(self, key: str) -> str:
         return label(key, self.extraction.extractor.id, self.settings.n)
 

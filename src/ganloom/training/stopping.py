@@ -1,11 +1,17 @@
 """Ctrl-C and SIGTERM: finish the step, save, and say how to go on."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Self
 
-__all__ = ["StopSignals"]
+__all__ = ["StopSignals", "Stopped"]
+
+
+class Stopped(Exception):  # noqa: N818 (nothing is wrong)
+    """Something that may be left undone was cut short by a signal."""
 
 
 class StopSignals:
@@ -13,6 +19,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._at_once = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
@@ -27,7 +34,21 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Raises `Stopped` in the midst of what it holds when a signal comes, or has come."""
+        self._at_once = True
+        try:
+            if self.received is not None:
+                raise Stopped
+            yield
+        finally:
+            self._at_once = False
+
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
+        if self._at_once:
+            self._at_once = False
+            raise Stopped
