@@ -172,6 +172,18 @@ def test_a_guard_that_only_watches_changes_nothing(tmp_path: Path) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
+def test_what_was_trained_without_a_guard_is_no_loss_when_there_is_one_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It goes back to where it was switched on, not to the beginning."""
+    at_once = RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 3e-4)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": at_once})
+    run = train(tmp_path / "run", guard__every="0 images", train__length="320 images", optimizer__g__lr=1e-3)
+    run.save_config(run.config.with_overrides({"guard.every": "100 images", "guard.n": 60, "guard.patience": 1}))
+    ganloom.resume(run.path, device="cpu", length="640 images")
+    assert {change.to for change in run.changes} == {320}
+
+
 def test_the_interval_is_chosen_at_the_start_and_written_down(tmp_path: Path) -> None:
     run = train(tmp_path / "run", guard__every=None, guard__n=60)
     assert run.config.guard.every is not None and run.config.guard.every.amount > 0

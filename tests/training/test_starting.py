@@ -1,5 +1,6 @@
 """Fine-tuning: what a trained model's weights become in other networks."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,20 @@ def test_a_fine_tuning_killed_before_its_first_checkpoint_begins_the_same(traine
     whole = state_of(run)
     for path in (run / "checkpoints").iterdir():
         path.unlink()
+    ganloom.resume(run, device="cpu")
+    assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
+
+
+def test_what_a_fine_tuning_began_with_may_go_away(trained: Path, tmp_path: Path) -> None:
+    """As after a kill before the first interval, or when the guard goes back to the beginning."""
+    model = tmp_path / "model.safetensors"
+    shutil.copyfile(trained / "model.safetensors", model)
+    run = tuned("digits", model, tmp_path / "run", **{"train.length": "96 images"})
+    whole = state_of(run)
+    assert [path.stem for path in sorted((run / "checkpoints").glob("*.json"))] == ["000000000000", "000000000096"]
+    for path in (run / "checkpoints").glob("*96.*"):
+        path.unlink()
+    model.unlink()
     ganloom.resume(run, device="cpu")
     assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
 
