@@ -4,7 +4,6 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device, device_name
+from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.data.packed import PackedDataset
@@ -193,12 +193,10 @@ def _free_memory(device: torch.device) -> float:
     """Bytes."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    try:
-        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
-        return float(line.split()[1]) * 1024
-    except (OSError, StopIteration):  # not Linux: half of all there is; Windows does not say
-        known = hasattr(os, "sysconf")
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
+    if (free := free_memory()) is not None:
+        return float(free)
+    known = hasattr(os, "sysconf")  # half of all there is; Windows does not say
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
 
 
 def _flat(value: Any) -> str:
