@@ -107,7 +107,13 @@ class WithoutFiles(Recorder):
 def program(step: AdversarialStep, recorder: Recorder, console: Console, log_every: int) -> Callable[[int], None]:
     def steps(count: int) -> None:
         end = step.nimg + count * step.images_per_step
-        loop(step, Plan(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0), recorder, console.advance, 0.0)
+        loop(
+            step,
+            Plan(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0, guard=0),
+            recorder,
+            console.advance,
+            0.0,
+        )
 
     return steps
 

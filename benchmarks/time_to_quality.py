@@ -1,0 +1,334 @@
+"""How good are the pictures after how many minutes? Recipes against the textbook loop, on the same machine.
+
+    python benchmarks/time_to_quality.py --data FOLDER [--sets cifar10,fashion] [--minutes 10] [--seeds 3] [--only A,B]
+        [--inception FILE.npz] [--name time-to-quality] [--again]
+
+FOLDER holds cifar10.npz, fashion_mnist.npz and chest_xray. Each training is a process of its own; contenders take
+turns, seed by seed. The clock stands still while pictures are scored, and beside it nothing else should run.
+
+textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored as it is: of G in evaluation and in
+                    training mode, the better
+any other           a recipe of ganloom with settings, scored by the averaged G; see CONTENDERS
+
+The score is the Frechet distance to `--n` training images in loomnet-1's features, of as many generated ones. With
+`--inception` (see scripts/inception_trunk.py), at the end also that in the Inception trunk's, of `--inception-n`.
+Times faster: the time that the textbook loop at 128 took for its distance after 2, 5 and 10 minutes, over the time the
+contender took for the same distance, seed by seed: median, lowest and highest. `>` where it was there at the first
+look, `<` where it never was.
+"""
+
+import os
+import sys
+
+if any("--compete" in argument and "textbook" not in argument for argument in sys.argv):
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import machine
+from ganloom.config import Config, recipe_values
+from ganloom.core import rng
+from ganloom.core.distributed import World
+from ganloom.core.memory import keep_freed_memory
+from ganloom.core.pictures import grid, save_png, to_uint8
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.metrics import frechet
+from ganloom.metrics.contract import Images
+from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extractors import loomnet
+from ganloom.metrics.pairs import some
+from ganloom.nets.generate import generate
+from ganloom.training.assembly import assemble, resolve
+from textbook import Textbook
+
+CPU = torch.device("cpu")
+FIRST = 15.0  # seconds, of the first look; each comes at 1.41 times as many
+TARGETS = (2.0, 5.0, 10.0)  # minutes of the textbook loop
+REFERENCE = "textbook-128"
+SHEET = 64  # pictures that are kept to be looked at
+SETS = {
+    "cifar10": ("cifar10.npz", 32),
+    "fashion": ("fashion_mnist.npz", 32),
+    "chest": ("chest_xray", 64),
+}
+CONTENDERS: dict[str, tuple[str, dict[str, Any]] | int] = {
+    "textbook-128": 128,
+    "textbook-16": 16,
+    "default": ("dcgan-32", {}),
+}
+
+
+class Contender(Protocol):
+    """A training that can be stopped and looked at after each step."""
+
+    nimg: int
+
+    def step(self) -> None: ...
+
+    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """Ways to take its pictures, [count, H, W, C] each; the best counts."""
+        ...
+
+
+class ByTheBook:
+    """The textbook loop."""
+
+    def __init__(self, dataset: PackedDataset, batch: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.loop = Textbook(torch.from_numpy(dataset.images(np.arange(dataset.count()))), batch)
+        self.batch, self.nimg, self.reals = batch, 0, self._endless()
+
+    def _endless(self) -> Iterator[Tensor]:
+        while True:
+            yield from self.loop.loader
+
+    def step(self) -> None:
+        self.loop.step(next(self.reals))
+        self.nimg += self.batch
+
+    @torch.no_grad()
+    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        state = torch.get_rng_state()
+        kept = {name: value.clone() for name, value in self.loop.G.state_dict().items()}
+        for training in (False, True):
+            torch.manual_seed(0)
+            self.loop.G.train(training)
+            parts = [self.loop.G(torch.randn(min(128, count - at), 100, 1, 1)) for at in range(0, count, 128)]
+            yield to_uint8(torch.cat(parts)).permute(0, 2, 3, 1).numpy()
+        self.loop.G.load_state_dict(kept)  # training mode has moved its running statistics
+        torch.set_rng_state(state)
+
+
+class OfARecipe:
+    """ganloom's step with its stream and its average, as `ganloom train` makes it."""
+
+    def __init__(self, dataset: PackedDataset, recipe: str, settings: Mapping[str, Any], seed: int) -> None:
+        form = {"seed": seed, "data.size": dataset.shape.height}
+        config = Config.build(recipe_values(recipe), form | dict(settings))
+        self.config = resolve(config, dataset.shape, 1)
+        total = config.train.length.images(epoch=dataset.count(), step=self.config.images_per_step)
+        self.training = assemble(self.config, dataset, CPU, World(), total)
+
+    @property
+    def nimg(self) -> int:
+        return self.training.nimg
+
+    def step(self) -> None:
+        self.training.advance(measure=False)
+
+    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        step, config = self.training, self.config
+        step.ema.refresh(config.seed, config.net.latent, step.g.micro_batch, step.stream.labels)
+        parts = generate(step.ema.G, config.net.latent, count, 0, step.stream.labels(0, count))
+        yield torch.cat(list(parts)).permute(0, 2, 3, 1).numpy()
+
+
+def open_set(folder: Path, name: str) -> PackedDataset:
+    file, size = SETS[name]
+    return prepare(find(str(folder / file)), Preprocessing((size, size)))
+
+
+def make(name: str, dataset: PackedDataset, seed: int) -> Contender:
+    contender = CONTENDERS[name]
+    if isinstance(contender, int):
+        return ByTheBook(dataset, contender, seed)
+    return OfARecipe(dataset, *contender, seed)
+
+
+def moments(minutes: float) -> list[float]:
+    """Seconds at which to look: log-spaced, the targets among them."""
+    budget = minutes * 60
+    spaced = [FIRST * 2 ** (k / 2) for k in range(40)]
+    return sorted({*(t for t in spaced if t < 0.93 * budget), *(m * 60 for m in TARGETS if m <= minutes), budget})
+
+
+def compete(arguments: argparse.Namespace) -> None:
+    """One training; its looks as JSON, a line each."""
+    name, set_name, seed = arguments.compete.split(",")
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    dataset = open_set(arguments.data, set_name)
+    judge = Extraction(loomnet.load(), CPU)
+    rows = some(dataset.count(), arguments.n, rng.key(0, "real"))
+    content = dataset.description.content_hash
+    reals = Images(dataset.images, rows, None, set_name, content, "train")
+    real = judge.kept(reals).pooled
+    if not isinstance(CONTENDERS[name], int):
+        keep_freed_memory()
+    contender = make(name, dataset, int(seed))
+    seconds = 0.0
+    best: NDArray[np.uint8] | None = None
+    for moment in moments(arguments.minutes):
+        began = time.monotonic()
+        while seconds + time.monotonic() - began < moment:
+            contender.step()
+        seconds += time.monotonic() - began
+        scored = []
+        for pictures in contender.pictures(arguments.n):
+            features = judge.features(Images.generated(pictures)).pooled
+            scored.append((frechet.from_features(real, features), pictures))
+        distance, best = min(scored, key=lambda each: each[0])
+        print(
+            json.dumps({"seconds": round(seconds, 2), "images": contender.nimg, "fd": round(distance, 3)}), flush=True
+        )
+    assert best is not None
+    save_png(Path(arguments.sheet), grid(torch.from_numpy(best[:SHEET].copy()).permute(0, 3, 1, 2)))
+    if arguments.inception:
+        print(json.dumps({"inception": trunk_distance(arguments, reals, best)}), flush=True)
+
+
+def trunk_distance(arguments: argparse.Namespace, reals: Images, pictures: NDArray[np.uint8]) -> float:
+    os.environ["INCEPTION_TRUNK"] = str(arguments.inception)
+    sys.path.append(str(Path(__file__).parent.parent / "scripts"))
+    from inception_trunk import trunk
+
+    judge, n = Extraction(trunk(), CPU), arguments.inception_n
+    few = Images(reals.take, reals.positions[:n], None, reals.name, reals.identity, reals.split)
+    return frechet.from_features(judge.kept(few).pooled, judge.features(Images.generated(pictures[:n])).pooled)
+
+
+class Curve(NamedTuple):
+    """Distances of one training over its seconds."""
+
+    seconds: list[float]
+    fd: list[float]
+
+    def reached(self, distance: float) -> float:
+        """Seconds until then, by the straight line between two looks on log axes; `inf` if never, 0 if before the
+        first.
+        """
+        if self.fd[0] <= distance:
+            return 0.0
+        for (a, b), (before, after) in zip(pairwise(self.seconds), pairwise(self.fd), strict=True):
+            if after <= distance:
+                share = math.log(before / distance) / math.log(before / after)
+                return float(a * (b / a) ** share)
+        return math.inf
+
+    def at(self, seconds: float) -> float:
+        return next(fd for when, fd in zip(self.seconds, self.fd, strict=True) if when >= 0.999 * seconds)
+
+
+def curve(row: dict[str, Any]) -> Curve:
+    return Curve([look["seconds"] for look in row["looks"]], [look["fd"] for look in row["looks"]])
+
+
+def faster(mine: list[Curve], theirs: list[Curve], minutes: float) -> list[float]:
+    """Seed by seed."""
+    pairs = zip(mine, theirs, strict=False)
+    return [minutes * 60 / max(own.reached(book.at(minutes * 60)), 1e-9) for own, book in pairs]
+
+
+def said(ratios: list[float]) -> str:
+    def one(ratio: float) -> str:
+        return "<1" if ratio == 0 else ">" if ratio > 1e6 else f"{ratio:.1f}"
+
+    return one(statistics.median(ratios)) + f" ({one(min(ratios))}-{one(max(ratios))})"
+
+
+def show(set_name: str, results: dict[str, dict[str, Any]], minutes: float) -> None:
+    targets = [target for target in TARGETS if target <= minutes]
+    names = [name for name in CONTENDERS if results.get(name)]
+    curves = {name: [curve(row) for row in results[name].values()] for name in names}
+    heads = "".join(f"{f'fd at {m:g} min':>14}" for m in targets)
+    print(
+        f"\n{set_name:<22} {'img/s':>6} {heads}  {'inception':>9}  times faster to {REFERENCE}'s, at {targets} minutes"
+    )
+    for name in names:
+        rows = list(results[name].values())
+        speed = statistics.median(row["looks"][-1]["images"] / row["looks"][-1]["seconds"] for row in rows)
+        distances = [statistics.median(each.at(60 * m) for each in curves[name]) for m in targets]
+        trunk = [row["inception"] for row in rows if "inception" in row]
+        ratios = [said(faster(curves[name], curves[REFERENCE], m)) for m in targets] if REFERENCE in curves else []
+        print(
+            f"{name:<22} {speed:>6.0f} "
+            + "".join(f"{distance:>14.1f}" for distance in distances)
+            + f"  {statistics.median(trunk) if trunk else math.nan:>9.1f}  "
+            + "  ".join(ratios)
+        )
+
+
+def draw(set_name: str, results: dict[str, dict[str, Any]], file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    for number, name in enumerate(name for name in CONTENDERS if results.get(name)):
+        curves = [curve(row) for row in results[name].values()]
+        count = min(len(each.seconds) for each in curves)
+        seconds = [statistics.median(each.seconds[k] for each in curves) for k in range(count)]
+        values = [[each.fd[k] for each in curves] for k in range(count)]
+        axes.plot(seconds, [statistics.median(each) for each in values], label=name, color=f"C{number}")
+        axes.fill_between(seconds, [*map(min, values)], [*map(max, values)], color=f"C{number}", alpha=0.2)
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="fd[loomnet-1]", title=set_name)
+    axes.legend()
+    figure.savefig(file, metadata={"Software": None})
+
+
+def race(name: str, set_name: str, seed: int, arguments: argparse.Namespace, sheet: Path) -> dict[str, Any]:
+    """One training in a process of its own."""
+    given = [f"--{key.replace('_', '-')}={getattr(arguments, key)}" for key in ("data", "minutes", "n", "threads")]
+    if arguments.inception:
+        given += [f"--inception={arguments.inception}", f"--inception-n={arguments.inception_n}"]
+    command = [sys.executable, __file__, f"--compete={name},{set_name},{seed}", f"--sheet={sheet}", *given]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    looks = [json.loads(line) for line in lines if line.startswith("{")]
+    row = {"looks": [look for look in looks if "fd" in look], "commit": machine.describe()["commit"]}
+    return row | {key: look[key] for look in looks for key in ("inception",) if key in look}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--sets", default="cifar10,fashion,chest")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", help="contenders, with commas between")
+    parser.add_argument("--n", type=int, default=10_000, help="images a side")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--inception", type=Path, metavar="FILE.npz")
+    parser.add_argument("--inception-n", type=int, default=2000)
+    parser.add_argument("--name", default="time-to-quality", help="of the results")
+    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--compete", help=argparse.SUPPRESS)
+    parser.add_argument("--sheet", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.compete:
+        compete(arguments)
+        return 0
+    file, folder = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    results = json.loads(file.read_text())["results"] if file.exists() else {}
+    names = arguments.only.split(",") if arguments.only else [*CONTENDERS]
+    for set_name in arguments.sets.split(","):
+        rows = results.setdefault(f"{set_name}, {arguments.minutes:g} minutes", {})
+        for seed in range(arguments.seeds):
+            for name in names:
+                done = rows.setdefault(name, {})
+                if str(seed) not in done or arguments.again:
+                    sheet = folder / f"{set_name}-{name}-{seed}.png"
+                    done[str(seed)] = race(name, set_name, seed, arguments, sheet)
+                    machine.write(arguments.name, results)
+                    print(set_name, name, seed, done[str(seed)]["looks"][-1], flush=True)
+        show(set_name, rows, arguments.minutes)
+        draw(set_name, rows, folder / f"{set_name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
