@@ -30,6 +30,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
