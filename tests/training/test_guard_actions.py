@@ -1,5 +1,6 @@
 """What the guard does about what it finds: it warns, it stops, it goes back and on with other settings."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from ganloom.config import Config
 from ganloom.core.errors import RunError
 from ganloom.runs import Run, open_run
 from ganloom.tracking.jsonl import read_log
-from ganloom.training import recorder
+from ganloom.training import recorder, session
 from ganloom.training.guard import guard as guard_module
 from ganloom.training.guard.remedies import other_settings
 from ganloom.training.guard.verdicts import RULES
+from ganloom.training.step import AdversarialStep
 
 
 def test_other_settings_go_further_each_time() -> None:
@@ -129,6 +131,50 @@ def test_a_kill_after_going_back_changes_nothing(
             train(tmp_path / "between", **SHORT)
     resumed = ganloom.resume(tmp_path / "between", device="cpu")
     assert_same_run(resumed.path, whole.path)
+
+
+def test_what_is_gone_back_to_does_not_depend_on_signals(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that one has left between two that are due is there to go on from, not to go back to."""
+    alone = train(tmp_path / "alone", **SHORT)
+    saved, advance = 192, AdversarialStep.advance  # before the last look that is well, after what was saved before it
+
+    def signalled(step: AdversarialStep, *, measure: bool) -> Any:
+        stats = advance(step, measure=measure)
+        if step.nimg == saved:
+            signal.raise_signal(signal.SIGTERM)
+        return stats
+
+    monkeypatch.setattr(AdversarialStep, "advance", signalled)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", **SHORT)
+    monkeypatch.setattr(AdversarialStep, "advance", advance)
+    assert (tmp_path / "run" / "checkpoints" / f"{saved:012d}.json").exists()
+    ganloom.resume(tmp_path / "run", device="cpu")
+    assert [change.to for change in Run(tmp_path / "run").changes] == [change.to for change in alone.changes]
+    assert_same_run(tmp_path / "run", alone.path)
+
+
+def test_what_is_gone_back_to_is_whole(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged checkpoint is none: there is another further back, or the beginning."""
+    monkeypatch.setattr(session, "roll_back", damaging(session.roll_back))
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match="the guard has stopped"):  # what is left of the training is too sick for it
+        train(run, **SHORT, guard__rollbacks=1)
+    assert [change.to for change in Run(run).changes] == [0]
+    assert read_log(run / "log.jsonl")[-1]["nimg"] == 416
+
+
+def damaging(roll_back: Any) -> Any:
+    def damaged(run: Run, *arguments: Any) -> Any:
+        for file in run.checkpoints.glob("*.safetensors"):
+            file.write_bytes(b"torn")
+        return roll_back(run, *arguments)
+
+    return damaged
 
 
 def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from torch import Tensor
 import ganloom
 from comparison import assert_same_run
 from conftest import tiny_config
+from ganloom.core.errors import RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.nets import dcgan
 from ganloom.runs import open_run
 from ganloom.tracking.jsonl import read_log
 from ganloom.training import fitting, session
+from ganloom.training.guard.signals import Eye
 
 MOST = 8  # images that fit
 WORDS = {
@@ -96,6 +98,35 @@ def test_memory_that_runs_out_in_the_middle_of_an_update_leaves_no_trace(
     assert failing.nimg == small.nimg and same(weights(failing), weights(small))
 
 
+def test_memory_that_lacks_once_weights_have_moved_is_no_matter_of_micro_batches(
+    digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the optimizer, or in the average after it: the same update once more would be another one."""
+
+    def lacks(*_: object) -> None:
+        raise WORDS["cuda"]
+
+    for place in ("g.optimizer.step", "ema.update", "health.hear"):
+        step = tiny(digits)
+        step.advance(measure=False)
+        *path, name = place.split(".")
+        part = getattr(step, path[0])
+        monkeypatch.setattr(part.optimizer if "optimizer" in path else part, name, lacks)
+        with pytest.raises(torch.OutOfMemoryError):
+            step.advance(measure=False)
+        assert not step.halved
+
+
+def test_memory_that_lacks_in_a_look_ends_the_run_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacks(*_: object) -> None:
+        raise WORDS["cuda"]
+
+    monkeypatch.setattr(Eye, "look", lacks)
+    settings = tiny_config(guard__every="300 images", guard__n=60).model_dump(mode="json")
+    with pytest.raises(RunError, match=r"guard\.n"):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)
+
+
 def test_one_image_that_does_not_fit_is_an_error(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(self: dcgan.Discriminator, x: Tensor, y: Tensor | None) -> Any:
         raise WORDS["cuda"]
@@ -120,7 +151,7 @@ def test_what_does_not_fit_is_found_out_before_there_is_a_run(
     digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a device that says so itself; where the system would kill the process, see test_fitting.py."""
-    monkeypatch.setattr(fitting, "free_memory", lambda: None)
+    monkeypatch.setattr(session, "fitted", fitting.halved)
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
     train = open_run(run.path).config.train
     assert (train.batch, train.micro_batch, train.micro_batch_g) == (32, MOST, MOST)

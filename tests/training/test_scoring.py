@@ -89,36 +89,42 @@ def test_an_interrupted_run_has_the_same_scores_and_the_same_best(evaluated: Pat
         assert a.read_bytes() == b.read_bytes()
 
 
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("which", [2, 5])
 def test_a_signal_cuts_an_evaluation_short_and_the_resumed_training_makes_up_for_it(
-    evaluated: Path, tmp_path: Path, which: int
+    evaluated: Path, tmp_path: Path, which: int, times: int
 ) -> None:
-    """Of five, the last one too: ten seconds are what a machine that is to be switched off may give."""
+    """Of five, the last one too, and again when it is made up for. Ten seconds are what a machine may give."""
     run, settings = tmp_path / "run", tiny_config(**EVERY).model_dump(mode="json")
     script = f"""
-import itertools, time
+import itertools, sys, time
 import ganloom
 from ganloom.training.scoring import Scorer
 measure, calls = Scorer.measure, itertools.count(1)
 
 def slow(*arguments):
-    if next(calls) == {which}:
+    if next(calls) == int(sys.argv[1]):
         print("evaluating", flush=True)
         time.sleep(200)
     return measure(*arguments)
 
 Scorer.measure = slow
-ganloom.train(out={str(run)!r}, device="cpu", settings={settings!r})
+if sys.argv[2] == "resume":
+    ganloom.resume({str(run)!r}, device="cpu")
+else:
+    ganloom.train(out={str(run)!r}, device="cpu", settings={settings!r})
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while "evaluating" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        output = process.stdout.read()
-        assert process.wait(100) == 128 + signal.SIGTERM
-    assert "ganloom resume" in output and len(scores_of(run)) == which - 1
-    assert next(run.glob(f"checkpoints/*{list(scores_of(evaluated))[which - 1]}.json"))
+    for call, verb in [(which, "train"), (1, "resume")][:times]:
+        command = [sys.executable, "-c", script, str(call), verb]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while "evaluating" not in process.stdout.readline():
+                assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            output = process.stdout.read()
+            assert process.wait(100) == 128 + signal.SIGTERM
+        assert "ganloom resume" in output and len(scores_of(run)) == which - 1
+        assert next(run.glob(f"checkpoints/*{list(scores_of(evaluated))[which - 1]}.json"))
     ganloom.resume(run, device="cpu")
     assert_same_run(evaluated, run)
     assert (run / "best" / "model.safetensors").read_bytes() == (evaluated / "best" / "model.safetensors").read_bytes()

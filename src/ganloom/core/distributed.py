@@ -5,7 +5,9 @@ because a penalty with a backward pass of its own never finishes their reduction
 """
 
 import contextlib
+import ctypes
 import datetime
+import functools
 import os
 import signal
 import subprocess
@@ -18,12 +20,12 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
 from ganloom.core.errors import RunError
 
 __all__ = ["World", "connect", "launch", "note", "noted", "tells"]
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STORE_SECONDS = datetime.timedelta(seconds=20)  # for an answer of whoever started the processes
 
 
@@ -83,13 +85,24 @@ def connect(device: torch.device) -> World:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    if parent := os.environ.get("GANLOOM_PARENT"):
+        _end_with(int(parent))
     backend = "nccl" if device.type == "cuda" else "gloo"
     if (store := _store()) is None:
         dist.init_process_group(backend)
     else:  # in a room of its own: where processes were started anew, those before them have left their addresses
-        room = PrefixStore(f"ganloom/{_attempt()}", store)
+        room = dist.PrefixStore(f"ganloom/{_attempt()}", store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=room, rank=int(os.environ["RANK"]), world_size=size)
     return World(dist.get_rank(), size)
+
+
+def _end_with(parent: int) -> None:
+    """Hear SIGTERM, and so save and end, when the process that started this one is killed. On Linux alone."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it has been killed already
+            raise SystemExit(128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -120,10 +133,11 @@ def noted(name: str) -> str | None:
     return value.decode()
 
 
+@functools.cache
 def tells() -> bool:
-    """Whether this process is the one of several to tell of a failure: that which fails first."""
+    """Whether this process is the one of several to tell of a failure: that which asks first."""
     with contextlib.suppress(RuntimeError):
-        if dist.is_available() and (store := _store()) is not None:
+        if (store := _store()) is not None:
             return bool(store.add(f"ganloom/failed/{_attempt()}", 1) == 1)
     return os.environ.get("RANK", "0") == "0"
 
@@ -133,12 +147,12 @@ def _attempt() -> str:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
-def _store() -> TCPStore | None:
+def _store() -> "dist.TCPStore | None":  # type: ignore[name-defined]
     """Kept by whoever started the processes, torchrun or `launch`: it outlives them."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(address, port, is_master=False, timeout=STORE_SECONDS)
+    return dist.TCPStore(address, port, is_master=False, timeout=STORE_SECONDS)  # type: ignore[attr-defined]
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -147,11 +161,13 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     SIGTERM is passed on, Ctrl-C reaches the processes by itself. When one fails, the others are ended: they would wait
     for it for ever.
     """
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # outlives each of them
+    # Outlives each of them, as torchrun's does.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "GANLOOM_PARENT": str(os.getpid()),
         "WORLD_SIZE": str(processes),
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
         **os.environ,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["Interval", "Length"]
+__all__ = ["Interval", "Length", "crosses"]
 
 UNITS = ("epochs", "kimg", "images", "steps", "minutes")
 
@@ -64,3 +64,8 @@ def _not_time(length: Length) -> Length:
 
 Interval = Annotated[Length, AfterValidator(_not_time)]
 """A length that is not minutes: nothing inside a training is steered by a clock."""
+
+
+def crosses(every: int, before: int, after: int) -> bool:
+    """Whether a multiple of `every` lies in (before, after]; 0 means never."""
+    return every > 0 and after // every > before // every

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Limit", "free_memory", "is_out_of_memory", "keep_freed_memory"]
+__all__ = ["Counter", "free_memory", "is_out_of_memory", "keep_freed_memory"]
 
 # Options of glibc's mallopt (malloc.h).
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -64,37 +64,36 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
     return max(0, min(free)) if free else None
 
 
-class Limit(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While entered, tensors that come into being are counted, and more bytes than the limit at once are
-    `torch.OutOfMemoryError`, as a GPU would have it: a system without a GPU's manners kills the process instead.
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While entered, counts the bytes of tensors that come into being and are gone again.
 
-    What a kernel needs for itself is not seen: about a quarter more, measured by tests/training/test_fitting.py.
+    What a kernel needs for itself is not seen: up to a third more, measured by tests/training/test_fitting.py.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.limit, self.most = limit, 0
-        self._now = self._largest = 0
+        self.most = 0  # at once
+        self._now = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        # What comes next may be twice the largest so far, from one layer to the next: seen before it is there.
-        if self._now + 2 * self._largest > self.limit:
-            raise torch.OutOfMemoryError(f"out of memory: {self.limit / 2**30:.3g} GiB are free")
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.Tensor):
+                self._watch(leaf.untyped_storage(), 0)  # unless it is known, it was there before
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                self._count(leaf.untyped_storage())
+                self._watch(leaf.untyped_storage(), leaf.untyped_storage().nbytes())
         return result
 
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
+    def _watch(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata
         if key in self._alive:
             return
         self._now += size
-        self.most, self._largest = max(self.most, self._now), max(self._largest, size)
+        self.most = max(self.most, self._now)
 
         def gone(_: object) -> None:
             self._now -= size

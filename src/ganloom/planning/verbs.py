@@ -70,7 +70,8 @@ def train(
     check(config)
     source = source or find(config.data.source, config.data.follow_links)
     target = Path(out) if out is not None else Path("runs") / source.name
-    if distributed.noted("run") == str(target.resolve()):  # torchrun has started anew what failed
+    begun = distributed.noted("run")
+    if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
         return resume(target, device=device)
     refuse_existing(target)
     dataset = packed(source, config.data, terminal)

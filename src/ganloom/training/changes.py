@@ -19,9 +19,10 @@ __all__ = ["OUT_OF_MEMORY", "begins_healthy", "caught_up", "halve", "roll_back"]
 OUT_OF_MEMORY = "out of memory"
 
 
-def roll_back(run: Run, verdict: Verdict, step: AdversarialStep, seconds: float) -> str | None:
+def roll_back(run: Run, verdict: Verdict, step: AdversarialStep, seconds: float, every: int) -> str | None:
     """Make the run what it was at its newest checkpoint that is surely healthy, with other settings from there on.
 
+    Checkpoints are made every so many images.
     Returns why not, if it cannot be; nothing was touched then. In the order of its writes a kill at any moment loses
     nothing: what is trained once more comes to the same verdict.
     """
@@ -31,7 +32,7 @@ def roll_back(run: Run, verdict: Verdict, step: AdversarialStep, seconds: float)
     after = other_settings(verdict.suspicion, config, verdict.signals.update_g, verdict.signals.update_d)
     if not after:
         return "there are no other settings that are known to help"
-    to = checkpoint.go_back(run.checkpoints, int(step.health.well_at))
+    to = checkpoint.go_back(run.checkpoints, step, every)
     evidence = {name: value if math.isfinite(value) else None for name, value in verdict.evidence.items()}
     why = {"reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence}
     _write(run, config, why, after, step.nimg, to, seconds)

@@ -4,6 +4,7 @@ The JSON is written last: a checkpoint without one, or whose bytes do not have t
 """
 
 import contextlib
+import math
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
@@ -14,10 +15,21 @@ from torch import Tensor, nn
 from ganloom.core import tensors
 from ganloom.core.errors import ModelError, RunError
 from ganloom.core.files import sha256, storage_errors, write_atomically
+from ganloom.core.lengths import crosses
 from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["Voucher", "go_back", "leave_only", "load_newest", "newest", "reached", "restore_optimizer", "save"]
+__all__ = [
+    "Voucher",
+    "go_back",
+    "healthiest",
+    "leave_only",
+    "load_newest",
+    "newest",
+    "reached",
+    "restore_optimizer",
+    "save",
+]
 
 FORMAT = WITH_HEALTH = 2  # the first with the state of the guard
 
@@ -38,9 +50,9 @@ class Voucher(Format):
     torch: str
 
 
-def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> None:
+def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int, every: int = 0) -> None:
     """Write a checkpoint, whole or not at all, then remove all but the newest `keep`, and the newest from before the
-    guard began to suspect something.
+    guard began to suspect something, of those that are made every so many images.
     """
     data = tensors.pack(dict(_state(step)))
     name = f"{step.nimg:012d}"
@@ -48,7 +60,8 @@ def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int) -> N
     voucher = Voucher(nimg=step.nimg, seconds=seconds, sha256=sha256(data), torch=torch.__version__)
     write_atomically(folder / f"{name}.json", voucher.model_dump_json().encode())
     vouchers = sorted(folder.glob("*.json"))
-    healthy = [path for path in vouchers if int(path.stem) <= step.health.well_at]
+    eligible = [path for path in vouchers if _is_scheduled(int(path.stem), step, every)]
+    healthy = [path for path in eligible if int(path.stem) <= step.health.well_at]
     for old in vouchers[:-keep]:
         if old not in healthy[-1:]:
             _remove(old)
@@ -61,12 +74,31 @@ def leave_only(folder: Path, nimg: int) -> None:
             _remove(voucher)
 
 
-def go_back(folder: Path, nimg: int) -> int:
-    """Remove all checkpoints made after `nimg` images; returns the images of the newest that is left, or 0."""
+def go_back(folder: Path, step: AdversarialStep, every: int) -> int:
+    """Remove what was saved after the newest checkpoint that is whole, surely healthy and made on schedule, `every` so
+    many images. Returns its images; 0 without one, for the training then begins at its beginning.
+
+    One that a signal has left would make what is gone back to depend on when the signal came.
+    """
+    eligible = (
+        voucher.nimg
+        for _, voucher, _ in _whole(folder, [], int(step.health.well_at))
+        if _is_scheduled(voucher.nimg, step, every)
+    )
+    nimg = next(eligible, 0)
     for voucher in folder.glob("*.json"):
         if int(voucher.stem) > nimg:
             _remove(voucher)
-    return reached(folder)
+    return nimg
+
+
+def healthiest(folder: Path, step: AdversarialStep) -> Path | None:
+    """The newest whole checkpoint that is surely healthy."""
+    return next((path for path, _, _ in _whole(folder, [], int(step.health.well_at))), None)
+
+
+def _is_scheduled(nimg: int, step: AdversarialStep, every: int) -> bool:
+    return nimg == 0 or crosses(every, nimg - step.images_per_step, nimg)
 
 
 def reached(folder: Path) -> int:
@@ -114,9 +146,11 @@ def newest(folder: Path) -> bytes:
     raise RunError(f"there is no whole checkpoint in {folder}: go on training that run until it has written one.")
 
 
-def _whole(folder: Path, passed_over: list[str]) -> Iterator[tuple[Path, Voucher, bytes]]:
-    """Checkpoints that are what was saved, newest first."""
+def _whole(folder: Path, passed_over: list[str], most: float = math.inf) -> Iterator[tuple[Path, Voucher, bytes]]:
+    """Checkpoints of `most` images that are what was saved, newest first."""
     for path in sorted(folder.glob("*.safetensors"), reverse=True):
+        if int(path.stem) > most:
+            continue
         try:
             vouched = path.with_suffix(".json").read_bytes()
             if Format.model_validate_json(vouched).format > FORMAT:

@@ -8,9 +8,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from ganloom.config import sections
 from ganloom.core.distributed import World
-from ganloom.core.errors import RunError
 from ganloom.core.lengths import Length
-from ganloom.core.memory import is_out_of_memory
 from ganloom.nets.layers import spectral
 from ganloom.training.schedules import BurnIn, make_schedule
 
@@ -63,22 +61,8 @@ class Learner:
         """Step on the gradients and average the statistics, over all processes, of the images `before` to `after`.
 
         With `measure`, says how far: the norms of the `gradient`, before it is clipped, and of the `update`, over that
-        of the weights. Raises `RunError` without memory for it: no micro-batch is small enough then.
+        of the weights.
         """
-        try:
-            return self._update(world, stats, loss, before, after, measure)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(
-                f"out of memory where the weights are changed ({str(error).splitlines()[0]}), which takes as much for "
-                "one image as for many: take smaller networks (net.g.width, net.d.width), or optimizers that keep less "
-                "(optimizer.g.name=rmsprop, optimizer.d.name=rmsprop)."
-            ) from error
-
-    def _update(
-        self, world: World, stats: dict[str, Tensor], loss: str, before: int, after: int, measure: bool
-    ) -> dict[str, Tensor]:
         self.reduce(world, stats)
         moves = {}
         if measure:

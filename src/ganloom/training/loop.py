@@ -9,6 +9,7 @@ from typing import NamedTuple, get_args
 import torch
 
 from ganloom.config.sections import Action
+from ganloom.core.lengths import crosses
 from ganloom.training.guard.guard import Verdict
 from ganloom.training.recorder import Recorder
 from ganloom.training.step import AdversarialStep
@@ -56,7 +57,9 @@ def loop(
         if began_at and crosses(plan.evaluate, began_at - step.images_per_step, began_at):
             # A signal may have cut short the evaluation after which the training was saved.
             enough = recorder is not None and evaluated_at < began_at and evaluated(recorder, step, seconds, signals)
-            if step.world.any(enough, step.device):
+            if step.world.any(signals.received is not None, step.device):
+                end = End(seconds, signals.received)
+            elif step.world.any(enough, step.device):
                 end = End(seconds, None, "stop")
             evaluated_at = began_at
         while end is None and not finished(step, plan, seconds):
@@ -134,8 +137,3 @@ def finished(step: AdversarialStep, plan: Plan, seconds: float) -> bool:
     if plan.seconds is None:
         return step.nimg >= plan.total
     return step.world.any(step.world.is_first and seconds >= plan.seconds, step.device)
-
-
-def crosses(every: int, before: int, after: int) -> bool:
-    """Whether a multiple of `every` lies in (before, after]; 0 means never."""
-    return every > 0 and after // every > before // every

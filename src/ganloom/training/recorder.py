@@ -35,6 +35,7 @@ class Recorder:
     trackers: Trackers
     scorer: Scorer | None = None
     guard: Guard | None = None
+    every: int = 0  # images between two checkpoints
 
     def log(self, step: AdversarialStep, stats: Stats, seconds: float, images_per_second: float) -> None:
         """A row of the log. All but its last two columns are the same in every repetition."""
@@ -53,7 +54,7 @@ class Recorder:
         if self.guard is None:
             step.health.well_at.fill_(step.nimg)  # nobody looks: what is saved is as well as anything before it
         self.refresh(step)  # first: what a checkpoint holds must not depend on when pictures were last made
-        checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep)
+        checkpoint.save(self.run.checkpoints, step, seconds=seconds, keep=self.config.checkpoint.keep, every=self.every)
         self._write_model(self.run.model, step)
 
     def tell_changes(self, nimg: int) -> float:

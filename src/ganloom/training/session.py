@@ -14,10 +14,10 @@ from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.device import device_name
-from ganloom.core.distributed import World, connect, note
-from ganloom.core.errors import ModelError, RunError
+from ganloom.core.distributed import World, connect, note, noted, tells
+from ganloom.core.errors import GanloomError, ModelError, RunError
 from ganloom.core.lengths import Length
-from ganloom.core.memory import keep_freed_memory
+from ganloom.core.memory import is_out_of_memory, keep_freed_memory
 from ganloom.core.terminal import say
 from ganloom.data.packed import PackedDataset
 from ganloom.metrics.scores import metric_of
@@ -26,7 +26,7 @@ from ganloom.runs import Facts, Run, create_run
 from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
-from ganloom.training import checkpoint
+from ganloom.training import checkpoint, trial
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.changes import begins_healthy, caught_up, roll_back
 from ganloom.training.fitting import fitted
@@ -37,7 +37,6 @@ from ganloom.training.scoring import NEVER, Scorer
 from ganloom.training.starting import begin_with, open_trained
 from ganloom.training.step import AdversarialStep
 from ganloom.training.timing import make_guard, make_scorer, timed
-from ganloom.training.trial import try_out
 
 __all__ = ["begin", "connected", "go_on"]
 
@@ -69,8 +68,10 @@ def begin(
             code={path: text.sha256 for path, text in code.items()},
         )
         announce(terminal, config, dataset, recipe, device, facts, out)
-        run = create_run(out, config, facts, code) if world.is_first else Run(out)
-        note("run", str(out.resolve()))
+        if world.is_first:
+            note("run", facts.id)
+            create_run(out, config, facts, code)
+        run = Run(out)
         world.barrier()
         with run.alone() if world.is_first else contextlib.nullcontext():
             train(run, config, dataset, facts, device, world, terminal)
@@ -79,9 +80,10 @@ def begin(
 
 def try_first(config: Config, dataset: PackedDataset, device: torch.device, world: World) -> None:
     """Refuse what cannot be, before there is a folder, with networks that are thrown away. Raises `GanloomError`."""
-    step = assemble(config, dataset, device, world, total=1)
+    few = {f"train.{name}": trial.IMAGES for name in ("batch", "micro_batch", "batch_g", "micro_batch_g")}
+    step = assemble(config.with_overrides(few), dataset, device, world, total=1)
     take_over(config, step)
-    try_out(step)
+    trial.try_out(step)
 
 
 def take_over(config: Config, step: AdversarialStep) -> list[str]:
@@ -94,6 +96,8 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
 
     `config` is the run's own, with another length or another place of the same images.
     """
+    if why := noted("stopped"):  # by the guard: torchrun starts anew whatever has ended with an error
+        raise RunError(why)
     facts = run.facts
     if dataset.description.content_hash != facts.content_hash:
         raise RunError(
@@ -128,6 +132,9 @@ def connected(device: torch.device) -> Iterator[World]:
     world = connect(device)
     try:
         yield world
+    except GanloomError:
+        tells()  # now: the others fail as soon as this one has left them
+        raise
     finally:
         world.close()
         torch.set_flush_denormal(False)  # the caller's own arithmetic is not ours to change
@@ -166,7 +173,7 @@ def train(
         step, end = train_once(run, config, plan, dataset, facts, device, world, terminal, scorer, guard)
         if end.action != "rollback":
             break
-        why_not = roll_back(run, end.verdict, step, end.seconds) if end.verdict else None
+        why_not = roll_back(run, end.verdict, step, end.seconds, plan.checkpoint) if end.verdict else None
         if world.any(why_not is not None, device):
             say(terminal, f"guard     not gone back: {why_not}")
             break
@@ -185,12 +192,14 @@ def train(
         )
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
     if end.verdict and not end.stopped_by:
-        raise RunError(
-            f"the guard has stopped the training at {step.nimg:,} images: {end.verdict.text} What was good is kept: "
-            f"{run.best if run.best.exists() else run.checkpoints}."
-        )
+        good = run.best if run.best.exists() else checkpoint.healthiest(run.checkpoints, step)
+        why = f"the guard has stopped the training at {step.nimg:,} images: {end.verdict.text} "
+        why += f"What was good is kept: {good}." if good else "There was nothing good to be kept."
+        note("stopped", why)
+        raise RunError(why)
     if end.stopped_by:
-        say(terminal, f"stopped at {step.nimg:,} images; go on with: ganloom resume {run.path}")
+        reached = run.changes[-1].to if end.action == "rollback" else step.nimg
+        say(terminal, f"stopped at {reached:,} images; go on with: ganloom resume {run.path}")
         raise SystemExit(128 + end.stopped_by)
 
 
@@ -229,13 +238,22 @@ def train_once(
     recorder, spent = None, voucher.seconds if voucher else 0.0
     if world.is_first:
         trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
-        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard)
+        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard, plan.checkpoint)
         recorder.reals(step)
         spent = max(spent, recorder.tell_changes(step.nimg))
         if config.start is not None and voucher is None:
             recorder.save(step, spent)  # what it began with may not lie there for ever
     try:
         return step, loop(step, plan, recorder, console.advance, spent)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"out of memory at {step.nimg:,} images, and smaller micro-batches do not help "
+            f"({str(error).splitlines()[0]}). Make room, or take smaller networks (net.g.width, net.d.width), "
+            "optimizers that keep less (optimizer.g.name=rmsprop, optimizer.d.name=rmsprop) or fewer images to look at "
+            "(guard.n, evaluate.n, sample.count). What was saved is whole."
+        ) from error
     finally:
         if recorder:
             recorder.trackers.close()

@@ -82,6 +82,7 @@ class AdversarialStep:
         self.images_per_step = config.images_per_step
         self.keeps_fakes = self.can_keep_fakes()
         self.kept: list[Tensor] = []
+        self.moving = False  # whether an update has come to where weights change
         self.halved = False  # whether micro-batches have become smaller than `config` has them
 
     @property
@@ -189,14 +190,17 @@ class AdversarialStep:
         """An update; where memory does not suffice, the same samples once more in micro-batches of half the size."""
         while True:
             nimg, restore = self.nimg, snapshot(self.g.net, self.d.net, self.augment)
+            self.moving = False
             try:
                 return update()
             except RuntimeError as error:
-                if not is_out_of_memory(error) or learner.half < self.least:
+                # Once weights have moved, the same update would be another one.
+                if not is_out_of_memory(error) or self.moving or learner.half < self.least:
                     raise
-                if not isinstance(error, OutOfMemoryElsewhere):  # the others ask in `update`
-                    self.world.any(True, self.device)
+                elsewhere = isinstance(error, OutOfMemoryElsewhere)
             # Out of `except`, whose traceback holds the maps of the pass that failed.
+            if not elsewhere:  # the others ask in `update`
+                self.world.any(True, self.device)
             self.nimg, self.kept = nimg, []
             restore()
             self.d.listen(True)
@@ -287,6 +291,7 @@ class AdversarialStep:
     def update(self, learner: Learner, stats: Stats, place: str, before: int, measure: bool) -> None:
         if self.world.any(False, self.device):  # before anything is added up: nobody may wait for one that failed
             raise OutOfMemoryElsewhere("another process is out of memory")
+        self.moving = True
         for total in stats.values():
             total /= learner.micro_batches
         moves = learner.update(self.world, stats, f"loss_{place}", before, self.nimg, measure)

@@ -10,7 +10,7 @@ from ganloom.objectives import RelativisticLoss
 from ganloom.training.refusals import form, refuse
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["try_out"]
+__all__ = ["IMAGES", "try_out"]
 
 IMAGES = 4
 
