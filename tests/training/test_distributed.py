@@ -210,6 +210,46 @@ def test_torchrun_does_not_take_another_run_for_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_torchrun_leaves_alone_what_the_guard_has_stopped(tmp_path: Path) -> None:
+    """For torchrun that is a failure like any other: what it starts anew says the same and ends."""
+    out = tmp_path / "run"
+    guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "stop", "optimizer.d.lr": 1e-12}
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=1", "--monitor-interval=0.2"]
+    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *tiny_flags(**guard), "--out", str(out)]
+    done = subprocess.run(started, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr.count("the guard has stopped the training at 608 images") == 2
+    assert log_of(out)[-1]["nimg"] == 608
+
+
+@linux
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Killed itself, it can end nobody; they save, and leave the folder free."""
+    out = tmp_path / "run"
+    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
+    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_a_checkpoint(out, process)
+    process.kill()
+    output, _ = process.communicate(timeout=120)  # until the last of them has closed it
+    assert "go on with: ganloom resume" in output and "Traceback" not in output
+    with open_run(out).alone():
+        pass
+
+
+@pytest.mark.slow
+def test_two_trainings_of_several_processes_in_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    ganloom.train(out=out, device="cpu", settings=tiny_config(train__length="64 images").model_dump(mode="json"))
+    with open_run(out).alone():
+        done = subprocess.run(
+            command("resume", str(out), "--length", "128 images", "--processes", "2", "--device", "cpu"),
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("error:") == 1
+    assert "another training is going on" in done.stderr
+
+
+@pytest.mark.slow
 def test_the_guard_goes_back_in_all_processes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "rollback", "optimizer.d.lr": 1e-12}
