@@ -44,6 +44,8 @@ from ganloom.training.health import SUSPICIONS
 from ganloom.training.step import AdversarialStep, Stats
 
 NARROW = {"net.g.width": 32, "net.d.width": 32, "train.batch": 16}
+BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
+R1 = {"net.d.norm": "none", "penalties.r1.weight": 0.1, "penalties.r1.interval": 4}
 STILL = 1e-12  # a learning rate that is none; 0 is refused
 
 
@@ -66,6 +68,9 @@ DIVERGES, STALLS, OVERFITS = {"divergence", "collapse"}, {"stalled"}, {"overfitt
 FAST, FASTER = rates(2e-2, 2e-2), rates(2e-1, 2e-1)  # 100 times those of the recipes
 NO_D, NO_G, HARDLY_G = rates(2e-4, STILL), rates(4e-6, 1e-2), rates(1e-6, 2e-4)
 LABELS = {"data.labels": True}
+FIVE, LONG_FEW = rates(1e-3, 1e-3), {"overfitting", "memorisation"}
+MINIMAX = rates(2e-4, 1e-2) | {"loss": "minimax", "train.d_updates": 2}
+GROWING = {"net.name": "progressive", "growth": {"hold": "4 kimg", "fade": "4 kimg"}}
 CASES = {
     "rates x100, fashion": Case("fashion", "sndcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
     "rates x100, shapes": Case("shapes", "dcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
@@ -78,6 +83,9 @@ CASES = {
     "NaN, fashion": Case("fashion", "dcgan-32", NARROW, {"divergence"}, starts=8000, harm="nan"),
     "50 images, fashion": Case("fashion-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
     "50 images, shapes": Case("shapes-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
+    "50 images, rates x5, fashion": Case("fashion-50", "dcgan-32", NARROW | FIVE, LONG_FEW, kimg=120),
+    "50 images, rates x5, shapes": Case("shapes-50", "dcgan-32", NARROW | FIVE, LONG_FEW, kimg=80),
+    "minimax, D's rate x50": Case("fashion", "dcgan-32", NARROW | MINIMAX, {"overpowering"}, 40, mends="overpowering"),
     "D's rate x50, G's /50": Case("fashion", "dcgan-32", NARROW | NO_G, {"overpowering", "stalled"}, kimg=32),
     "G's rate /200": Case("fashion", "dcgan-32", NARROW | HARDLY_G, {"overpowering", "stalled"}, kimg=32),
     "labels shuffled": Case("fashion-shuffled", "dcgan-32", NARROW | LABELS),
@@ -90,6 +98,7 @@ CASES = {
     "mlp-28, fashion": Case("fashion", "mlp-28", {"train.batch": 32}),
     "digits, digits": Case("digits", "digits", {}),
     "cdcgan, fashion": Case("fashion", "dcgan-32", NARROW | LABELS),
+    "growing, fashion": Case("fashion", "dcgan-32", NARROW | GROWING | BLOCKS | R1),
     "r3gan-32-small, shapes": Case("shapes", "r3gan-32-small", {}, kimg=16),
     "stylegan2-32-small, fashion": Case("fashion", "stylegan2-32-small", {}, kimg=16),
 }
