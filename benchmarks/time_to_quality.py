@@ -1,6 +1,6 @@
 """How good are the pictures after how many minutes? Recipes against the textbook loop, on the same machine.
 
-    python benchmarks/time_to_quality.py --data FOLDER [--sets cifar10,fashion] [--minutes 10] [--seeds 3] [--only A,B]
+    python benchmarks/time_to_quality.py --data FOLDER [--sets cifar10,chest] [--minutes 10] [--seeds 3] [--only 'A;B']
         [--inception FILE.npz] [--name time-to-quality] [--again]
 
 FOLDER holds cifar10.npz, fashion_mnist.npz and chest_xray. Each training is a process of its own; contenders take
@@ -67,10 +67,29 @@ SETS = {
     "fashion": ("fashion_mnist.npz", 32),
     "chest": ("chest_xray", 64),
 }
+B16 = {"train.batch": 16}
+
+
+def _rates(lr: float) -> dict[str, float]:
+    return {"optimizer.g.lr": lr, "optimizer.d.lr": lr}
+
+
 CONTENDERS: dict[str, tuple[str, dict[str, Any]] | int] = {
     "textbook-128": 128,
     "textbook-16": 16,
-    "default": ("dcgan-32", {}),
+    "dcgan": ("dcgan-32", {}),
+    "dcgan, 16": ("dcgan-32", B16),
+    "dcgan, 8": ("dcgan-32", {"train.batch": 8}),
+    "dcgan, 16, rates x2": ("dcgan-32", B16 | _rates(4e-4)),
+    "dcgan, 16, rates x5": ("dcgan-32", B16 | _rates(1e-3)),
+    "dcgan, 16, rates x25": ("dcgan-32", B16 | _rates(5e-3)),
+    "dcgan, 16, narrow": ("dcgan-32", B16 | {"net.g.width": 32, "net.d.width": 32}),
+    "sndcgan": ("sndcgan-32", {}),
+    "sndcgan, rates x2": ("sndcgan-32", _rates(8e-4)),
+    "rpgan, 16": ("rpgan-32", B16),
+    "rpgan, 16, rates x2": ("rpgan-32", B16 | _rates(4e-4)),
+    "r3gan, small": ("r3gan-32-small", {}),
+    "stylegan2, small": ("stylegan2-32-small", {}),
 }
 
 
@@ -160,7 +179,7 @@ def moments(minutes: float) -> list[float]:
 
 def compete(arguments: argparse.Namespace) -> None:
     """One training; its looks as JSON, a line each."""
-    name, set_name, seed = arguments.compete.split(",")
+    name, set_name, seed = arguments.compete.split(";")
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     dataset = open_set(arguments.data, set_name)
@@ -286,7 +305,7 @@ def race(name: str, set_name: str, seed: int, arguments: argparse.Namespace, she
     given = [f"--{key.replace('_', '-')}={getattr(arguments, key)}" for key in ("data", "minutes", "n", "threads")]
     if arguments.inception:
         given += [f"--inception={arguments.inception}", f"--inception-n={arguments.inception_n}"]
-    command = [sys.executable, __file__, f"--compete={name},{set_name},{seed}", f"--sheet={sheet}", *given]
+    command = [sys.executable, __file__, f"--compete={name};{set_name};{seed}", f"--sheet={sheet}", *given]
     lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     looks = [json.loads(line) for line in lines if line.startswith("{")]
     row = {"looks": [look for look in looks if "fd" in look], "commit": machine.describe()["commit"]}
@@ -299,7 +318,7 @@ def main() -> int:
     parser.add_argument("--sets", default="cifar10,fashion,chest")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", help="contenders, with commas between")
+    parser.add_argument("--only", help="contenders, with semicolons between")
     parser.add_argument("--n", type=int, default=10_000, help="images a side")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--inception", type=Path, metavar="FILE.npz")
@@ -315,14 +334,14 @@ def main() -> int:
     file, folder = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     results = json.loads(file.read_text())["results"] if file.exists() else {}
-    names = arguments.only.split(",") if arguments.only else [*CONTENDERS]
+    names = arguments.only.split(";") if arguments.only else [*CONTENDERS]
     for set_name in arguments.sets.split(","):
         rows = results.setdefault(f"{set_name}, {arguments.minutes:g} minutes", {})
         for seed in range(arguments.seeds):
             for name in names:
                 done = rows.setdefault(name, {})
                 if str(seed) not in done or arguments.again:
-                    sheet = folder / f"{set_name}-{name}-{seed}.png"
+                    sheet = folder / f"{set_name}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.png"
                     done[str(seed)] = race(name, set_name, seed, arguments, sheet)
                     machine.write(arguments.name, results)
                     print(set_name, name, seed, done[str(seed)]["looks"][-1], flush=True)

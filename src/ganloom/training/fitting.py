@@ -17,7 +17,7 @@ from ganloom.training.assembly import assemble
 __all__ = ["fitted", "needed"]
 
 COUNTED = 0.75  # of what a step takes: the rest is what kernels need for themselves, which nobody counts
-HARDLY_CODE = (  # what a network of the user's own may do that can only be done with real numbers
+NOT_RECKONED = (  # what a network does that wants real numbers
     fake_tensor.DataDependentOutputException,
     fake_tensor.DynamicOutputShapeException,
     fake_tensor.UnsupportedFakeTensorException,
@@ -97,7 +97,7 @@ def needed(config: Config, dataset: PackedDataset, device: torch.device) -> int:
     try:
         with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
             step.advance(measure=True)
-    except HARDLY_CODE:
+    except NOT_RECKONED:
         return 0
     return int(counter.most / COUNTED)
 
