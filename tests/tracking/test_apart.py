@@ -160,7 +160,7 @@ def test_a_training_is_the_same_whatever_its_tracker_hangs_in(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(wandb, "_Client", lambda folder, **options: Slow(method, let_go))
+    monkeypatch.setattr(wandb, "_Client", lambda folder, given: Slow(method, let_go))
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb={"mode": "online"}))
     assert_same_run(run.path, alone)
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]

@@ -67,7 +67,7 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While entered, counts the bytes of tensors that come into being and are gone again.
 
-    What a kernel needs for itself is not seen: up to a third more, measured by tests/training/test_fitting.py.
+    What a kernel needs for itself is not seen: of what was looked at, about a third more at most (test_fitting.py).
     """
 
     def __init__(self) -> None:

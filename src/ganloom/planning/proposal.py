@@ -2,8 +2,9 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.data.packed import PackedDataset
-from ganloom.training import session, timing
-from ganloom.training.assembly import assemble, resolve
+from ganloom.training import fitting, session, timing
+from ganloom.training.assembly import resolve
 
 __all__ = ["Plan", "choose_recipe", "plan"]
 
@@ -30,7 +31,6 @@ FEWEST = 20  # images of which an average says something
 FEW = 2000  # images; with fewer, mirroring is worth a great deal
 SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
 LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
-OVERHEAD = 1.5  # of what is kept for gradients: the gradients themselves, and work space
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,13 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     config = resolve(Config.build(values, settings), shape, 1)
-    needed, free = _memory_needed(config, noise, chosen), SHARE_OF_MEMORY * _free_memory(chosen)
+    free = SHARE_OF_MEMORY * _free_memory(chosen)
+
+    @cache
+    def needed(micro_batch: int) -> int:  # bytes
+        sizes = {"train.micro_batch": micro_batch, "train.micro_batch_g": micro_batch}
+        return fitting.needed(config.with_overrides(sizes), noise, chosen)
+
     batch = config.train.batch
     assert batch, "it is resolved"
     micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
@@ -165,28 +171,6 @@ class _Noise(PackedDataset):
 
     def labels(self, index: NDArray[np.int64], split: str = "train") -> NDArray[Any]:
         return index % len(self._names)
-
-
-def _memory_needed(config: Config, dataset: PackedDataset, device: torch.device) -> Callable[[int], float]:
-    """Bytes that a training takes, by its micro-batch, from what one small step keeps for its gradients."""
-    small = 2
-    sizes = dict.fromkeys(("batch", "batch_g", "micro_batch", "micro_batch_g"), small)
-    with session.connected(device) as world:
-        step = assemble(
-            config.with_overrides({f"train.{key}": value for key, value in sizes.items()}), dataset, device, world, 1
-        )
-        kept: dict[int, int] = {}
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            step.advance(measure=False)
-    weights = sum(p.numel() * p.element_size() for learner in (step.g, step.d) for p in learner.net.parameters())
-    activations = max(0, sum(kept.values()) - weights) / small
-    # Weights, gradients, two moments of Adam, and the average of G.
-    return lambda micro_batch: 5 * weights + OVERHEAD * activations * micro_batch
 
 
 def _free_memory(device: torch.device) -> float:

@@ -30,8 +30,9 @@ class WeightsAndBiases(Apart["_Client"]):
         config: dict[str, Any],
         tell: Callable[[str], None],
     ) -> None:
+        given = {"mode": mode, "project": project, "id": id, "name": name, "config": config}
         super().__init__(
-            lambda: _Client(folder, mode=mode, project=project, id=id, name=name, config=config),
+            lambda: _Client(folder, given),
             made=lambda client: tell(f"wandb     {client.url or 'offline'}"),
             remedy=_remedy,
         )
@@ -40,27 +41,15 @@ class WeightsAndBiases(Apart["_Client"]):
 class _Client:
     """One W&B run for one ganloom run: its id is ours, so a resumed training goes on in the same place."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        mode: Literal["online", "offline"],
-        project: str,
-        id: str,
-        name: str,
-        config: dict[str, Any],
-    ) -> None:
+    def __init__(self, folder: Path, given: Mapping[str, Any]) -> None:
+        """`given` is what `wandb.init` takes."""
         import wandb  # an extra: planning has looked whether it is there
 
         self._wandb = wandb
         wandb.setup(wandb.Settings(silent=True))  # or it asks for a key, on a terminal where nobody may answer
         self._run = wandb.init(
             dir=str(folder),
-            mode=mode,
-            project=project,
-            id=id,
-            name=name,
-            config=config,
+            **given,
             resume="allow",
             settings=wandb.Settings(
                 silent=True,  # the terminal is ours
@@ -71,7 +60,7 @@ class _Client:
             ),
         )
         self.url: str | None = self._run.url
-        self.kept = f"{folder}/wandb/*run-*-{id}"  # a folder for every time that the training went on
+        self.kept = f"{folder}/wandb/*run-*-{given['id']}"  # a folder for every time that the training went on
         # Our clock is the image count; W&B's own step may only grow, which a resumed run does not respect.
         self._run.define_metric("*", step_metric="nimg")
 

@@ -80,8 +80,7 @@ def refuse_too_much(config: Config, dataset: PackedDataset, device: torch.device
 def needed(config: Config, dataset: PackedDataset, device: torch.device) -> int:
     """Bytes that a step takes on top of fresh networks; 0 where that is not known before it is made.
 
-    The step is made with tensors that have a shape and no content: in no memory, and in a second or two. Of networks
-    that grow, at their full size.
+    The step is made with tensors that have a shape and no content: in no memory, and without arithmetic.
     """
     train = config.train
     assert train.batch and train.batch_g and train.micro_batch and train.micro_batch_g, "it is resolved"

@@ -103,7 +103,7 @@ def loop(
             if recorder and step.nimg > evaluated_at:
                 evaluated(recorder, step, seconds, signals)
             if step.world.any(signals.received is not None, step.device):
-                end = End(seconds, signals.received)
+                end = end._replace(stopped_by=signals.received)
         if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
             recorder.save(step, seconds)
             recorder.samples(step)
