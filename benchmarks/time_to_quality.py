@@ -8,7 +8,8 @@ turns, seed by seed. The clock stands still while pictures are scored, and besid
 
 textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored as it is: of G in evaluation and in
                     training mode, the better
-any other           a recipe of ganloom with settings, scored by the averaged G; see CONTENDERS
+default             what `ganloom train` derives for these images and minutes, without labels; scored by the averaged G
+any other           the same with other settings, or a recipe by its name; see CONTENDERS
 
 The score is the Frechet distance to `--n` training images in loomnet-1's features, of as many generated ones. With
 `--inception` (see scripts/inception_trunk.py), at the end also that in the Inception trunk's, of `--inception-n`.
@@ -45,6 +46,7 @@ from ganloom.core import rng
 from ganloom.core.distributed import World
 from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import grid, save_png, to_uint8
+from ganloom.data.inspect import Sizes
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -54,6 +56,7 @@ from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
 from ganloom.nets.generate import generate
+from ganloom.planning.defaults import Case, derive
 from ganloom.training.assembly import assemble, resolve
 from textbook import Textbook
 
@@ -67,27 +70,21 @@ SETS = {
     "fashion": ("fashion_mnist.npz", 32),
     "chest": ("chest_xray", 64),
 }
-B16 = {"train.batch": 16}
+NO_LABELS = {"data.labels": False}
 
-
-def _rates(lr: float) -> dict[str, float]:
-    return {"optimizer.g.lr": lr, "optimizer.d.lr": lr}
-
-
-CONTENDERS: dict[str, tuple[str, dict[str, Any]] | int] = {
-    "textbook-128": 128,
+CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
+    "textbook-128": 128,  # the loop at this batch
     "textbook-16": 16,
-    "dcgan": ("dcgan-32", {}),
-    "dcgan, 16": ("dcgan-32", B16),
-    "dcgan, 8": ("dcgan-32", {"train.batch": 8}),
-    "dcgan, 16, rates x2": ("dcgan-32", B16 | _rates(4e-4)),
-    "dcgan, 16, rates x5": ("dcgan-32", B16 | _rates(1e-3)),
-    "dcgan, 16, rates x25": ("dcgan-32", B16 | _rates(5e-3)),
-    "dcgan, 16, narrow": ("dcgan-32", B16 | {"net.g.width": 32, "net.d.width": 32}),
+    "textbook-8": 8,
+    "default": NO_LABELS,  # what is derived for these images and minutes, but for this
+    "default, labels": {},
+    "default, 64 wide": NO_LABELS | {"net.g.width": 64, "net.d.width": 64},
+    "default, batch 8": NO_LABELS | {"train.batch": 8},
+    "default, fp32": NO_LABELS | {"train.precision": "fp32"},
+    "dcgan": ("dcgan-32", {}),  # a recipe, with settings
+    "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
     "sndcgan": ("sndcgan-32", {}),
-    "sndcgan, rates x2": ("sndcgan-32", _rates(8e-4)),
-    "rpgan, 16": ("rpgan-32", B16),
-    "rpgan, 16, rates x2": ("rpgan-32", B16 | _rates(4e-4)),
+    "rpgan, 16": ("rpgan-32", {"train.batch": 16}),
     "r3gan, small": ("r3gan-32-small", {}),
     "stylegan2, small": ("stylegan2-32-small", {}),
 }
@@ -163,10 +160,15 @@ def open_set(folder: Path, name: str) -> PackedDataset:
     return prepare(find(str(folder / file)), Preprocessing((size, size)))
 
 
-def make(name: str, dataset: PackedDataset, seed: int) -> Contender:
+def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Contender:
     contender = CONTENDERS[name]
     if isinstance(contender, int):
         return ByTheBook(dataset, contender, seed)
+    if isinstance(contender, dict):
+        size = dataset.shape.height, dataset.shape.width
+        given = contender | {"train.length": f"{minutes} minutes"}
+        case = Case(Sizes(size, True, size[0] / size[1]), dataset.count(), len(dataset.class_names), CPU, given)
+        contender = derive(case).recipe, derive(case).settings | contender
     return OfARecipe(dataset, *contender, seed)
 
 
@@ -190,7 +192,7 @@ def compete(arguments: argparse.Namespace) -> None:
     real = judge.kept(reals).pooled
     if not isinstance(CONTENDERS[name], int):
         keep_freed_memory()
-    contender = make(name, dataset, int(seed))
+    contender = make(name, dataset, arguments.minutes, int(seed))
     seconds = 0.0
     best: NDArray[np.uint8] | None = None
     for moment in moments(arguments.minutes):

@@ -63,6 +63,7 @@ def train(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
     ] = None,
     processes: ProcessesOption = 1,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what would be done, and why; train nothing.")] = False,
 ) -> None:
     """Train on a folder of images, an archive, array files, or a dataset by its name."""
     if length is not None and epochs is not None:
@@ -91,11 +92,16 @@ def train(
 
     settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     settings |= dict(parse_override(text) for text in set or [])
-    if processes > 1:
+    if processes > 1 and not explain:
         _launch(processes, device)
 
     from ganloom.planning import verbs
 
+    if explain:
+        typer.echo(
+            "\n".join(printable(line) for line in verbs.explain(data, recipe=recipe, device=device, settings=settings))
+        )
+        return
     verbs.train(data, recipe=recipe, out=out, device=device, settings=settings)
 
 

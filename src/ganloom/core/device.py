@@ -7,7 +7,7 @@ import torch
 from ganloom.core.errors import DeviceError
 from ganloom.core.names import nearest
 
-__all__ = ["KINDS", "check_processes", "choose_device", "device_name"]
+__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -49,3 +49,10 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether it has instructions for bfloat16; others emulate them, most CPUs several times slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

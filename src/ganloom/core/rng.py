@@ -15,8 +15,15 @@ def key(*parts: int | str) -> int:
 
 
 def seed(*parts: int | str) -> None:
-    """Seed PyTorch's generators, on every device, so that what is drawn next depends on this key alone."""
-    torch.manual_seed(key(*parts))
+    """Seed PyTorch's generators, on every device in use, so that what is drawn next depends on this key alone."""
+    number = key(*parts)
+    # torch.manual_seed also takes down a stack trace for each kind of device that has not been used yet: 0.8 ms, three
+    # times a step, which was an eighth of a small one.
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(number)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(number)
 
 
 def latents(

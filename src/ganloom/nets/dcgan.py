@@ -16,7 +16,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import map_sizes
 from ganloom.nets.layers.spectral import spectral_norm
-from ganloom.nets.layers.strided import Down, Up, initialise
+from ganloom.nets.layers.strided import Doubling, Down, Gathering, Spreading, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -32,12 +32,11 @@ class Generator(nn.Module):
         widths = _widths(len(self.sizes), width)
         self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
         inputs = latent + latent_share(latent) if classes else latent
-        self.first = Up(nn.ConvTranspose2d(inputs, widths[-1], smallest, bias=False))
+        self.first = Up(Spreading(inputs, widths[-1], smallest))
         self.ups = nn.ModuleList(
-            Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
-            for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Up(Doubling(before, after)) for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.last = nn.ConvTranspose2d(widths[0], shape.channels, 4, 2, 1, bias=False)
+        self.last = Doubling(widths[0], shape.channels)
         self.apply(initialise)
 
     def forward(
@@ -47,7 +46,7 @@ class Generator(nn.Module):
     ) -> Tensor:  # [N, C, H, W]
         if self.embed is not None:
             z = torch.cat([z, self.embed(y)], dim=1)
-        x = self.first(z[:, :, None, None])
+        x = self.first(z)
         for up, (height, width) in zip([*self.ups, self.last], self.sizes, strict=True):
             x = up(x)[:, :, :height, :width]
         return torch.tanh(x)
@@ -81,7 +80,7 @@ class Discriminator(nn.Module):
         self.first = Down(shape.channels, widths[0], "none")
         self.downs = nn.Sequential(*(Down(before, after, of_maps) for before, after in pairwise(widths)))
         self.pool: nn.Module = nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity()
-        self.head = nn.Conv2d(widths[-1], 1, 1 if head == "pool" else smallest, bias=False)
+        self.head = Gathering(widths[-1], 1, 1 if head == "pool" else smallest)
         self.labels = LabelHead(classes, widths[-1], labels)
         self.apply(initialise)
         if norm == "spectral":

@@ -19,7 +19,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
-from ganloom.nets.layers.strided import Down, Norm, Up, initialise
+from ganloom.nets.layers.strided import Doubling, Down, Norm, Spreading, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -82,7 +82,7 @@ class Generator(_Growing):
             self.to_image = nn.ModuleList(EqualizedConv2d(each, shape.channels, 1, gain=1.0) for each in widths)
             self.squash: nn.Module = nn.Identity()
         else:
-            self.first = _DcganFirst(latent + share, widths[0], self.sizes[0])
+            self.first = Up(Spreading(latent + share, widths[0], self.sizes[0]))
             self.ups = nn.ModuleList(_DcganUp(before, after) for before, after in pairwise(widths))
             self.to_image = nn.ModuleList(nn.Conv2d(each, shape.channels, 1, bias=False) for each in widths)
             self.squash = nn.Tanh()
@@ -138,18 +138,10 @@ def _activate(x: Tensor) -> Tensor:
     return pixel_norm(F.leaky_relu(x, 0.2))
 
 
-class _DcganFirst(Up):
-    def __init__(self, inputs: int, width: int, size: Size) -> None:
-        super().__init__(nn.ConvTranspose2d(inputs, width, size, bias=False))
-
-    def forward(self, z: Tensor) -> Tensor:
-        return super().forward(z[:, :, None, None])
-
-
 class _DcganUp(nn.Module):
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.up = Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
+        self.up = Up(Doubling(before, after))
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         whole: Tensor = self.up(x)

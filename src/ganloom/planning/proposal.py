@@ -1,9 +1,7 @@
-"""What a set of images calls for: size, recipe, batch, memory, augmentation, time; each with its reason."""
+"""What a set of images calls for when all of them have been looked at: the defaults, mirroring, memory and time."""
 
 import os
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,56 +13,19 @@ from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device, device_name
 from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
-from ganloom.data.inspect import Findings, Sizes
+from ganloom.data.inspect import Findings
 from ganloom.data.packed import PackedDataset
+from ganloom.planning.defaults import Case, Plan, derive
 from ganloom.training import fitting, session, timing
 from ganloom.training.assembly import resolve
 
-__all__ = ["Plan", "choose_recipe", "plan"]
+__all__ = ["plan"]
 
-SMALL = 48  # images with a shorter side below this are trained at 32 pixels, others at 64
-LARGEST_OWN_SIZE = 64  # images all of one size up to this are not resized at all
-STEP = 8  # sides that are cut to the images' ratio are multiples of this
-SQUARE = 1.15  # a ratio up to this is squared: little is lost
 SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
 FEWEST = 20  # images of which an average says something
 FEW = 2000  # images; with fewer, mirroring is worth a great deal
 SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
 LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A proposal: what to set, and why."""
-
-    recipe: str
-    settings: dict[str, Any]  # dotted keys over the recipe
-    reasons: list[tuple[str, str, str]] = field(default_factory=list)  # what, value, why
-
-    def command(self, source: str) -> str:
-        """What to type."""
-        flags = {"data.size": "--size", "train.micro_batch": "--micro-batch"}
-        said = [
-            f"{flags[key]} {_flat(value)}" if key in flags else f"--set {key}={_flat(value)}"
-            for key, value in self.settings.items()
-        ]
-        return " ".join(["ganloom", "train", shlex.quote(source), "--recipe", self.recipe, *said])
-
-
-def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
-    """A recipe for images of these sizes and, where the recipe's own size would only lose something, a size."""
-    recipe = "dcgan-32" if min(sizes.common) < SMALL else "dcgan-64"
-    if sizes.uniform and max(sizes.common) <= LARGEST_OWN_SIZE:
-        return recipe, sizes.common
-    if sizes.ratio is not None and not _is_square(sizes.ratio) and 0.25 <= sizes.ratio <= 4:
-        side = 32 if recipe == "dcgan-32" else 64
-        short = max(STEP, round(side * min(sizes.ratio, 1 / sizes.ratio) / STEP) * STEP)
-        return recipe, (short, side) if sizes.ratio < 1 else (side, short)
-    return recipe, None
-
-
-def _is_square(ratio: float) -> bool:
-    return 1 / SQUARE <= ratio <= SQUARE
 
 
 def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Plan:
@@ -73,12 +34,14 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     `given` are settings that are decided already.
     """
     chosen = choose_device(device)
-    recipe, size = choose_recipe(findings.summary())
-    settings = dict(given or {}) | ({} if size is None else {"data.size": size})
+    given = dict(given or {})
+    sizes = findings.summary()
+    derived = derive(Case(sizes, findings.count, len(findings.class_names), chosen, given))
+    settings = given | derived.settings
     if (mirror := _mirror(findings))[0]:
         settings["data.mirror"] = True
-    values = recipe_values(recipe)
-    height, width = size or tuple(Config.build(values).data.size or (64, 64))
+    values = recipe_values(derived.recipe)
+    height, width = Config.build(values, settings).data.size or (64, 64)
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     config = resolve(Config.build(values, settings), shape, 1)
@@ -99,34 +62,14 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
         speed = timing.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
-    kind = "small images" if recipe == "dcgan-32" else f"images with sides from {SMALL} pixels up"
-    grey = "all images are grey" if findings.is_grey else "there is colour"
     reasons = [
-        ("size", f"{height}x{width}", _why_size(findings.summary(), size)),
-        ("channels", str(shape.channels), grey),
-        ("recipe", recipe, f"the {config.net.name} network for {kind}"),
-        ("batch", str(batch), "small batches learn most per minute"),
+        *derived.reasons,
+        ("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
         ("micro-batch", str(micro_batch), memory),
-        ("labels", "off", _why_labels(findings)),
         ("mirror", "on" if mirror[0] else "off", mirror[1]),
         ("time", f"{60_000 / speed:.1f} s a kimg", f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s"),
     ]
-    return Plan(recipe, settings, reasons)
-
-
-def _why_size(sizes: Sizes, size: tuple[int, int] | None) -> str:
-    if size is None and sizes.ratio is not None and _is_square(sizes.ratio):
-        return "the recipe's: the images are square, or nearly"
-    if size is None:
-        fault = "their sides' ratio differs" if sizes.ratio is None else "they are very long"
-        return f"{fault}, so the middle is cut to a square; --set data.resize=fit keeps all of it"
-    return "their own size, nothing is lost" if size == sizes.common else "the sides' ratio is kept"
-
-
-def _why_labels(findings: Findings) -> str:
-    if len(findings.class_names) < 2:
-        return "there are no classes"
-    return f"there are {len(findings.class_names)} classes: with --set data.labels=true one can be asked for"
+    return Plan(derived.recipe, settings, reasons)
 
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
@@ -181,7 +124,3 @@ def _free_memory(device: torch.device) -> float:
         return float(free)
     known = hasattr(os, "sysconf")  # half of all there is; Windows does not say
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
-
-
-def _flat(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

@@ -4,25 +4,27 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from ganloom import augment, nets, objectives
-from ganloom.config import Config, nested, recipe_values
+from ganloom.config import Config, merge, nested, recipe_values
 from ganloom.core import code, distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.opening import packed
-from ganloom.data.sources import find, place
+from ganloom.data.sources import Source, find, place
+from ganloom.planning.defaults import Case, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.planning.images import remarks
-from ganloom.planning.proposal import choose_recipe
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import scoring, session
 from ganloom.training.starting import open_trained
 
-__all__ = ["resume", "train"]
+__all__ = ["explain", "resume", "train"]
 
 DIGITS = "digits"  # the dataset when there is none, and its recipe
 
@@ -39,36 +41,17 @@ def train(
     digits without any.
 
     `settings` are dotted configuration keys, such as {"train.length": "30 epochs", "data.size": 64}; they lie over the
-    recipe, which is chosen by the images' size when not named. With "start.model", a run folder or a model file, it is
-    a fine-tuning: the network, the size and, of a run, everything else are those of the trained model. Raises
-    `GanloomError` for what can be mended. Ctrl-C and SIGTERM save the run and end in `SystemExit`.
+    recipe, which is derived from images, device and length (`planning/defaults.py`) when none is named. With
+    "start.model", a run folder or a model file, it is a fine-tuning: the network, the size and, of a run, everything
+    else are those of the trained model. Raises `GanloomError` for what can be mended. Ctrl-C and SIGTERM save the run
+    and end in `SystemExit`.
     """
     chosen_device = choose_device(device)
     terminal = make_terminal()
-    settings = dict(settings or {})
-    follow_links = bool(nested(settings).get("data", {}).get("follow_links"))
-    source = find(os.fspath(data), follow_links) if data is not None else None
-    start = (nested(settings).get("start") or {}).get("model")
-    if start is not None and data is None:
-        raise ConfigError(f"say which images {start} is to learn: ganloom train DATA --from {start}")
-    if recipe is None and start is None and source is not None and data != DIGITS:
-        recipe, size = choose_recipe(look_at_sizes(source))
-        if size is not None:
-            settings.setdefault("data.size", size)
-    if start is not None:
-        trained = open_trained(Path(start))
-        settings["start.model"] = str(trained.path)
-        if nested(settings)["start"].get("sha256") is None:
-            settings["start.sha256"] = trained.sha256
-        recipe, values = fine_tuning(trained, recipe)
-    else:
-        recipe = recipe or DIGITS
-        values = recipe_values(recipe)
-    if data is not None:
-        settings["data.source"] = place(os.fspath(data))
-    config = placed(Config.build(values, settings))
+    planned = plan(data, recipe, chosen_device, settings or {})
+    config = planned.config
     check(config)
-    source = source or find(config.data.source, config.data.follow_links)
+    source = planned.source or find(config.data.source, config.data.follow_links)
     target = Path(out) if out is not None else Path("runs") / source.name
     begun = distributed.noted("run")
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
@@ -77,7 +60,63 @@ def train(
     dataset = packed(source, config.data, terminal)
     for line in remarks(dataset):
         say(terminal, line)
-    return session.begin(config, dataset, target, recipe, chosen_device, terminal)
+    return session.begin(config, dataset, target, planned.recipe, chosen_device, terminal)
+
+
+def explain(
+    data: str | os.PathLike[str] | None = None,
+    *,
+    recipe: str | None = None,
+    device: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """What `train` would do with the same arguments, and why: a line a decision. Raises `GanloomError`."""
+    planned = plan(data, recipe, choose_device(device), settings or {})
+    check(planned.config)
+    given = [(key, flat(value), "as you say") for key, value in (settings or {}).items()]
+    explained = {what for what, _, _ in planned.reasons}
+    rows = [*planned.reasons, *(row for row in given if row[0].rpartition(".")[2] not in explained)]
+    return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
+
+
+class Planned(NamedTuple):
+    """What a training is to be, before its images are prepared."""
+
+    source: Source | None  # None where only the configuration names it
+    recipe: str
+    config: Config
+    reasons: list[tuple[str, str, str]]  # what, value, why
+
+
+def plan(
+    data: str | os.PathLike[str] | None, recipe: str | None, device: torch.device, given: Mapping[str, Any]
+) -> Planned:
+    """Lay what a person asked for over the recipe that they named, that of a trained model, or the derived one."""
+    settings = dict(given)
+    follow_links = bool(nested(settings).get("data", {}).get("follow_links"))
+    source = find(os.fspath(data), follow_links) if data is not None else None
+    start = (nested(settings).get("start") or {}).get("model")
+    if start is not None and data is None:
+        raise ConfigError(f"say which images {start} is to learn: ganloom train DATA --from {start}")
+    if start is not None:
+        trained = open_trained(Path(start))
+        settings["start.model"] = str(trained.path)
+        if nested(settings)["start"].get("sha256") is None:
+            settings["start.sha256"] = trained.sha256
+        recipe, values = fine_tuning(trained, recipe)
+        reasons = [("recipe", recipe, f"that of {trained.path}, which is trained further")]
+    elif recipe is None and source is not None and data != DIGITS:
+        case = Case(look_at_sizes(source), source.count, len(source.class_names), device, settings)
+        derived = derive(case)
+        recipe, reasons = derived.recipe, derived.reasons
+        values = merge(recipe_values(recipe), nested(derived.settings))
+    else:
+        why = "as you say: its settings stand" if recipe else "made for these images: its settings stand"
+        recipe = recipe or DIGITS
+        values, reasons = recipe_values(recipe), [("recipe", recipe, why)]
+    if data is not None:
+        settings["data.source"] = place(os.fspath(data))
+    return Planned(source, recipe, placed(Config.build(values, settings)), reasons)
 
 
 def resume(

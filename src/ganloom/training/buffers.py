@@ -1,17 +1,16 @@
 """Passes through networks leave traces in buffers; some passes should not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor
 
 __all__ = ["snapshot"]
 
 
 @torch.no_grad()
-def snapshot(*modules: nn.Module) -> Callable[[], None]:
-    """Copies of all buffers; call what is returned to make them again what they are now."""
-    buffers = [buffer for module in modules for buffer in module.buffers()]
+def snapshot(buffers: Sequence[Tensor]) -> Callable[[], None]:
+    """Copies of these; call what is returned to make them again what they are now."""
     copies = [buffer.clone() for buffer in buffers]
 
     def restore() -> None:

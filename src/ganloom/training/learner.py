@@ -39,6 +39,7 @@ class Learner:
         self.settings, self.burn_in = settings, burn_in
         self.schedule = make_schedule(settings.schedule, images, total, device)
         self.weights: list[Tensor] = [weight for weight in net.parameters() if weight.requires_grad]
+        self.spectral_norms = spectral.norms(net)
         self.optimizer = make_optimizer(self.weights, settings, fused=device.type in ("cpu", "cuda"))
 
     @property
@@ -82,7 +83,8 @@ class Learner:
                 torch._foreach_clamp_min_(self.weights, -most)
         if measure:
             moves["update"] = norm(torch._foreach_sub(self.weights, weights)) / norm(weights)
-        spectral.advance(self.net)
+        for spectral_norm, weight in self.spectral_norms:
+            spectral_norm.advance(weight)
         self.schedule.observe(stats[loss], before, after)
         return moves
 

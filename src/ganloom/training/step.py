@@ -11,6 +11,7 @@ from ganloom import objectives
 from ganloom.augment import Adaptive
 from ganloom.config import Config
 from ganloom.core import rng
+from ganloom.core.device import computes_in_bf16
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.memory import is_out_of_memory
@@ -68,6 +69,7 @@ class AdversarialStep:
         self.config, self.stream, self.world, self.device = config, stream, world, device
         self.g, self.d, self.ema, self.augment, self.growth = g, d, ema, augment, growth
         self.burn_in, self.health = burn_in, health
+        self.adaptive = augment if isinstance(augment, Adaptive) else None
         self.loss = objectives.loss(config.loss.name, config.loss.options)
         self.weights = {name: each.weight for name, each in config.penalties.items() if each.weight}
         penalties = {name: objectives.penalty(name) for name in self.weights}
@@ -78,6 +80,7 @@ class AdversarialStep:
         self.bf16 = uses_bf16(config.train.precision, device)
         self.G: nn.Module = torch.compile(g.net) if config.train.compile else g.net  # type: ignore[assignment]
         self.D: nn.Module = torch.compile(d.net) if config.train.compile else d.net  # type: ignore[assignment]
+        self.buffers = [buffer for module in (g.net, d.net, augment) for buffer in module.buffers()]
         self.nimg = 0
         self.images_per_step = config.images_per_step
         self.keeps_fakes = self.can_keep_fakes()
@@ -101,16 +104,16 @@ class AdversarialStep:
     def advance(self, *, measure: bool) -> Stats:
         """D's updates, then G's; with `measure`, say how far they went, and ask D of G's images once more after G's."""
         stats = self.grow()
-        if isinstance(self.augment, Adaptive):
-            self.augment.reach(self.burn_in.augment(self.nimg))
+        if self.adaptive is not None:
+            self.adaptive.reach(self.burn_in.augment(self.nimg))
         for remaining in reversed(range(self.config.train.d_updates)):
             last = remaining == 0
             stats |= self.fitted(self.d, partial(self.discriminator_step, keep=last, measure=measure and last))
         stats |= self.fitted(self.g, partial(self.generator_step, measure=measure))
         if measure:
             stats |= self.measure_generator()
-        if isinstance(self.augment, Adaptive):
-            stats["augment_p"] = self.augment.p.clone()
+        if self.adaptive is not None:
+            stats["augment_p"] = self.adaptive.p.clone()
         return stats
 
     def discriminator_step(self, *, keep: bool = False, measure: bool = False) -> Stats:
@@ -137,8 +140,8 @@ class AdversarialStep:
         before, self.nimg = self.nimg, self.nimg + self.d.batch
         self.update(self.d, stats, "d", before, measure)
         self.health.hear(stats["d_sign"])
-        if isinstance(self.augment, Adaptive):
-            self.augment.adapt(stats["d_sign"], self.d.batch)
+        if self.adaptive is not None:
+            self.adaptive.adapt(stats["d_sign"], self.d.batch)
         return stats
 
     def generator_step(self, *, measure: bool = False) -> Stats:
@@ -189,7 +192,7 @@ class AdversarialStep:
     def fitted(self, learner: Learner, update: Callable[[], Stats]) -> Stats:
         """An update; where memory does not suffice, the same samples once more in micro-batches of half the size."""
         while True:
-            nimg, restore = self.nimg, snapshot(self.g.net, self.d.net, self.augment)
+            nimg, restore = self.nimg, snapshot(self.buffers)
             self.moving = False
             try:
                 return update()
@@ -312,7 +315,7 @@ def judged(images: Tensor, y: Tensor | None, judgement: Judgement) -> Judged:
 
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
-    """`auto` means bf16 on GPUs that compute in it; on most CPUs it is several times slower than float32."""
+    """`auto` means bf16 on GPUs that compute in it."""
     if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return device.type == "cuda" and computes_in_bf16(device)
     return precision == "bf16"

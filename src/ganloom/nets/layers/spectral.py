@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from ganloom.nets.layers.labels import LabelEmbedding
 
-__all__ = ["SpectralNorm", "advance", "settle", "spectral_norm"]
+__all__ = ["SpectralNorm", "advance", "norms", "settle", "spectral_norm"]
 
 ITERATIONS = 15  # of the power method, from vectors that are not those of the weights
 
@@ -50,11 +50,19 @@ def spectral_norm(network: nn.Module, *, embeddings: bool = True) -> None:
             parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight.detach()))
 
 
+def norms(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:
+    """The spectral norms of a network, each with its weight as it is before."""
+    return [
+        (norm, module.original)
+        for module in network.modules()
+        if isinstance(module, parametrize.ParametrizationList) and isinstance(norm := module[0], SpectralNorm)
+    ]
+
+
 def advance(network: nn.Module) -> None:
-    """Let the vectors of a network's spectral norms follow its weights, after an update of these."""
-    for module in network.modules():
-        if isinstance(module, parametrize.ParametrizationList) and isinstance(norm := module[0], SpectralNorm):
-            norm.advance(module.original)
+    """Let the vectors of a network's spectral norms follow its weights."""
+    for norm, weight in norms(network):
+        norm.advance(weight)
 
 
 def settle(network: nn.Module) -> None:

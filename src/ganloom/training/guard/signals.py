@@ -88,7 +88,7 @@ class Eye:
         numbers = [*stats.values(), *(weight for learner in (step.g, step.d) for weight in learner.weights)]
         if not all_finite(numbers):
             return Signals.unseen()
-        restore = snapshot(step.g.net, step.d.net, step.augment)
+        restore = snapshot(step.buffers)
         fakes, finite, on_fake = self._fakes(step)
         on_real = self._judged(step, "train", self.rows)
         unseen = self._judged(step, self.held_out, self.rows_held_out) if self.held_out else None
