@@ -16,7 +16,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import map_sizes
 from ganloom.nets.layers.spectral import spectral_norm
-from ganloom.nets.layers.strided import Doubling, Down, Gathering, Spreading, Up, initialise
+from ganloom.nets.layers.strided import Down, Gathering, Spreading, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -34,9 +34,10 @@ class Generator(nn.Module):
         inputs = latent + latent_share(latent) if classes else latent
         self.first = Up(Spreading(inputs, widths[-1], smallest))
         self.ups = nn.ModuleList(
-            Up(Doubling(before, after)) for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
+            for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.last = Doubling(widths[0], shape.channels)
+        self.last = nn.ConvTranspose2d(widths[0], shape.channels, 4, 2, 1, bias=False)
         self.apply(initialise)
 
     def forward(

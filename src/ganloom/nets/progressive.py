@@ -19,7 +19,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
-from ganloom.nets.layers.strided import Doubling, Down, Norm, Spreading, Up, initialise
+from ganloom.nets.layers.strided import Down, Norm, Spreading, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -141,7 +141,7 @@ def _activate(x: Tensor) -> Tensor:
 class _DcganUp(nn.Module):
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.up = Up(Doubling(before, after))
+        self.up = Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
 
     def forward(self, x: Tensor, size: Size) -> Tensor:
         whole: Tensor = self.up(x)
