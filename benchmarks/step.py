@@ -1,6 +1,8 @@
-"""Images per second: ganloom's DCGAN training against the textbook loop, and our whole program against its bare step.
+"""Images per second: ganloom's DCGAN training against the textbook loop, our whole program against its bare step, and
+that against what its own convolutions would allow.
 
-    python benchmarks/step.py [--batch 128] [--sizes 32 64] [--rounds 5] [--name step]
+    python benchmarks/step.py [--batch 128 16] [--sizes 32 64] [--rounds 5]
+        [--width 64] [--precision fp32] [--name step]
 
 Each contender is a process of its own, as its user would start it. They take turns in rounds on the same machine, so
 that its moods hit all alike; the ratio of each round is what counts, and the median of the ratios may be quoted.
@@ -9,6 +11,9 @@ textbook    the loop of textbook.py: default layout, DataLoader, plain Adam
 bare        our two steps on one batch that lies in memory: no stream, no average, no log, no console
 program     `ganloom train` as a user runs it: stream, average, log, TensorBoard and console at the recipe's intervals
             (pictures and checkpoints are timed apart, and shown as a share of the interval that they come at)
+
+Beside these, `allowed` is what there would be if a step took no more than its convolutions and products of matrices,
+forward and backward, each timed alone in its layout; `of it`, how much of that the bare step has, round by round.
 """
 
 import os
@@ -25,13 +30,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from rich.console import Console as Terminal
 
 import machine
+from convolutions import calls_of, seconds_of
 from ganloom.config import Config, recipe_values
 from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
@@ -51,6 +57,16 @@ from ganloom.training.step import AdversarialStep
 from textbook import Textbook
 
 CPU = torch.device("cpu")
+WIDTHS = {"program/textbook": 18, "program over bare": 24}  # of columns
+
+
+class Form(NamedTuple):
+    """Of a training."""
+
+    size: int
+    batch: int
+    width: int
+    precision: str
 
 
 class OneBatch:
@@ -82,16 +98,22 @@ def textbook(images: np.ndarray[Any, Any], batch: int) -> Callable[[int], None]:
     return Textbook(torch.from_numpy(images), batch).steps
 
 
-def bare(config: Config, dataset: PackedDataset) -> Callable[[int], None]:
-    step = make_step(config, dataset)
-    step.stream = OneBatch(step.stream.images(0, config.train.batch))  # type: ignore[assignment]
-    step.ema = NoAverage()  # type: ignore[assignment]
+class Bare:
+    """Our two steps on one batch that lies in memory, and what they consist of."""
 
-    def steps(count: int) -> None:
+    def __init__(self, config: Config, dataset: PackedDataset) -> None:
+        self.step = make_step(config, dataset)
+        self.step.stream = OneBatch(self.step.stream.images(0, config.train.batch))  # type: ignore[assignment]
+        self.step.ema = NoAverage()  # type: ignore[assignment]
+        self.calls = calls_of(lambda: self.steps(1))
+
+    def steps(self, count: int) -> None:
         for _ in range(count):
-            step.advance(measure=False)
+            self.step.advance(measure=False)
 
-    return steps
+    def convolutions(self) -> float:
+        """Seconds that those of a step take, each alone."""
+        return sum(seconds_of(call) * count for call, count in self.calls.items())
 
 
 class WithoutFiles(Recorder):
@@ -131,28 +153,32 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
     return Recorder(run, config, header, trackers), console
 
 
-def contend(name: str, size: int, batch: int, folder: Path) -> None:
+def contend(name: str, form: Form, folder: Path) -> None:
     """One contender: for each line `N` on its input, do N steps and say how many seconds they took."""
     noise = np.load(folder / "noise.npy")
     if name == "textbook":
-        serve(textbook(noise, batch))
+        serve(textbook(noise, form.batch))
         return
     with connected(CPU):
-        dataset, config = prepare_noise(folder, size, batch)
+        dataset, config = prepare_noise(folder, form)
         if name == "bare":
-            serve(bare(config, dataset))
+            contender = Bare(config, dataset)
+            serve(contender.steps, contender.convolutions)
             return
         step = make_step(config, dataset)
         recorder, console = make_recorder(config, dataset, folder / "run")
         without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
-        serve(program(step, without_files, console, config.log.every.images(epoch=dataset.count(), step=batch)))
+        serve(program(step, without_files, console, config.log.every.images(epoch=dataset.count(), step=form.batch)))
         answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
         recorder.trackers.close()
 
 
-def serve(steps: Callable[[int], None]) -> None:
+def serve(steps: Callable[[int], None], convolutions: Callable[[], float] | None = None) -> None:
     for line in iter(sys.stdin.readline, "end\n"):
-        answer(timed(lambda line=line: steps(int(line))))  # type: ignore[misc]
+        if line == "convolutions\n" and convolutions:
+            answer(convolutions())
+        else:
+            answer(timed(lambda line=line: steps(int(line))))  # type: ignore[misc]
 
 
 def answer(seconds: float) -> None:
@@ -165,17 +191,19 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def prepare_noise(folder: Path, size: int, batch: int) -> tuple[PackedDataset, Config]:
-    dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((size, size), 3))
-    settings = {"train.batch": batch, "data.source": "noise.npy"}
-    return dataset, resolve(Config.build(recipe_values(f"dcgan-{size}"), settings), dataset.shape, 1)
+def prepare_noise(folder: Path, form: Form) -> tuple[PackedDataset, Config]:
+    dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((form.size, form.size), 3))
+    settings = {"train.batch": form.batch, "data.source": "noise.npy", "train.precision": form.precision}
+    settings |= {"net.g.width": form.width, "net.d.width": form.width}
+    return dataset, resolve(Config.build(recipe_values(f"dcgan-{form.size}"), settings), dataset.shape, 1)
 
 
 class Contender:
     """A process that does steps when told to."""
 
-    def __init__(self, name: str, size: int, batch: int, folder: Path) -> None:
-        command = [sys.executable, __file__, "--contender", name, "--sizes", str(size), "--batch", str(batch)]
+    def __init__(self, name: str, form: Form, folder: Path) -> None:
+        command = [sys.executable, __file__, "--contender", name, "--sizes", str(form.size), "--batch", str(form.batch)]
+        command += ["--width", str(form.width), "--precision", form.precision]
         self.process = subprocess.Popen(
             [*command, "--folder", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -190,38 +218,42 @@ class Contender:
         return float(self.process.stdout.readline())
 
 
-def measure(size: int, batch: int, rounds: int) -> dict[str, Any]:
+def measure(form: Form, rounds: int) -> dict[str, Any]:
+    size, batch = form.size, form.batch
     noise = np.random.default_rng(0).integers(0, 256, (4096, size, size, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["GANLOOM_CACHE"] = str(folder / "cache")
         np.save(folder / "noise.npy", noise)
-        _, config = prepare_noise(folder, size, batch)
+        _, config = prepare_noise(folder, form)
         log_every, files_every = (
             length.images(epoch=len(noise), step=batch) for length in (config.log.every, config.checkpoint.every)
         )
         count = -(-log_every // batch)  # a round is as long as the log interval: its cost is there at its true share
-        contenders = {name: Contender(name, size, batch, folder) for name in ("textbook", "bare", "program")}
+        contenders = {name: Contender(name, form, folder) for name in ("textbook", "bare", "program")}
         for contender in contenders.values():
             contender.steps(2)
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
+        allowed: list[float] = []
         for _ in range(rounds):
             for name, contender in contenders.items():
                 seconds[name].append(contender.steps(count))
+            allowed.append(contenders["bare"].ask("convolutions") * count)
         files = contenders["program"].ask("end")
         for contender in contenders.values():
             contender.process.communicate("end\n")
     ratios = [theirs / ours for theirs, ours in zip(seconds["textbook"], seconds["program"], strict=True)]
     overheads = [ours / plain - 1 for ours, plain in zip(seconds["program"], seconds["bare"], strict=True)]
-    speed = {name: batch * count / statistics.median(each) for name, each in seconds.items()}
+    shares = [convolutions / ours for convolutions, ours in zip(allowed, seconds["bare"], strict=True)]
+    speed = {name: batch * count / statistics.median(each) for name, each in (seconds | {"allowed": allowed}).items()}
     return {
-        "size": size,
-        "batch": batch,
+        **form._asdict(),
         "rounds": rounds,
         "steps_per_round": count,
         "images_per_second": {name: round(value, 1) for name, value in speed.items()},
         "program_to_textbook": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
         "program_over_bare": {"median": statistics.median(overheads), "min": min(overheads), "max": max(overheads)},
+        "bare_of_allowed": {"median": statistics.median(shares), "min": min(shares), "max": max(shares)},
         "checkpoint_and_pictures_seconds": round(files, 2),
         "checkpoint_and_pictures_share": files / (files_every / speed["program"]),
     }
@@ -229,28 +261,45 @@ def measure(size: int, batch: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 16])
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--width", type=int, default=64, help="of ours; the textbook's is 64")
+    parser.add_argument("--precision", default="fp32", help="of ours")
     parser.add_argument("--name", default="step", help="of the file under benchmarks/results")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    forms = [
+        Form(size, batch, arguments.width, arguments.precision) for size in arguments.sizes for batch in arguments.batch
+    ]
     if arguments.contender:
-        contend(arguments.contender, arguments.sizes[0], arguments.batch, arguments.folder)
+        contend(arguments.contender, forms[0], arguments.folder)
         return
-    results = [measure(size, arguments.batch, arguments.rounds) for size in arguments.sizes]
-    columns = ("size", "batch", "textbook", "bare", "program", "program/textbook", "program over bare", "files")
-    print(
-        "  ".join(f"{column:>20}" if "prog" in column and column != "program" else f"{column:>8}" for column in columns)
+    results = [measure(form, arguments.rounds) for form in forms]
+    columns = (
+        "size",
+        "batch",
+        "textbook",
+        "bare",
+        "program",
+        "program/textbook",
+        "program over bare",
+        "allowed",
+        "of it",
     )
+    print("  ".join(f"{column:>{WIDTHS.get(column, 8)}}" for column in (*columns, "files")))
     for row in results:
         speed, ratio, over = row["images_per_second"], row["program_to_textbook"], row["program_over_bare"]
         cells = [row["size"], row["batch"], *(f"{speed[name]:.0f}" for name in ("textbook", "bare", "program"))]
-        ratios = f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
-        overheads = f"{over['median']:+.1%} ({over['min']:+.1%}..{over['max']:+.1%})"
-        share = f"{row['checkpoint_and_pictures_share']:.1%}"
-        print("  ".join(f"{cell:>8}" for cell in cells), f"{ratios:>20}", f"{overheads:>24}", f"{share:>6}", sep="  ")
+        cells += [f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"]
+        cells += [f"{over['median']:+.1%} ({over['min']:+.1%}..{over['max']:+.1%})", f"{speed['allowed']:.0f}"]
+        cells += [f"{row['bare_of_allowed']['median']:.0%}", f"{row['checkpoint_and_pictures_share']:.1%}"]
+        print(
+            "  ".join(
+                f"{cell:>{WIDTHS.get(column, 8)}}" for column, cell in zip((*columns, "files"), cells, strict=True)
+            )
+        )
     print(machine.write(arguments.name, results))
 
 

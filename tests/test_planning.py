@@ -198,7 +198,8 @@ def test_every_derived_recipe_is_a_valid_one(
     made = derive(case(size, classes=classes, device=device, **given))
     config = Config.build(recipe_values(made.recipe), made.settings)
     assert "train.length" not in made.settings or length is None
-    assert config.data.labels is (classes > 0)
+    assert config.data.labels is False
+    assert ("data.labels=true" in reason(made, "labels")[1]) is (classes > 1)
     assert all(word and why for _, word, why in made.reasons)
 
 
@@ -221,10 +222,9 @@ def test_longer_trainings_have_wider_networks(length: str | None, size: tuple[in
 
 
 def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
-    made = derive(case(train__batch=128, optimizer__g__lr=1e-4, classes=2, data__labels=False))
-    assert not {"train.batch", "data.labels", "optimizer.g.lr", "optimizer.d.lr"} & set(made.settings)
+    made = derive(case(train__batch=128, optimizer__g__lr=1e-4))
+    assert not {"train.batch", "optimizer.g.lr", "optimizer.d.lr"} & set(made.settings)
     assert reason(made, "batch") == ("128", "as you say")
-    assert reason(made, "labels") == ("false", "as you say")
     assert derive(case(train__batch=8)).settings["optimizer.d.lr"] == defaults.FAST
     other = derive(case(net__g__width=48))
     assert "net.g.width" not in other.settings and other.settings["net.d.width"] == defaults.NARROW
@@ -233,11 +233,6 @@ def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
 @pytest.mark.parametrize("given", [{"net": "mlp"}, {"net": {"name": "mlp"}}, {"net__name": "mlp"}])
 def test_for_another_network_nothing_is_derived_but_the_size(given: dict[str, Any]) -> None:
     assert derive(case((28, 28), classes=2, **given)).settings == {"data.size": (28, 28)}
-
-
-@pytest.mark.parametrize(("images", "used"), [(199, False), (200, True), (None, True)])
-def test_labels_are_used_where_classes_have_enough_images(images: int | None, used: bool) -> None:
-    assert derive(case(images=images, classes=2)).settings.get("data.labels", False) is used
 
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "auto")])

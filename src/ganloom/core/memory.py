@@ -85,7 +85,8 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                self._watch(leaf.untyped_storage(), leaf.untyped_storage().nbytes())
+                # A view takes nothing; without content, of a weight with content, it seems to.
+                self._watch(leaf.untyped_storage(), 0 if func.is_view else leaf.untyped_storage().nbytes())
         return result
 
     def _watch(self, storage: torch.UntypedStorage, size: int) -> None:

@@ -27,7 +27,6 @@ KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
-FEW_A_CLASS = 100  # images; with fewer, a class has too little to learn from
 
 
 @dataclass(frozen=True)
@@ -131,17 +130,8 @@ def _recipe(recipe: str) -> Rule:
 def _labels(case: Case) -> Rule:
     if case.classes < 2:
         return {}, "off", "there are no classes"
-    if case.images is not None and case.images < FEW_A_CLASS * case.classes:
-        return (
-            {},
-            "off",
-            f"{case.classes} classes have too few images each: --set data.labels=true uses them all the same",
-        )
-    return (
-        {"data.labels": True},
-        "on",
-        f"there are {case.classes} classes: one can be asked for, and pictures are as good",
-    )
+    why = f"there are {case.classes} classes: with --set data.labels=true one can be asked for; pictures were no better"
+    return {}, "off", f"{why}, or worse"
 
 
 def _precision(case: Case) -> Rule:

@@ -1,0 +1,76 @@
+"""What the convolutions and products of matrices of a training step take by themselves: a bound for its speed."""
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["Call", "calls_of", "seconds_of"]
+
+aten = torch.ops.aten
+COUNTED = (aten.convolution.default, aten.convolution_backward.default, aten.mm.default, aten.addmm.default)
+REPETITIONS = 30
+
+
+class Form(NamedTuple):
+    """All of a tensor but its content."""
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class Call(NamedTuple):
+    """An operator with its arguments, tensors by their forms."""
+
+    operator: Any
+    arguments: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        forms = [form for form in self.arguments if isinstance(form, Form)]
+        name = self.operator._schema.name.removeprefix("aten::")
+        return f"{name} {' '.join('x'.join(map(str, form.size)) for form in forms)}"
+
+
+class _Listener(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[Call] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in COUNTED:
+            self.calls[Call(func, tuple(_frozen(each) for each in args))] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _frozen(argument: Any) -> Any:
+    if isinstance(argument, Tensor):
+        return Form(tuple(argument.shape), argument.stride(), argument.dtype)
+    return tuple(argument) if isinstance(argument, list) else argument
+
+
+def calls_of(work: Callable[[], object]) -> Counter[Call]:
+    """Which of them `work` makes, and how often; forward and backward, in the layouts that they come in."""
+    with _Listener() as listener:
+        work()
+    return listener.calls
+
+
+def seconds_of(call: Call) -> float:
+    """The median of some repetitions, alone."""
+    arguments = [
+        torch.empty_strided(each.size, each.stride, dtype=each.dtype).normal_() if isinstance(each, Form) else each
+        for each in (list(each) if type(each) is tuple else each for each in call.arguments)
+    ]
+    taken = []
+    with torch.no_grad():
+        for _ in range(REPETITIONS):
+            began = time.perf_counter()
+            call.operator(*arguments)
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken[REPETITIONS // 3 :])
