@@ -223,9 +223,13 @@ def test_longer_trainings_have_wider_networks(length: str | None, size: tuple[in
 
 def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
     made = derive(case(train__batch=128, optimizer__g__lr=1e-4))
-    assert not {"train.batch", "optimizer.g.lr", "optimizer.d.lr"} & set(made.settings)
+    assert not {"train.batch", "optimizer.g.lr"} & set(made.settings)
+    assert made.settings["optimizer.d.lr"] == 2e-4  # as published, for a batch of that size
     assert reason(made, "batch") == ("128", "as you say")
+    assert reason(derive(case(classes=2, data__labels=True)), "labels") == ("true", "as you say")
     assert derive(case(train__batch=8)).settings["optimizer.d.lr"] == defaults.FAST
+    large = derive(case((512, 512), train__length="30 minutes", data__size="32"))
+    assert large.settings["net.g.width"] == defaults.WIDE and reason(large, "size") == ("32", "as you say")
     other = derive(case(net__g__width=48))
     assert "net.g.width" not in other.settings and other.settings["net.d.width"] == defaults.NARROW
 
@@ -235,11 +239,11 @@ def test_for_another_network_nothing_is_derived_but_the_size(given: dict[str, An
     assert derive(case((28, 28), classes=2, **given)).settings == {"data.size": (28, 28)}
 
 
-@pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "auto")])
+@pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_bf16_is_for_cpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch, has: bool, precision: str) -> None:
     monkeypatch.setattr(defaults, "computes_in_bf16", lambda device: has)
-    assert derive(case()).settings.get("train.precision", "auto") == precision
-    assert "train.precision" not in derive(case(device=GPU)).settings
+    assert derive(case()).settings["train.precision"] == precision
+    assert derive(case(device=GPU)).settings["train.precision"] == "auto"
 
 
 def folder_of_images(folder: Path, count: int = 8) -> Path:
