@@ -85,7 +85,7 @@ class OneBatch:
 class NoAverage:
     """In the place of the moving average."""
 
-    def update(self, nimg: int, images: int) -> None:
+    def update(self, nimg: int, images: int, factor: float = 1.0) -> None:
         pass
 
 
