@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Call", "calls_of", "seconds_of"]
+__all__ = ["calls_of", "seconds_of"]
 
 aten = torch.ops.aten
 COUNTED = (aten.convolution.default, aten.convolution_backward.default, aten.mm.default, aten.addmm.default)
@@ -30,11 +30,6 @@ class Call(NamedTuple):
 
     operator: Any
     arguments: tuple[Any, ...]
-
-    def __str__(self) -> str:
-        forms = [form for form in self.arguments if isinstance(form, Form)]
-        name = self.operator._schema.name.removeprefix("aten::")
-        return f"{name} {' '.join('x'.join(map(str, form.size)) for form in forms)}"
 
 
 class _Listener(TorchDispatchMode):

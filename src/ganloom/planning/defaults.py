@@ -19,6 +19,7 @@ from ganloom.data.inspect import Sizes
 __all__ = ["Case", "Plan", "choose_recipe", "derive", "flat"]
 
 SMALL = 48  # images with a shorter side below this are trained at 32 pixels, others at 64
+SIDES = {"dcgan-32": 32, "dcgan-64": 64}
 LARGEST_OWN_SIZE = 64  # images all of one size up to this are not resized at all
 STEP = 8  # sides that are cut to the images' ratio are multiples of this
 SQUARE = 1.15  # a ratio up to this is squared: little is lost
@@ -72,7 +73,7 @@ class Plan:
 def derive(case: Case) -> Plan:
     """The recipe for images, with its settings. What a person has decided is left alone, and the rules heed it."""
     recipe, own = choose_recipe(case.sizes)
-    side = 32 if recipe == "dcgan-32" else 64
+    side = SIDES[recipe]
     rules = {"size": _size(case.sizes, own, side), "recipe": _recipe(recipe)}
     if case.decided("net.name") is not None or isinstance(case.decided("net"), str):
         rules["recipe"] = {}, recipe, "for images of this size; with a network of your choice its settings stand"
@@ -102,7 +103,7 @@ def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
     if sizes.uniform and max(sizes.common) <= LARGEST_OWN_SIZE:
         return recipe, sizes.common
     if sizes.ratio is not None and not _is_square(sizes.ratio) and 0.25 <= sizes.ratio <= 4:
-        side = 32 if recipe == "dcgan-32" else 64
+        side = SIDES[recipe]
         short = max(STEP, round(side * min(sizes.ratio, 1 / sizes.ratio) / STEP) * STEP)
         return recipe, (short, side) if sizes.ratio < 1 else (side, short)
     return recipe, None
@@ -126,7 +127,7 @@ def _size(sizes: Sizes, own: tuple[int, int] | None, side: int) -> Rule:
 
 def _recipe(recipe: str) -> Rule:
     kind = "small images" if recipe == "dcgan-32" else f"images with sides from {SMALL} pixels up"
-    return {}, recipe, f"DCGAN for {kind}: of what was tried on two cores nothing learned faster in minutes"
+    return {}, recipe, f"DCGAN for {kind}: the network that all of these rules were measured with"
 
 
 def _labels(case: Case) -> Rule:

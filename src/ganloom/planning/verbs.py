@@ -74,7 +74,7 @@ def explain(
     planned = plan(data, recipe, choose_device(device), settings or {})
     check(planned.config)
     given = [(key, flat(value), "as you say") for key, value in (settings or {}).items()]
-    explained = {what for what, _, _ in planned.reasons}
+    explained = {what for what, _, why in planned.reasons if why == "as you say"}
     rows = [*planned.reasons, *(row for row in given if row[0].rpartition(".")[2] not in explained)]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
 
