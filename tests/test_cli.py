@@ -146,7 +146,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--set", "net.g.width=0"], "width"),
     (["train", "--length", "30"], "30 epochs"),
     (["train", "--length", "30 parsecs"], "30 epochs"),
-    (["train", "--set", "sample.every=3 minutes"], "minutes may only end a run"),
+    (["train", "--set", "sample.every=3 minutes"], "minutes and hours may only end a run"),
     (["train", "--length", "3 epochs", "--epochs", "3"], "one of them"),
     (["train", "--size", "big"], "HEIGHTxWIDTH"),
     (["train", "--size", "4"], "8 to 512 pixels"),

@@ -214,7 +214,7 @@ def test_a_wrong_value_is_named_with_its_key(key: str, value: Any, message: str)
 
 @pytest.mark.parametrize("key", ["ema.half_life", "checkpoint.every", "sample.every", "log.every"])
 def test_no_interval_is_steered_by_a_clock(key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{key}: minutes may only end a run \(train\.length\)"):
+    with pytest.raises(ConfigError, match=rf"^{key}: minutes and hours may only end a run \(train\.length\)"):
         Config.build(LEAST, {key: "10 minutes"})
 
 
@@ -379,7 +379,7 @@ def test_one_length_of_growth_or_several(written: Any, read: list[str]) -> None:
 
 @pytest.mark.parametrize("written", ["10 minutes", ["1 kimg", "10 minutes"]])
 def test_growth_is_not_steered_by_a_clock(written: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^growth\.hold.*: minutes may only end a run"):
+    with pytest.raises(ConfigError, match=r"^growth\.hold.*: minutes and hours may only end a run"):
         build(growth={"hold": written, "fade": "1 kimg"})
 
 

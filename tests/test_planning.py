@@ -209,6 +209,7 @@ def test_every_derived_recipe_is_a_valid_one(
         (None, (32, 32), defaults.NARROW),
         ("5 minutes", (32, 32), defaults.NARROW),
         ("60 minutes", (32, 32), defaults.WIDE),
+        ("2 hours", (32, 32), defaults.WIDE),
         ("30 minutes", (64, 64), defaults.NARROW),  # a quarter of the images
         ("1 epochs", (32, 32), defaults.NARROW),
         ("1000 epochs", (32, 32), defaults.WIDE),
@@ -288,6 +289,12 @@ def test_explain_where_nothing_is_derived(
 
 def test_explain_refuses_what_train_refuses(tmp_path: Path) -> None:
     images = folder_of_images(tmp_path / "in")
-    for wrong in (["--length", "5 parsecs"], ["--set", "train.batch=many"], ["--set", "net=nonsense"]):
+    for wrong in (
+        ["--length", "5 parsecs"],
+        ["--set", "train.batch=many"],
+        ["--set", "net=nonsense"],
+        ["--set", "net.g.wdith=3"],
+        ["--set", "net.d.norm=none at all"],
+    ):
         result = CliRunner().invoke(cli.app, ["train", str(images), *wrong, "--explain"])
         assert result.exit_code != 0 and isinstance(result.exception, ConfigError)

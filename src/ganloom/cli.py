@@ -43,7 +43,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-OF-DATA]")] = None,
     device: DeviceOption = "auto",
     seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    length: Annotated[str | None, typer.Option(help="'30 epochs', '200 kimg', '5000 steps', '10 minutes' ...")] = None,
+    length: Annotated[
+        str | None, typer.Option(help="'30 epochs', '200 kimg', '5000 steps', '10 minutes', '2 hours' ...")
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="The same as --length 'N epochs'.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images an update.")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Images a forward pass; gradients accumulate.")] = None,

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from ganloom.core.lengths import UNITS, Interval, Length
+from ganloom.core.lengths import MINUTES, UNITS, Interval, Length
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from ganloom.core.lengths import UNITS, Interval, Length
         ("1 step", 1, "steps"),
         ("10 minutes", 10, "minutes"),
         ("1 minute", 1, "minutes"),
+        ("2 hours", 2, "hours"),
+        ("1 hour", 1, "hours"),
         ("5_000 images", 5000, "images"),
         ("1,000,000 images", 1_000_000, "images"),
         ("0.5 epochs", 0.5, "epochs"),
@@ -89,12 +91,13 @@ def test_a_length_is_written_plainly(text: str, written: str) -> None:
     ("text", "images"),
     [("2 epochs", 3594), ("0.5 kimg", 500), ("7 images", 7), ("3 steps", 96), ("0.0004 kimg", 0), ("0.0006 kimg", 1)],
 )
-def test_every_unit_but_minutes_has_an_image_count(text: str, images: int) -> None:
+def test_every_unit_but_a_time_has_an_image_count(text: str, images: int) -> None:
     assert Length.parse(text).images(epoch=1797, step=32) == images
 
 
-def test_minutes_have_no_image_count() -> None:
-    assert Length.parse("1 minute").is_time
+def test_a_time_has_no_image_count() -> None:
+    assert Length.parse("1 minute").is_time and Length.parse("1 hour").is_time
+    assert Length.parse("90 minutes").minutes == Length.parse("1.5 hours").minutes == 90
     assert not Length.parse("1 step").is_time
     with pytest.raises(AssertionError):
         Length.parse("1 minute").images(epoch=1, step=1)
@@ -102,11 +105,11 @@ def test_minutes_have_no_image_count() -> None:
 
 def test_minutes_may_be_a_length_but_not_an_interval() -> None:
     assert TypeAdapter(Length).validate_python("10 minutes") == Length(10, "minutes")
-    with pytest.raises(ValidationError, match="minutes may only end a run"):
+    with pytest.raises(ValidationError, match="minutes and hours may only end a run"):
         TypeAdapter(Interval).validate_python("10 minutes")
 
 
-@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit != "minutes"])
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in MINUTES])
 def test_every_other_unit_may_be_an_interval(unit: str) -> None:
     assert TypeAdapter(Interval).validate_python(f"2 {unit}") == Length(2, unit)
 

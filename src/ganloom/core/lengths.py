@@ -1,4 +1,4 @@
-"""Lengths as a person writes them: `30 epochs`, `200 kimg`, `5000 images`, `5000 steps`, `10 minutes`."""
+"""Lengths as a person writes them: `30 epochs`, `200 kimg`, `5000 images`, `5000 steps`, `10 minutes`, `2 hours`."""
 
 import math
 import re
@@ -10,12 +10,13 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = ["Interval", "Length", "crosses"]
 
-UNITS = ("epochs", "kimg", "images", "steps", "minutes")
+MINUTES = {"minutes": 1, "hours": 60}
+UNITS = ("epochs", "kimg", "images", "steps", *MINUTES)
 
 
 @dataclass(frozen=True)
 class Length:
-    """A duration of training. The one clock is the image count; every unit but minutes converts to it."""
+    """A duration of training. The one clock is the image count; every unit but minutes and hours converts to it."""
 
     amount: float
     unit: str
@@ -32,7 +33,7 @@ class Length:
         unit = unit if unit in UNITS else unit + "s"
         if match is None or unit not in UNITS:
             raise ValueError(f"'{text}' is not a length; write a number and a unit, such as '30 epochs', "
-                             f"'200 kimg', '5000 images', '5000 steps' or '10 minutes'")  # fmt: skip
+                             f"'200 kimg', '5000 images', '5000 steps', '10 minutes' or '2 hours'")  # fmt: skip
         amount = float(match.group(1).replace("_", "").replace(",", ""))
         if not math.isfinite(amount):
             raise ValueError(f"'{text}' is not a finite length")
@@ -43,11 +44,16 @@ class Length:
 
     @property
     def is_time(self) -> bool:
-        return self.unit == "minutes"
+        return self.unit in MINUTES
+
+    @property
+    def minutes(self) -> float:
+        """Of a length in time."""
+        return self.amount * MINUTES[self.unit]
 
     def images(self, *, epoch: int, step: int) -> int:
-        """This length in images, where an epoch and a step have that many. Minutes have no image count."""
-        assert not self.is_time, "minutes only stop a run; they never convert to images"
+        """This length in images, where an epoch and a step have that many. A time has no image count."""
+        assert not self.is_time, "a time only stops a run; it never converts to images"
         scale = {"epochs": epoch, "kimg": 1000, "images": 1, "steps": step}[self.unit]
         return round(self.amount * scale)
 
@@ -58,12 +64,12 @@ class Length:
 
 def _not_time(length: Length) -> Length:
     if length.is_time:
-        raise ValueError("minutes may only end a run (train.length): write epochs, kimg, images or steps")
+        raise ValueError("minutes and hours may only end a run (train.length): write epochs, kimg, images or steps")
     return length
 
 
 Interval = Annotated[Length, AfterValidator(_not_time)]
-"""A length that is not minutes: nothing inside a training is steered by a clock."""
+"""A length that is no time: nothing inside a training is steered by a clock."""
 
 
 def crosses(every: int, before: int, after: int) -> bool:

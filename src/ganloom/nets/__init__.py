@@ -19,7 +19,7 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.core.shapes import ImageShape
 
-__all__ = ["build_discriminator", "build_generator", "family", "names"]
+__all__ = ["build_discriminator", "build_generator", "check_options", "family", "names"]
 
 NOT_FAMILIES = {"contract", "generate", "layers", "modelfile"}
 
@@ -38,6 +38,13 @@ def family(name: str, code: Code | None = None) -> ModuleType:
     take(module, "Generator", "shape", "latent", "classes")
     take(module, "Discriminator", "shape", "classes")
     return module
+
+
+def check_options(name: str, g: dict[str, Any], d: dict[str, Any]) -> None:
+    """Raise `ConfigError` for an unknown family, or options that it does not have, without building anything."""
+    module = family(name)
+    keyword_options(f"net.g ({name})", module.Generator, g)
+    keyword_options(f"net.d ({name})", module.Discriminator, d)
 
 
 def build_generator(

@@ -168,7 +168,7 @@ def _planned_kimg(case: Case, shape: tuple[int, int]) -> float:
     except ValueError:  # the configuration will say what is wrong with it
         return 0.0
     if length.is_time:
-        return length.amount * KIMG_A_MINUTE * 32 * 32 / (shape[0] * shape[1])
+        return length.minutes * KIMG_A_MINUTE * 32 * 32 / (shape[0] * shape[1])
     return length.images(epoch=case.images or 0, step=_given_batch(case)) / 1000
 
 

@@ -156,12 +156,12 @@ def placed(config: Config) -> Config:
 
 
 def check(config: Config) -> None:
-    """Refuse unknown names and missing extras before images are prepared, which may take long."""
+    """Refuse unknown names and options and missing extras before images are prepared, which may take long."""
     if config.trackers.wandb.mode != "off" and find_spec("wandb") is None:
         raise ConfigError(
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
         )
-    nets.family(config.net.name)
+    nets.check_options(config.net.name, config.net.g, config.net.d)
     objectives.loss(config.loss.name, config.loss.options)
     for name in config.penalties:
         objectives.penalty(name)

@@ -310,7 +310,7 @@ def _state(story: Story) -> str:
     """Whether the run has come to its end."""
     length = story.config.train.length
     if length.is_time:
-        done, whole = (story.seconds or 0.0), length.amount * 60
+        done, whole = (story.seconds or 0.0), length.minutes * 60
     else:
         done, whole = story.nimg, length.images(epoch=story.facts.images, step=story.config.images_per_step)
     if done >= whole:

@@ -152,8 +152,8 @@ def make_plan(config: Config, facts: Facts) -> Plan:
     if not train.length.is_time:
         return Plan(total=max(1, images(train.length)), seconds=None, **every)
     assert facts.images_per_minute is not None
-    total = max(1, round(train.length.amount * facts.images_per_minute))
-    return Plan(total=total, seconds=train.length.amount * 60, **every)
+    total = max(1, round(train.length.minutes * facts.images_per_minute))
+    return Plan(total=total, seconds=train.length.minutes * 60, **every)
 
 
 def train(
