@@ -198,8 +198,7 @@ def test_every_derived_recipe_is_a_valid_one(
     made = derive(case(size, classes=classes, device=device, **given))
     config = Config.build(recipe_values(made.recipe), made.settings)
     assert "train.length" not in made.settings or length is None
-    assert config.data.labels is False
-    assert ("data.labels=true" in reason(made, "labels")[1]) is (classes > 1)
+    assert config.data.labels is (classes > 1)
     assert all(word and why for _, word, why in made.reasons)
 
 
@@ -238,6 +237,14 @@ def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
 @pytest.mark.parametrize("given", [{"net": "mlp"}, {"net": {"name": "mlp"}}, {"net__name": "mlp"}])
 def test_for_another_network_nothing_is_derived_but_the_size(given: dict[str, Any]) -> None:
     assert derive(case((28, 28), classes=2, **given)).settings == {"data.size": (28, 28)}
+
+
+@pytest.mark.parametrize(
+    ("classes", "images", "labels"),
+    [(0, 5000, "off"), (1, 5000, "off"), (10, 5000, "on"), (11, 5000, "off"), (10, 50_000, "on"), (10, None, "on")],
+)
+def test_labels_are_used_where_each_class_has_images(classes: int, images: int | None, labels: str) -> None:
+    assert reason(derive(case(classes=classes, images=images)), "labels")[0] == labels
 
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])

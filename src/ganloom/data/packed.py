@@ -12,6 +12,7 @@ Every split (train, val, test) has shards and labels of its own, so nothing has 
 import json
 import mmap
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,6 +119,11 @@ class PackedDataset:
         if split not in self._labels:
             self._labels[split] = self._open_labels(split)
         return self._labels[split].take(index)
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether every training image has a label."""
+        return bool(self.class_names) and bool((self.labels(np.arange(self.count())) >= 0).all())
 
     def rows(self, split: str) -> Iterator[tuple[NDArray[np.uint8], Label]]:
         """Every image [H, W, C] of a split with its label, in order."""

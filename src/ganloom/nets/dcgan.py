@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
+from ganloom.nets.layers.labels import LabelHead, LabelUse
 from ganloom.nets.layers.sizes import map_sizes
 from ganloom.nets.layers.spectral import spectral_norm
 from ganloom.nets.layers.strided import Down, Gathering, Spreading, Up, initialise
@@ -24,17 +24,19 @@ WIDEST = 8  # widths double towards the 4x4 end, up to this many times `width`
 
 
 class Generator(nn.Module):
-    """Transposed 4x4 convolutions, BatchNorm and ReLU; tanh at the end. No biases."""
+    """Transposed 4x4 convolutions, BatchNorm and ReLU; tanh at the end. No biases.
+
+    Labels choose gains and biases of BatchNorm (Dumoulin et al. 2017; Miyato & Koyama 2018). Given beside z, they led
+    G to make one picture a class and to look at z no more.
+    """
 
     def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 64) -> None:
         super().__init__()
         smallest, *self.sizes = map_sizes(shape, "dcgan")
         widths = _widths(len(self.sizes), width)
-        self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
-        inputs = latent + latent_share(latent) if classes else latent
-        self.first = Up(Spreading(inputs, widths[-1], smallest))
+        self.first = Up(Spreading(latent, widths[-1], smallest), classes)
         self.ups = nn.ModuleList(
-            Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
+            Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), classes)
             for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.last = nn.ConvTranspose2d(widths[0], shape.channels, 4, 2, 1, bias=False)
@@ -45,12 +47,11 @@ class Generator(nn.Module):
         z: Tensor,  # [N, latent]
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Tensor:  # [N, C, H, W]
-        if self.embed is not None:
-            z = torch.cat([z, self.embed(y)], dim=1)
-        x = self.first(z)
-        for up, (height, width) in zip([*self.ups, self.last], self.sizes, strict=True):
-            x = up(x)[:, :, :height, :width]
-        return torch.tanh(x)
+        x = self.first(z, y)
+        for up, (height, width) in zip(self.ups, self.sizes[:-1], strict=True):
+            x = up(x, y)[:, :, :height, :width]
+        height, width = self.sizes[-1]
+        return torch.tanh(self.last(x)[:, :, :height, :width])
 
     def stages(self) -> list[nn.Module]:
         return [self.first, *self.ups, self.last]

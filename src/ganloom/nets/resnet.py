@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, modulated
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
 from ganloom.nets.layers.spectral import spectral_norm
 
@@ -102,13 +102,8 @@ class _Norm(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None, vector: Tensor) -> Tensor:
         x = self.norm(x)
         if self.of_class is not None:
-            modulation = self.of_class(y)
-        elif self.of_vector is not None:
-            modulation = self.of_vector(vector)
-        else:
-            return x
-        gain, bias = modulation[:, :, None, None].chunk(2, dim=1)
-        return torch.addcmul(bias + x, x, gain)  # (1 + gain) x + bias
+            return modulated(x, self.of_class(y))
+        return x if self.of_vector is None else modulated(x, self.of_vector(vector))
 
 
 class _UpBlock(nn.Module):

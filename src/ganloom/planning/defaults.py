@@ -16,10 +16,12 @@ from ganloom.core.lengths import Length
 from ganloom.core.shapes import parse_size
 from ganloom.data.inspect import Sizes
 
-__all__ = ["Case", "Plan", "choose_recipe", "derive", "flat"]
+__all__ = ["AS_YOU_SAY", "Case", "Plan", "choose_recipe", "derive", "flat"]
 
+AS_YOU_SAY = "as you say"
 SMALL = 48  # images with a shorter side below this are trained at 32 pixels, others at 64
 SIDES = {"dcgan-32": 32, "dcgan-64": 64}
+LEAST_A_CLASS = 500  # images, on average: with a hundred, conditional GANs collapse (Shahbazi et al. 2022)
 LARGEST_OWN_SIZE = 64  # images all of one size up to this are not resized at all
 STEP = 8  # sides that are cut to the images' ratio are multiples of this
 SQUARE = 1.15  # a ratio up to this is squared: little is lost
@@ -92,7 +94,7 @@ def derive(case: Case) -> Plan:
         left = {key: value for key, value in made.items() if case.decided(key) is None}
         settings |= left
         reasons.append(
-            (what, word, why) if left or not made else (what, flat(case.decided(next(iter(made)))), "as you say")
+            (what, word, why) if left or not made else (what, flat(case.decided(next(iter(made)))), AS_YOU_SAY)
         )
     return Plan(recipe, settings, reasons)
 
@@ -133,8 +135,16 @@ def _recipe(recipe: str) -> Rule:
 def _labels(case: Case) -> Rule:
     if case.classes < 2:
         return {"data.labels": False}, "off", "there are no classes"
-    why = f"there are {case.classes} classes: with --set data.labels=true one can be asked for; pictures were no better"
-    return {"data.labels": False}, "off", f"{why}, or worse"
+    if case.images is not None and case.images < LEAST_A_CLASS * case.classes:
+        why = (
+            f"fewer than {LEAST_A_CLASS} images for each of {case.classes} classes: told them, G may make one picture a"
+        )
+        return {"data.labels": False}, "off", f"{why} class; --set data.labels=true tries it"
+    return (
+        {"data.labels": True},
+        "on",
+        f"there are {case.classes} classes: pictures are better, and one can be asked for",
+    )
 
 
 def _precision(case: Case) -> Rule:

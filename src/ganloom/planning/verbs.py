@@ -17,7 +17,7 @@ from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.opening import packed
 from ganloom.data.sources import Source, find, place
-from ganloom.planning.defaults import Case, derive, flat
+from ganloom.planning.defaults import AS_YOU_SAY, Case, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.planning.images import remarks
 from ganloom.runs import Run, open_run, refuse_existing
@@ -60,6 +60,9 @@ def train(
     dataset = packed(source, config.data, terminal)
     for line in remarks(dataset):
         say(terminal, line)
+    if config.data.labels and not dataset.labelled and planned.chose("labels"):
+        say(terminal, "labels    off: some images have none")
+        config = config.with_overrides({"data.labels": False})
     return session.begin(config, dataset, target, planned.recipe, chosen_device, terminal)
 
 
@@ -73,8 +76,8 @@ def explain(
     """What `train` would do with the same arguments, and why: a line a decision. Raises `GanloomError`."""
     planned = plan(data, recipe, choose_device(device), settings or {})
     check(planned.config)
-    given = [(key, flat(value), "as you say") for key, value in (settings or {}).items()]
-    explained = {what for what, _, why in planned.reasons if why == "as you say"}
+    given = [(key, flat(value), AS_YOU_SAY) for key, value in (settings or {}).items()]
+    explained = {what for what, _, why in planned.reasons if why == AS_YOU_SAY}
     rows = [*planned.reasons, *(row for row in given if row[0].rpartition(".")[2] not in explained)]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
 
@@ -86,6 +89,10 @@ class Planned(NamedTuple):
     recipe: str
     config: Config
     reasons: list[tuple[str, str, str]]  # what, value, why
+
+    def chose(self, what: str) -> bool:
+        """Whether a rule decided it, rather than a person or a recipe."""
+        return any(what == each and why != AS_YOU_SAY for each, _, why in self.reasons)
 
 
 def plan(

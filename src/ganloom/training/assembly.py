@@ -65,11 +65,9 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
 
 def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
-    if config.data.labels and not dataset.class_names:
-        raise ConfigError(
-            "data.labels is on, but these images have no classes: sort them into a folder a "
-            "class, or set data.labels=false."
-        )
+    if config.data.labels and not dataset.labelled:
+        lack = "some of these images have no class" if dataset.class_names else "these images have no classes"
+        raise ConfigError(f"data.labels is on, but {lack}: sort them into a folder a class, or set data.labels=false.")
     classes = len(dataset.class_names) if config.data.labels else 0
     net = config.net
     rng.seed(config.seed, "G")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganloom.nets.contract import Judgement
 
-__all__ = ["LabelEmbedding", "LabelHead", "LabelUse", "latent_share"]
+__all__ = ["LabelEmbedding", "LabelHead", "LabelUse", "latent_share", "modulated"]
 
 LabelUse = Literal["projection", "classifier"]
 """How D learns of labels: it is told them (Miyato & Koyama 2018), or has to find them (Odena et al. 2017)."""
@@ -28,6 +28,15 @@ class LabelEmbedding(nn.Module):
         if not y.is_floating_point():
             return F.embedding(y, self.weight)
         return y.to(self.weight.dtype) @ self.weight
+
+
+def modulated(
+    x: Tensor,  # [N, C, H, W], normalised
+    vector: Tensor,  # [N, 2C]: gains less 1, and biases
+) -> Tensor:
+    """(1 + gain) x + bias: what follows a conditional normalisation (Dumoulin et al. 2017)."""
+    gain, bias = vector.to(x.dtype)[:, :, None, None].chunk(2, dim=1)  # under autocast maps stay as narrow as they are
+    return torch.addcmul(bias + x, x, gain)
 
 
 class LabelHead(nn.Module):

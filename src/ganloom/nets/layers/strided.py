@@ -6,6 +6,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganloom.nets.layers.labels import LabelEmbedding, modulated
+
 __all__ = ["Down", "Gathering", "Norm", "Spreading", "Up", "initialise"]
 
 Norm = Literal["batch", "layer", "none"]
@@ -36,15 +38,21 @@ class Spreading(nn.ConvTranspose2d):
 
 
 class Up(nn.Module):
-    """Transposed convolution, BatchNorm, ReLU."""
+    """Transposed convolution, BatchNorm, ReLU; classes have gains and biases of their own beside BatchNorm's."""
 
-    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+    def __init__(self, conv: nn.ConvTranspose2d, classes: int = 0) -> None:
         super().__init__()
         self.conv = conv
         self.norm = nn.BatchNorm2d(conv.out_channels)
+        self.of_class = LabelEmbedding(classes, 2 * conv.out_channels, std=0.02) if classes else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(x)), inplace=True)
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,  # int64 [N] or float [N, K]; None without classes
+    ) -> Tensor:
+        x = self.norm(self.conv(x))
+        return F.relu(x if self.of_class is None else modulated(x, self.of_class(y)), inplace=True)
 
 
 class Down(nn.Module):
