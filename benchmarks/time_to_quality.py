@@ -8,7 +8,9 @@ turns, seed by seed. The clock stands still while pictures are scored, and besid
 
 textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored as it is: of G in evaluation and in
                     training mode, the better
-default             what `ganloom train` derives for these images and minutes; scored by the averaged G
+default             what `ganloom train` derives for these images and minutes, without labels, as the textbook loop has
+                    none; scored by the averaged G
+default, labels     the same with labels, which it uses where there are classes
 any other           the same with other settings, or a recipe by its name; see CONTENDERS
 
 The score is the Frechet distance to `--n` training images in loomnet-1's features, of as many generated ones. With
@@ -70,15 +72,16 @@ SETS = {
     "fashion": ("fashion_mnist.npz", 32),
     "chest": ("chest_xray", 64),
 }
+UNLABELLED = {"data.labels": False}
 CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
     "textbook-128": 128,  # the loop at this batch
     "textbook-16": 16,
     "textbook-8": 8,
-    "default": {},  # what is derived for these images and minutes, but for these settings
+    "default": UNLABELLED,  # what is derived for these images and minutes, but for these settings
     "default, labels": {"data.labels": True},
-    "default, 64 wide": {"net.g.width": 64, "net.d.width": 64},
-    "default, batch 8": {"train.batch": 8},
-    "default, fp32": {"train.precision": "fp32"},
+    "default, 64 wide": UNLABELLED | {"net.g.width": 64, "net.d.width": 64},
+    "default, batch 8": UNLABELLED | {"train.batch": 8},
+    "default, fp32": UNLABELLED | {"train.precision": "fp32"},
     "dcgan": ("dcgan-32", {}),  # a recipe, with settings
     "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
     "sndcgan": ("sndcgan-32", {}),

@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, before torch is imported
 
-from ganloom.config import Config, recipe_values
+from ganloom.config import Config, merge, recipe_values
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -59,9 +59,10 @@ def digits(own_cache: Path) -> PackedDataset:
 
 
 def tiny_config(**settings: Any) -> Config:
-    """The digits recipe made small; keywords are dotted keys with __ for the dot."""
+    """The digits recipe made small, with a penalty; keywords are dotted keys with __ for the dot."""
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
-    return Config.build(recipe_values("digits"), {**TINY, **dotted})
+    penalty = {"net": {"d": {"norm": "none"}}, "penalties": {"r1": {"weight": 0.1, "interval": 4}}}
+    return Config.build(merge(recipe_values("digits"), penalty), {**TINY, **dotted})
 
 
 def tiny_flags(**settings: Any) -> list[str]:

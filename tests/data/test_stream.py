@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from packing import pack
 from torch import Tensor
 
-from ganloom.data.stream import Stream, permute
+from ganloom.data.stream import Stream, permute, resident
 
 sizes = st.integers(1, 5000)
 keys = st.integers(0, 2**63 - 1)
@@ -204,6 +204,19 @@ def test_only_training_images_are_streamed_each_with_its_label(tmp_path: Path) -
     assert labels is not None
     assert sorted(shown[:, 0, 0, 0].tolist()) == sorted([*range(20, 60)] * 2)
     assert labels.tolist() == shown[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_resident_images_are_those_of_the_dataset(tmp_path: Path, mirror: bool) -> None:
+    images = np.arange(420, dtype=np.uint16).astype(np.uint8).reshape(7, 4, 5, 3)
+    dataset = pack(tmp_path, images=images)
+    whole = torch.from_numpy(dataset.images(np.arange(dataset.count())))
+    kept = Stream(dataset, 0, with_labels=False, mirror=mirror, resident=whole)
+    mapped = Stream(dataset, 0, with_labels=False, mirror=mirror)
+    assert torch.equal(kept.images(3, 40), mapped.images(3, 40))
+    whole += 1  # they are what it reads
+    assert not torch.equal(kept.images(3, 40), mapped.images(3, 40))
+    assert resident(dataset, torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize("labels", [range(7), np.eye(7, 3)], ids=["class", "shares"])

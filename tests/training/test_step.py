@@ -270,6 +270,20 @@ def test_a_gpu_trains_the_same_network(digits: PackedDataset) -> None:
         torch.testing.assert_close(ours[name].cpu(), theirs[name], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_on_a_gpu_waits_for_nothing(digits: PackedDataset) -> None:
+    config = tiny_config(train__precision="fp32", data__mirror=True)
+    step = assemble(resolve(config, digits.shape, 1), digits, torch.device("cuda"), World(), total=1000)
+    assert step.stream.resident is not None
+    for _ in range(3):
+        step.advance(measure=False)  # what is made at the first steps may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step.advance(measure=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_an_augmentation_is_in_full_precision_where_d_is_not(digits: PackedDataset) -> None:
     """In bf16 the places of pixels would be wrong from about 128 pixels on, and those of generated images alone."""
     step = tiny(digits, train__precision="bf16", augment={"name": "ada", "p": 0, "target": None})

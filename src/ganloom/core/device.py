@@ -7,7 +7,7 @@ import torch
 from ganloom.core.errors import DeviceError
 from ganloom.core.names import nearest
 
-__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name"]
+__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name", "sent"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
@@ -49,6 +49,13 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On the device. Nobody waits for a copy to a GPU: it comes from pinned memory, which is kept until it is over."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def computes_in_bf16(device: torch.device) -> bool:

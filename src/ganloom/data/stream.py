@@ -15,35 +15,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.core import rng
+from ganloom.core.device import sent
 from ganloom.data.packed import PackedDataset
 
-__all__ = ["Stream", "permute"]
+__all__ = ["Stream", "permute", "resident"]
 
 ROUNDS = 6
 BLOCK = 1024  # samples whose places are computed together
+MOST_RESIDENT = 2**30  # bytes of images that are kept on a GPU, and of its free memory at most this share
+RESIDENT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless sequence of training images."""
+    """An endless sequence of training images, from the dataset or from where they are `resident`."""
 
     dataset: PackedDataset
     seed: int
     with_labels: bool
     mirror: bool = False
+    resident: Tensor | None = None  # uint8 [images, H, W, C]
 
     def images(
         self,
         start: int,
         count: int,
-    ) -> Tensor:  # uint8 [count, C, H, W], channels last in memory
+    ) -> Tensor:  # uint8 [count, C, H, W], channels last in memory, where they are resident or on the CPU
         """Images of samples `start` to `start + count`."""
-        images = self.dataset.images(self._index(start, count))
+        index = self._index(start, count)
+        if self.resident is None:
+            images = torch.from_numpy(self.dataset.images(index))
+        else:
+            images = self.resident[sent(torch.from_numpy(index), self.resident.device)]
         if self.mirror:
             coins = _mix(np.arange(start, start + count, dtype=np.uint64), rng.key(self.seed, "mirror"))
-            flipped = (coins & np.uint64(1)).astype(bool)
-            images[flipped] = images[flipped, :, ::-1]
-        return torch.from_numpy(images).permute(0, 3, 1, 2)
+            flipped = sent(torch.from_numpy((coins & np.uint64(1)).astype(bool)), images.device)
+            images = torch.where(flipped[:, None, None, None], images.flip(2), images)
+        return images.permute(0, 3, 1, 2)
 
     def labels(
         self,
@@ -61,6 +69,19 @@ class Stream:
         index = np.concatenate([_block(block, size, self.seed) for block in blocks])
         first = start - blocks.start * BLOCK
         return index[first : first + count]
+
+
+def resident(dataset: PackedDataset, device: torch.device) -> Tensor | None:
+    """All training images on a GPU that has room for them, uint8 [images, H, W, C]; elsewhere None.
+
+    So a step need not copy its images. From a CPU's memory the dataset's own maps are as near.
+    """
+    if device.type != "cuda":
+        return None
+    size = dataset.count() * dataset.description.row_bytes
+    if size > min(MOST_RESIDENT, RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]):
+        return None
+    return torch.from_numpy(dataset.images(np.arange(dataset.count()))).to(device)
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
-from ganloom.data.stream import Stream
+from ganloom.data.stream import Stream, resident
 from ganloom.nets.contract import Growing, Staged
 from ganloom.training import rules
 from ganloom.training.ema import Ema, stop_tracking
@@ -131,7 +131,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
     d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
-    stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror)
+    stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror, resident(dataset, device))
     return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, Health(device), stream, world, device)
 
 
