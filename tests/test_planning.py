@@ -247,6 +247,13 @@ def test_labels_are_used_where_each_class_has_images(classes: int, images: int |
     assert reason(derive(case(classes=classes, images=images)), "labels")[0] == labels
 
 
+@pytest.mark.parametrize(("size", "ramp"), [((32, 32), None), ((64, 64), 0.005), ((300, 200), 0.005)])
+def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float | None) -> None:
+    made = derive(case(size))
+    assert made.settings.get("ema.ramp_up") == ramp
+    assert Config.build(recipe_values(made.recipe), made.settings).ema.ramp_up == (ramp or 0.05)
+
+
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_bf16_is_for_cpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch, has: bool, precision: str) -> None:
     monkeypatch.setattr(defaults, "computes_in_bf16", lambda device: has)
