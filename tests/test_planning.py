@@ -247,11 +247,11 @@ def test_labels_are_used_where_each_class_has_images(classes: int, images: int |
     assert reason(derive(case(classes=classes, images=images)), "labels")[0] == labels
 
 
-@pytest.mark.parametrize(("size", "ramp"), [((32, 32), None), ((64, 64), 0.005), ((300, 200), 0.005)])
-def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float | None) -> None:
+@pytest.mark.parametrize(("size", "ramp"), [((32, 32), 0.05), ((64, 64), 0.005), ((300, 200), 0.005)])
+def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float) -> None:
     made = derive(case(size))
-    assert made.settings.get("ema.ramp_up") == ramp
-    assert Config.build(recipe_values(made.recipe), made.settings).ema.ramp_up == (ramp or 0.05)
+    assert Config.build(recipe_values(made.recipe), made.settings).ema.ramp_up == ramp
+    assert reason(derive(case(size, ema__ramp_up=0.1)), "average") == ("0.1", "as you say")
 
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])

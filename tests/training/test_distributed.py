@@ -104,7 +104,8 @@ def command(*arguments: str) -> list[str]:
 
 @pytest.mark.slow
 def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
-    flags = tiny_flags(**{"train.length": "320 images", "train.micro_batch": 16})
+    slow = {"optimizer.g.lr": 2e-4, "optimizer.d.lr": 2e-4}  # at high rates the last bits soon tell
+    flags = tiny_flags(**{"train.length": "320 images", "train.micro_batch": 16}, **slow)
     logs = {}
     for processes in ("1", "2"):
         out = tmp_path / processes

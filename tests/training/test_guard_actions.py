@@ -222,7 +222,7 @@ def test_what_was_trained_without_a_guard_is_no_loss_when_there_is_one_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It goes back to where it was switched on, not to the beginning."""
-    at_once = RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 3e-4)
+    at_once = RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 1e-3)
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": at_once})
     run = train(tmp_path / "run", guard__every="0 images", train__length="320 images", optimizer__g__lr=1e-3)
     run.save_config(run.config.with_overrides({"guard.every": "100 images", "guard.n": 60, "guard.patience": 1}))

@@ -29,7 +29,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(**more: object) -> dict[str, object]:
-    return {**TINY, "net.d": {"width": 8, "norm": "layer"}, **more}
+    penalty = {"weight": 0.1, "interval": 4}
+    return {**TINY, "net.d": {"width": 8, "norm": "layer"}, "penalties.r1": penalty, **more}
 
 
 def tuned(data: str, trained: Path, out: Path, **more: object) -> Path:
@@ -87,7 +88,8 @@ def test_rows_of_classes_go_by_name_and_new_ones_begin_with_the_mean() -> None:
 def test_other_counts_of_classes_reach_g_too() -> None:
     before, after = networks(ImageShape(3, 32, 32), 3)[0], networks(ImageShape(3, 32, 32), 2)[0]
     fit(after, state(before), _Forms(["a", "b", "c"], ["c", "d"], (3, 3), 12, adds_up=False))
-    assert torch.equal(after.embed.weight[0], before.embed.weight[2])
+    for new, old in zip([after.first, *after.ups], [before.first, *before.ups], strict=True):
+        assert torch.equal(new.of_class.weight[0], old.of_class.weight[2])
 
 
 @pytest.mark.parametrize("family", ["dcgan", "stylegan2", "r3gan"])
@@ -131,7 +133,7 @@ def test_a_new_channel_is_made_where_the_trained_weights_lie() -> None:
     assert made.dtype == torch.float32 and made.shape == (8, 4, 4, 4)
 
 
-INPUTS = {"dcgan": "first.conv.weight", "r3gan": "first.dense.weight", "stylegan2": "mapping.layers.0.weight"}
+INPUTS = {"r3gan": "first.dense.weight", "stylegan2": "mapping.layers.0.weight"}
 
 
 @pytest.mark.parametrize("family", INPUTS)
@@ -142,10 +144,18 @@ def test_the_inputs_of_z_stay_where_labels_come_or_go(before: int, now: int, fam
     acting = []
     for network in (old, new):
         layer = network.get_submodule(INPUTS[family].removesuffix(".weight"))
-        by_input = layer.weight if family == "dcgan" else layer.weight.t()
-        acting.append(by_input[:12] * getattr(layer, "scale", 1.0))
+        acting.append(layer.weight.t()[:12] * getattr(layer, "scale", 1.0))
     torch.testing.assert_close(*acting)
     assert result.fitted == {INPUTS[family]: "the inputs of z"}
+
+
+@pytest.mark.parametrize(("before", "now"), [(0, 3), (3, 0)])
+def test_all_but_the_gains_of_classes_stays_where_labels_come_or_go(before: int, now: int) -> None:
+    old, new = (networks(ImageShape(1, 32, 32), classes)[0] for classes in (before, now))
+    result = fit(new, state(old), SAME)
+    assert not result.fitted and all("of_class" in name for name in result.fresh) and bool(result.fresh) == bool(now)
+    kept = state(new)
+    assert all(torch.equal(kept[name], value) for name, value in state(old).items() if "of_class" not in name)
 
 
 def test_another_batch_has_other_micro_batches(trained: Path, tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ WIDE_FROM = 500.0  # kimg from which on the wider networks have better pictures 
 KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
-SHORT_RAMP = 0.005  # of the images seen, the half-life of the average, at 64 pixels
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
 
 
@@ -210,10 +209,11 @@ def _rates(case: Case) -> Rule:
 
 
 def _average(recipe: str) -> Rule:
-    if recipe == "dcgan-64":
-        why = "a short one: longer ones lose fine texture in the first ten thousands of images of this size"
-        return {"ema.ramp_up": SHORT_RAMP}, f"{SHORT_RAMP:.1%} seen", why
-    return {}, "5.0% seen", "half-life, of the images seen: at this size pictures are the better for a long one"
+    ramp, why = {
+        "dcgan-32": (0.05, "pictures are best after a long one"),
+        "dcgan-64": (0.005, "a longer one lost fine texture in the first 24 kimg"),
+    }[recipe]
+    return {"ema.ramp_up": ramp}, f"{ramp:.1%}", f"half-life, of the images seen: at this size {why}"
 
 
 def flat(value: Any) -> str:
