@@ -59,7 +59,7 @@ def digits(own_cache: Path) -> PackedDataset:
 
 
 def tiny_config(**settings: Any) -> Config:
-    """The digits recipe made small, with a penalty; keywords are dotted keys with __ for the dot."""
+    """The digits recipe made small, with R1 and so no norm in D; keywords are dotted keys with __ for the dot."""
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
     penalty = {"net": {"d": {"norm": "none"}}, "penalties": {"r1": {"weight": 0.1, "interval": 4}}}
     return Config.build(merge(recipe_values("digits"), penalty), {**TINY, **dotted})

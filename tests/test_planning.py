@@ -254,6 +254,12 @@ def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float
     assert reason(derive(case(size, ema__ramp_up=0.1)), "average") == ("0.1", "as you say")
 
 
+@pytest.mark.parametrize(("trained", "ramp"), [("32", 0.05), ("64", 0.005)])
+def test_the_average_goes_by_the_size_that_is_trained(trained: str, ramp: float) -> None:
+    for own in ((16, 16), (300, 200)):
+        assert derive(case(own, data__size=trained)).settings["ema.ramp_up"] == ramp
+
+
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_bf16_is_for_cpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch, has: bool, precision: str) -> None:
     monkeypatch.setattr(defaults, "computes_in_bf16", lambda device: has)
@@ -312,3 +318,38 @@ def test_explain_refuses_what_train_refuses(tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(cli.app, ["train", str(images), *wrong, "--explain"])
         assert result.exit_code != 0 and isinstance(result.exception, ConfigError)
+
+
+PARTLY_LABELLED = """
+from functools import partial
+from PIL import Image
+from ganloom.data.sources import Item
+
+class Greys:
+    name, class_names, splits, count, ignored = "greys", ("a", "b"), ("train",), 1000, 0
+
+    def fingerprint(self):
+        yield "always the same"
+
+    def items(self):
+        for index in range(1000):
+            yield Item(str(index), "train", index % 2 if index else None, partial(Image.new, "L", (8, 8), index % 256))
+
+def open_source(spec):
+    return Greys()
+"""
+
+
+def test_labels_that_a_rule_chose_are_left_where_an_image_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "greys.py").write_text(PARTLY_LABELLED)
+    begun: list[Config] = []
+    arguments = ["train", str(tmp_path / "greys.py"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs.session, "begin", lambda config, *rest: begun.append(config))
+        said = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert "labels    off: some images have none" in said.output + said.stderr
+    assert [config.data.labels for config in begun] == [False]
+    refused = CliRunner().invoke(cli.app, [*arguments, "--set", "data.labels=true"])
+    assert isinstance(refused.exception, ConfigError) and "some of these images have no class" in str(refused.exception)

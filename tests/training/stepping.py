@@ -20,7 +20,7 @@ from ganloom.training.learner import Learner
 from ganloom.training.step import AdversarialStep
 
 CPU = torch.device("cpu")
-OFF = {"r1": {"weight": 0}}  # the penalty of the digits recipe
+OFF = {"r1": {"weight": 0}}  # the penalty that `tiny_config` adds
 
 
 def make(config: Config, dataset: PackedDataset) -> AdversarialStep:

@@ -52,7 +52,7 @@ def device_name(device: torch.device) -> str:
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On the device. Nobody waits for a copy to a GPU: it comes from pinned memory, which is kept until it is over."""
+    """On the device; to a GPU from pinned memory, so that nobody need wait for the copy."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -122,7 +122,7 @@ class PackedDataset:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether every training image has a label."""
+        """Whether every training image has a label, be it a row of zeros: of overlapping classes one may have none."""
         return bool(self.class_names) and bool((self.labels(np.arange(self.count())) >= 0).all())
 
     def rows(self, split: str) -> Iterator[tuple[NDArray[np.uint8], Label]]:

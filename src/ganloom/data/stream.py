@@ -49,8 +49,9 @@ class Stream:
             images = self.resident[sent(torch.from_numpy(index), self.resident.device)]
         if self.mirror:
             coins = _mix(np.arange(start, start + count, dtype=np.uint64), rng.key(self.seed, "mirror"))
-            flipped = sent(torch.from_numpy((coins & np.uint64(1)).astype(bool)), images.device)
-            images = torch.where(flipped[:, None, None, None], images.flip(2), images)
+            # As places, and not as a mask: a GPU that counts one is waited for.
+            flipped = sent(torch.from_numpy(np.flatnonzero(coins & np.uint64(1))), images.device)
+            images[flipped] = images[flipped].flip(2)
         return images.permute(0, 3, 1, 2)
 
     def labels(

@@ -82,12 +82,14 @@ def derive(case: Case) -> Plan:
     else:
         rules |= {"labels": _labels(case), "precision": _precision(case)}
         if case.device.type == "cpu":
+            shape = _given_size(case) or own or (side, side)
             rules |= {
                 "length": _length(case),
-                "width": _width(case, _given_size(case) or own or (side, side)),
+                "width": _width(case, shape),
                 "batch": _batch(case),
+                "rates": _rates(case),
+                "average": _average(shape),
             }
-            rules |= {"rates": _rates(case), "average": _average(recipe)}
     reasons: list[tuple[str, str, str]] = []
     settings: dict[str, Any] = {}
     for what, (made, word, why) in rules.items():
@@ -143,7 +145,7 @@ def _labels(case: Case) -> Rule:
     return (
         {"data.labels": True},
         "on",
-        f"there are {case.classes} classes: pictures are better, and one can be asked for",
+        f"there are {case.classes} classes: pictures were better where it was tried, and one can be asked for",
     )
 
 
@@ -208,12 +210,12 @@ def _rates(case: Case) -> Rule:
     return {f"optimizer.{place}.{key}": value for place in "gd" for key, value in both.items()}, f"{rate:g}", why
 
 
-def _average(recipe: str) -> Rule:
-    ramp, why = {
-        "dcgan-32": (0.05, "pictures are best after a long one"),
-        "dcgan-64": (0.005, "a longer one lost fine texture in the first 24 kimg"),
-    }[recipe]
-    return {"ema.ramp_up": ramp}, f"{ramp:.1%}", f"half-life, of the images seen: at this size {why}"
+def _average(shape: tuple[int, int]) -> Rule:
+    if shape[0] * shape[1] >= SMALL * SMALL:
+        ramp, why = 0.005, "a longer one lost fine texture at 64 pixels, in the first 24 kimg"
+    else:
+        ramp, why = 0.05, "a long one had the best pictures at 32 pixels"
+    return {"ema.ramp_up": ramp}, f"{ramp:.1%}", f"half-life, of the images seen: {why}"
 
 
 def flat(value: Any) -> str:
