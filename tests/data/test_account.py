@@ -275,6 +275,9 @@ def test_every_file_is_accounted_for_and_every_good_image_is_right_to_the_pixel(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "in"
         expected, fates = build(root, *tree)
+        # A second one beside the folders: one alone would be a stray among twenty in them, and those be classes.
+        content, expected["anchor too.png"] = of_colour(1, "PNG")
+        write(root / "anchor too.png", content)
         choice = Selection(holdout=holdout, drop_duplicates=drop)
         try:
             dataset = prepared(root, Path(folder) / "out", HOW, choice, max_skipped=1.0)
