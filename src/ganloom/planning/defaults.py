@@ -61,6 +61,7 @@ class Plan:
     recipe: str
     settings: dict[str, Any]  # dotted keys
     reasons: list[tuple[str, str, str]] = field(default_factory=list)  # what, value, why
+    said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a whole rule
 
     def command(self, source: str) -> str:
         """What to type."""
@@ -92,13 +93,15 @@ def derive(case: Case) -> Plan:
             }
     reasons: list[tuple[str, str, str]] = []
     settings: dict[str, Any] = {}
+    said: set[str] = set()
     for what, (made, word, why) in rules.items():
         left = {key: value for key, value in made.items() if case.decided(key) is None}
         settings |= left
-        reasons.append(
-            (what, word, why) if left or not made else (what, flat(case.decided(next(iter(made)))), AS_YOU_SAY)
-        )
-    return Plan(recipe, settings, reasons)
+        if made and not left:
+            said |= made.keys()
+            word, why = flat(case.decided(next(iter(made)))), AS_YOU_SAY
+        reasons.append((what, word, why))
+    return Plan(recipe, settings, reasons, frozenset(said))
 
 
 def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:

@@ -74,11 +74,11 @@ def explain(
     settings: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """What `train` would do with the same arguments, and why: a line a decision. Raises `GanloomError`."""
-    planned = plan(data, recipe, choose_device(device), settings or {})
+    given = settings or {}
+    planned = plan(data, recipe, choose_device(device), given)
     check(planned.config)
-    given = [(key, flat(value), AS_YOU_SAY) for key, value in (settings or {}).items()]
-    explained = {what for what, _, why in planned.reasons if why == AS_YOU_SAY}
-    rows = [*planned.reasons, *(row for row in given if row[0].rpartition(".")[2] not in explained)]
+    others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if key not in planned.said]
+    rows = [*planned.reasons, *others]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
 
 
@@ -89,6 +89,7 @@ class Planned(NamedTuple):
     recipe: str
     config: Config
     reasons: list[tuple[str, str, str]]  # what, value, why
+    said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a whole rule
 
     def chose(self, what: str) -> bool:
         """Whether a rule decided it, rather than a person or a recipe."""
@@ -102,6 +103,7 @@ def plan(
     settings = dict(given)
     follow_links = bool(nested(settings).get("data", {}).get("follow_links"))
     source = find(os.fspath(data), follow_links) if data is not None else None
+    said: frozenset[str] = frozenset()
     start = (nested(settings).get("start") or {}).get("model")
     if start is not None and data is None:
         raise ConfigError(f"say which images {start} is to learn: ganloom train DATA --from {start}")
@@ -115,7 +117,7 @@ def plan(
     elif recipe is None and source is not None and data != DIGITS:
         case = Case(look_at_sizes(source), source.count, len(source.class_names), device, settings)
         derived = derive(case)
-        recipe, reasons = derived.recipe, derived.reasons
+        recipe, reasons, said = derived.recipe, derived.reasons, derived.said
         values = merge(recipe_values(recipe), nested(derived.settings))
     else:
         why = "as you say: its settings stand" if recipe else "made for these images: its settings stand"
@@ -123,7 +125,7 @@ def plan(
         values, reasons = recipe_values(recipe), [("recipe", recipe, why)]
     if data is not None:
         settings["data.source"] = place(os.fspath(data))
-    return Planned(source, recipe, placed(Config.build(values, settings)), reasons)
+    return Planned(source, recipe, placed(Config.build(values, settings)), reasons, said)
 
 
 def resume(
