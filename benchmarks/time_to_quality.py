@@ -1,10 +1,12 @@
 """How good are the pictures after how many minutes? Recipes against the textbook loop, on the same machine.
 
     python benchmarks/time_to_quality.py --data FOLDER [--sets cifar10,chest] [--minutes 10] [--seeds 3] [--only 'A;B']
-        [--inception FILE.npz] [--name time-to-quality] [--again]
+        [--threads 2] [--at-once 1] [--inception FILE.npz] [--name time-to-quality] [--again]
 
 FOLDER holds cifar10.npz, fashion_mnist.npz and chest_xray. Each training is a process of its own; contenders take
-turns, seed by seed. The clock stands still while pictures are scored, and beside it nothing else should run.
+turns, seed by seed. The clock stands still while pictures are scored, and beside it nothing else should run. With
+`--threads 1 --at-once 2` two of them run beside each other, each on a core of its own: half the wait, and what one
+takes from the other both do.
 
 textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored as it is: of G in evaluation and in
                     training mode, the better
@@ -33,8 +35,10 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import pairwise, product
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -251,23 +255,25 @@ def curve(row: dict[str, Any]) -> Curve:
     return Curve([look["seconds"] for look in row["looks"]], [look["fd"] for look in row["looks"]])
 
 
-def faster(mine: list[Curve], theirs: list[Curve], minutes: float) -> list[float]:
+def faster(mine: dict[str, Curve], theirs: dict[str, Curve], minutes: float) -> list[float]:
     """Seed by seed."""
-    pairs = zip(mine, theirs, strict=False)
-    return [minutes * 60 / max(own.reached(book.at(minutes * 60)), 1e-9) for own, book in pairs]
+    seconds = minutes * 60
+    return [seconds / max(mine[seed].reached(theirs[seed].at(seconds)), 1e-9) for seed in sorted(mine.keys() & theirs)]
 
 
 def said(ratios: list[float]) -> str:
     def one(ratio: float) -> str:
         return "<1" if ratio == 0 else ">" if ratio > 1e6 else f"{ratio:.1f}"
 
+    if not ratios:
+        return "-"
     return one(statistics.median(ratios)) + f" ({one(min(ratios))}-{one(max(ratios))})"
 
 
 def show(set_name: str, results: dict[str, dict[str, Any]], minutes: float) -> None:
     targets = [target for target in TARGETS if target <= minutes]
     names = [name for name in CONTENDERS if results.get(name)]
-    curves = {name: [curve(row) for row in results[name].values()] for name in names}
+    curves = {name: {seed: curve(row) for seed, row in results[name].items()} for name in names}
     heads = "".join(f"{f'fd at {m:g} min':>14}" for m in targets)
     print(
         f"\n{set_name:<22} {'img/s':>6} {heads}  {'inception':>9}  times faster to {REFERENCE}'s, at {targets} minutes"
@@ -275,13 +281,13 @@ def show(set_name: str, results: dict[str, dict[str, Any]], minutes: float) -> N
     for name in names:
         rows = list(results[name].values())
         speed = statistics.median(row["looks"][-1]["images"] / row["looks"][-1]["seconds"] for row in rows)
-        distances = [statistics.median(each.at(60 * m) for each in curves[name]) for m in targets]
+        distances = [statistics.median(each.at(60 * m) for each in curves[name].values()) for m in targets]
         trunk = [row["inception"] for row in rows if "inception" in row]
         ratios = [said(faster(curves[name], curves[REFERENCE], m)) for m in targets] if REFERENCE in curves else []
         print(
             f"{name:<22} {speed:>6.0f} "
             + "".join(f"{distance:>14.1f}" for distance in distances)
-            + f"  {statistics.median(trunk) if trunk else math.nan:>9.1f}  "
+            + f"  {statistics.median(trunk) if trunk else math.nan:>9.2f}  "
             + "  ".join(ratios)
         )
 
@@ -303,16 +309,33 @@ def draw(set_name: str, results: dict[str, dict[str, Any]], file: Path) -> None:
     figure.savefig(file, metadata={"Software": None})
 
 
-def race(name: str, set_name: str, seed: int, arguments: argparse.Namespace, sheet: Path) -> dict[str, Any]:
-    """One training in a process of its own."""
+def race(
+    name: str, set_name: str, seed: int, arguments: argparse.Namespace, sheet: Path, free: SimpleQueue[set[int]]
+) -> dict[str, Any]:
+    """One training in a process of its own, on cores that are free."""
     given = [f"--{key.replace('_', '-')}={getattr(arguments, key)}" for key in ("data", "minutes", "n", "threads")]
     if arguments.inception:
         given += [f"--inception={arguments.inception}", f"--inception-n={arguments.inception_n}"]
     command = [sys.executable, __file__, f"--compete={name};{set_name};{seed}", f"--sheet={sheet}", *given]
-    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    cores = free.get()
+    try:
+        pinned = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
+        lines = subprocess.run(pinned, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    finally:
+        free.put(cores)
     looks = [json.loads(line) for line in lines if line.startswith("{")]
     row = {"looks": [look for look in looks if "fd" in look], "commit": machine.describe()["commit"]}
     return row | {key: look[key] for look in looks for key in ("inception",) if key in look}
+
+
+def shares(threads: int, at_once: int) -> SimpleQueue[set[int]]:
+    """Cores for each of the trainings that run at once."""
+    cores, free = sorted(os.sched_getaffinity(0)), SimpleQueue[set[int]]()
+    if at_once * threads > len(cores):
+        raise SystemExit(f"{at_once} trainings of {threads} threads need more than the {len(cores)} cores there are.")
+    for index in range(at_once):
+        free.put(set(cores[index * threads : (index + 1) * threads]))
+    return free
 
 
 def main() -> int:
@@ -323,7 +346,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", help="contenders, with semicolons between")
     parser.add_argument("--n", type=int, default=10_000, help="images a side")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each training")
+    parser.add_argument("--at-once", type=int, default=1, help="trainings beside each other, each on cores of its own")
     parser.add_argument("--inception", type=Path, metavar="FILE.npz")
     parser.add_argument("--inception-n", type=int, default=2000)
     parser.add_argument("--name", default="time-to-quality", help="of the results")
@@ -338,16 +362,23 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = json.loads(file.read_text())["results"] if file.exists() else {}
     names = arguments.only.split(";") if arguments.only else [*CONTENDERS]
-    for set_name in arguments.sets.split(","):
-        rows = results.setdefault(f"{set_name}, {arguments.minutes:g} minutes", {})
-        for seed in range(arguments.seeds):
-            for name in names:
-                done = rows.setdefault(name, {})
-                if str(seed) not in done or arguments.again:
-                    sheet = folder / f"{set_name}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.png"
-                    done[str(seed)] = race(name, set_name, seed, arguments, sheet)
-                    machine.write(arguments.name, results)
-                    print(set_name, name, seed, done[str(seed)]["looks"][-1], flush=True)
+    sets = {
+        name: results.setdefault(f"{name}, {arguments.minutes:g} minutes, {arguments.threads} threads", {})
+        for name in arguments.sets.split(",")
+    }
+    free = shares(arguments.threads, arguments.at_once)
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        races = {}
+        for set_name, seed, name in product(sets, range(arguments.seeds), names):
+            if str(seed) not in sets[set_name].setdefault(name, {}) or arguments.again:
+                sheet = folder / f"{set_name}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.png"
+                races[pool.submit(race, name, set_name, seed, arguments, sheet, free)] = set_name, name, seed
+        for each in as_completed(races):
+            set_name, name, seed = races[each]
+            row = sets[set_name][name][str(seed)] = each.result()
+            machine.write(arguments.name, results)
+            print(set_name, name, seed, row["looks"][-1], flush=True)
+    for set_name, rows in sets.items():
         show(set_name, rows, arguments.minutes)
         draw(set_name, rows, folder / f"{set_name}.png")
     return 0
