@@ -10,6 +10,7 @@ from ganloom.config import sections
 from ganloom.core.distributed import World
 from ganloom.core.lengths import Length
 from ganloom.nets.layers import spectral
+from ganloom.training.optimizers import make_optimizer
 from ganloom.training.schedules import BurnIn, make_schedule
 
 __all__ = ["Learner"]
@@ -40,7 +41,7 @@ class Learner:
         self.schedule = make_schedule(settings.schedule, images, total, device)
         self.weights: list[Tensor] = [weight for weight in net.parameters() if weight.requires_grad]
         self.spectral_norms = spectral.norms(net)
-        self.optimizer = make_optimizer(self.weights, settings, fused=device.type in ("cpu", "cuda"))
+        self.optimizer = make_optimizer(self.weights, settings, device)
 
     @property
     def micro_batches(self) -> int:
@@ -118,16 +119,3 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
     """Of all of them as one vector."""
     total: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
     return total
-
-
-def make_optimizer(weights: Sequence[Tensor], settings: sections.Optimizer, *, fused: bool) -> torch.optim.Optimizer:
-    if settings.name == "rmsprop":
-        return torch.optim.RMSprop(weights, settings.lr, alpha=settings.beta2, weight_decay=settings.weight_decay)
-    kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-    return kind(
-        weights,
-        lr=settings.lr,
-        betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,
-        fused=fused,
-    )

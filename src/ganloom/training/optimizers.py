@@ -1,0 +1,51 @@
+"""The optimizers, and what is known of the kernels beneath them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganloom.config import sections
+
+__all__ = ["make_optimizer"]
+
+
+def make_optimizer(
+    weights: Sequence[Tensor], settings: sections.Optimizer, device: torch.device
+) -> torch.optim.Optimizer:
+    if settings.name == "rmsprop":
+        return torch.optim.RMSprop(weights, settings.lr, alpha=settings.beta2, weight_decay=settings.weight_decay)
+    own, cpus = (torch.optim.AdamW, _AdamW) if settings.name == "adamw" else (torch.optim.Adam, _Adam)
+    return (cpus if device.type == "cpu" else own)(
+        weights,
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+
+
+class _InOrderOfMemory:
+    """Shows the fused kernel each weight as it lies in memory.
+
+    That of CPUs (torch 2.13) copies every channels-last gradient into the other order and does not use the copy, a
+    tenth of a small step; the numbers are the same without.
+    """
+
+    def _init_group(
+        self, group: Any, weights: list[Tensor], gradients: list[Tensor], *moments_and_steps: list[Tensor]
+    ) -> Any:
+        found = super()._init_group(group, weights, gradients, *moments_and_steps)  # type: ignore[misc]
+        means, squares, *_ = moments_and_steps
+        for index, weight in enumerate(weights):
+            if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last):
+                for each in (weights, gradients, means, squares):
+                    each[index] = each[index].permute(0, 2, 3, 1)
+        return found
+
+
+class _Adam(_InOrderOfMemory, torch.optim.Adam): ...
+
+
+class _AdamW(_InOrderOfMemory, torch.optim.AdamW): ...
