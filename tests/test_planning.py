@@ -317,6 +317,7 @@ def test_explain_refuses_what_train_refuses(tmp_path: Path) -> None:
         ["--set", "net=nonsense"],
         ["--set", "net.g.wdith=3"],
         ["--set", "net.d.norm=none at all"],
+        ["--set", "data.labels=true"],
     ):
         result = CliRunner().invoke(cli.app, ["train", str(images), *wrong, "--explain"])
         assert result.exit_code != 0 and isinstance(result.exception, ConfigError)

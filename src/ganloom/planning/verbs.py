@@ -22,6 +22,7 @@ from ganloom.planning.finetuning import fine_tuning
 from ganloom.planning.images import remarks
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import scoring, session
+from ganloom.training.assembly import UNLABELLED
 from ganloom.training.starting import open_trained
 
 __all__ = ["explain", "resume", "train"]
@@ -50,8 +51,8 @@ def train(
     terminal = make_terminal()
     planned = plan(data, recipe, chosen_device, settings or {})
     config = planned.config
-    check(config)
     source = planned.source or find(config.data.source, config.data.follow_links)
+    check(config, source)
     target = Path(out) if out is not None else Path("runs") / source.name
     begun = distributed.noted("run")
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
@@ -76,7 +77,7 @@ def explain(
     """What `train` would do with the same arguments, and why: a line a decision. Raises `GanloomError`."""
     given = settings or {}
     planned = plan(data, recipe, choose_device(device), given)
-    check(planned.config)
+    check(planned.config, planned.source)
     others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if key not in planned.said]
     rows = [*planned.reasons, *others]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
@@ -164,8 +165,8 @@ def placed(config: Config) -> Config:
     return config.model_copy(update={"data": data, "net": net, "loss": loss, "start": start})
 
 
-def check(config: Config) -> None:
-    """Refuse unknown names and options and missing extras before images are prepared, which may take long."""
+def check(config: Config, source: Source | None = None) -> None:
+    """Refuse unknown names and options, missing extras and labels before images are prepared, which may take long."""
     if config.trackers.wandb.mode != "off" and find_spec("wandb") is None:
         raise ConfigError(
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
@@ -177,3 +178,5 @@ def check(config: Config) -> None:
     if config.augment is not None:
         augment.build(config.augment.name, 3, config.augment.options)
     scoring.check(config.evaluate)
+    if config.data.labels and source is not None and not source.class_names:
+        raise ConfigError(UNLABELLED.format("these images have no classes"))

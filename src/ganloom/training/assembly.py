@@ -24,7 +24,9 @@ from ganloom.training.learner import Learner
 from ganloom.training.schedules import BurnIn
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["assemble", "resolve"]
+__all__ = ["UNLABELLED", "assemble", "resolve"]
+
+UNLABELLED = "data.labels is on, but {}: sort them into a folder a class, or set data.labels=false."
 
 NOT_RESOLVED = "a configuration is to be resolved first"
 
@@ -67,7 +69,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
     if config.data.labels and not dataset.labelled:
         lack = "some of these images have no class" if dataset.class_names else "these images have no classes"
-        raise ConfigError(f"data.labels is on, but {lack}: sort them into a folder a class, or set data.labels=false.")
+        raise ConfigError(UNLABELLED.format(lack))
     classes = len(dataset.class_names) if config.data.labels else 0
     net = config.net
     rng.seed(config.seed, "G")
