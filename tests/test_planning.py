@@ -247,6 +247,37 @@ def test_labels_are_used_where_each_class_has_images(classes: int, images: int |
     assert reason(derive(case(classes=classes, images=images)), "labels")[0] == labels
 
 
+@pytest.mark.parametrize(
+    ("images", "given", "augment"),
+    [
+        (1000, {}, "ada"),
+        (1000, {"train__length": "40 epochs"}, "none"),
+        (1000, {"train__length": "60 epochs"}, "ada"),
+        (50_000, {}, "none"),
+        (50_000, {"train__length": "2 hours"}, "ada"),
+        (50_000, {"train__length": "2 hours", "data__size": "64"}, "none"),  # it sees fewer of them
+        (None, {}, "none"),
+        (1000, {"loss": "hinge"}, "none"),
+        (1000, {"device": GPU}, "ada"),
+        (50_000, {"device": GPU}, "none"),
+    ],
+)
+def test_images_that_are_seen_often_are_augmented(images: int | None, given: dict[str, Any], augment: str) -> None:
+    made = derive(case(images=images, **given))
+    assert reason(made, "augment")[0] == augment
+    config = Config.build(recipe_values(made.recipe), made.settings)
+    assert (config.augment.name if config.augment else "none") == augment
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [("augment", None, "none"), ("augment", "diffaugment", "diffaugment"), ("augment.name", "ada", "ada")],
+)
+def test_an_augmentation_that_a_person_chose_or_refused_stands(key: str, value: Any, word: str) -> None:
+    made = derive(Case(Sizes((32, 32), True, 1.0), 1000, 0, CPU, {key: value}))
+    assert "augment" not in made.settings and reason(made, "augment") == (word, "as you say")
+
+
 @pytest.mark.parametrize(("size", "ramp"), [((32, 32), 0.05), ((64, 64), 0.005), ((300, 200), 0.005)])
 def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float) -> None:
     made = derive(case(size))
@@ -286,6 +317,8 @@ def test_explain_says_what_train_would_do_and_does_nothing(tmp_path: Path, monke
     assert "seed         7              as you say" in explained
     of_average = CliRunner().invoke(cli.app, [*arguments, "--set", "ema.ramp_up=0.1", "--explain"]).output
     assert of_average.count("as you say") == explained.count("as you say") + 1 and "ema.ramp_up" not in of_average
+    unchanged = CliRunner().invoke(cli.app, [*arguments, "--set", "augment.name=diffaugment", "--explain"]).output
+    assert "augment      diffaugment    as you say" in unchanged and "augment.name" not in unchanged
     monkeypatch.setattr(verbs.session, "begin", lambda config, *rest: begun.append(config))
     assert CliRunner().invoke(cli.app, arguments, catch_exceptions=False).exit_code == 0
     assert begun[0].net.g == {"width": defaults.WIDE} and begun[0].train.batch == 8

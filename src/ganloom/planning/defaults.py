@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganloom.config import nested
+from ganloom.config import nested, recipe_values
 from ganloom.core.device import computes_in_bf16
 from ganloom.core.lengths import Length
 from ganloom.core.shapes import parse_size
@@ -28,6 +28,7 @@ SQUARE = 1.15  # a ratio up to this is squared: little is lost
 NARROW, WIDE = 32, 64  # channels next to the image
 WIDE_FROM = 500.0  # kimg from which on the wider networks have better pictures after the same time
 KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
+OFTEN = 50  # times that each image is seen, from where on D is told changed ones
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
@@ -49,6 +50,15 @@ class Case:
         for part in key.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return value
+
+    def leaves(self, key: str) -> bool:
+        """Whether the person said nothing of a key, of what it holds or of what holds it as a whole."""
+        value: Any = nested(self.given)
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return isinstance(value, Mapping)
+            value = value[part]
+        return False
 
 
 Rule = tuple[dict[str, Any], str, str]  # settings, what they are in a word, why
@@ -81,12 +91,13 @@ def derive(case: Case) -> Plan:
     if case.decided("net.name") is not None or isinstance(case.decided("net"), str):
         rules["recipe"] = {}, recipe, "for images of this size; with a network of your choice its settings stand"
     else:
-        rules |= {"labels": _labels(case), "precision": _precision(case)}
+        shape = _given_size(case) or own or (side, side)
+        kimg = _planned_kimg(case, shape, recipe)
+        rules |= {"labels": _labels(case), "augment": _augment(case, kimg), "precision": _precision(case)}
         if case.device.type == "cpu":
-            shape = _given_size(case) or own or (side, side)
             rules |= {
                 "length": _length(case),
-                "width": _width(case, shape),
+                "width": _width(kimg),
                 "batch": _batch(case),
                 "rates": _rates(case),
                 "average": _average(shape),
@@ -95,7 +106,7 @@ def derive(case: Case) -> Plan:
     settings: dict[str, Any] = {}
     said: set[str] = set()
     for what, (made, word, why) in rules.items():
-        left = {key: value for key, value in made.items() if case.decided(key) is None}
+        left = {key: value for key, value in made.items() if case.leaves(key)}
         settings |= left
         if made and not left:
             said |= made.keys()
@@ -152,6 +163,18 @@ def _labels(case: Case) -> Rule:
     )
 
 
+def _augment(case: Case, kimg: float) -> Rule:
+    if case.decided("loss") is not None:
+        return {}, "none", "with a loss of your choice; --set augment=ada is for few images"
+    if case.images is None:
+        return {}, "none", "how many images there are is not known before they are read"
+    times = kimg * 1000 / max(1, case.images)
+    if times < OFTEN:
+        return {}, "none", f"each image is seen fewer than {OFTEN} times: D does not learn them by heart"
+    why = f"each image is seen some {times:,.0f} times: D would learn them by heart, and pictures get worse again"
+    return {"augment": "ada"}, "ada", why
+
+
 def _precision(case: Case) -> Rule:
     if case.device.type != "cpu":
         return {"train.precision": "auto"}, "auto", "bf16 where the GPU computes in it"
@@ -165,8 +188,8 @@ def _length(case: Case) -> Rule:
     return {"train.length": str(CPU_LENGTH)}, str(CPU_LENGTH), why
 
 
-def _width(case: Case, shape: tuple[int, int]) -> Rule:
-    if _planned_kimg(case, shape) < WIDE_FROM:
+def _width(kimg: float) -> Rule:
+    if kimg < WIDE_FROM:
         width, why = (
             NARROW,
             f"for less than {WIDE_FROM:g} kimg: wider ones see half as many in the time, and are behind",
@@ -176,10 +199,11 @@ def _width(case: Case, shape: tuple[int, int]) -> Rule:
     return {"net.g.width": width, "net.d.width": width}, str(width), why
 
 
-def _planned_kimg(case: Case, shape: tuple[int, int]) -> float:
-    """About how many thousand images the training will see, with narrow networks."""
+def _planned_kimg(case: Case, shape: tuple[int, int], recipe: str) -> float:
+    """About how many thousand images the training will see: of so many minutes, those of narrow networks on a CPU."""
+    usual = CPU_LENGTH if case.device.type == "cpu" else recipe_values(recipe)["train"]["length"]
     try:
-        length = Length.parse(case.decided("train.length") or CPU_LENGTH)
+        length = Length.parse(case.decided("train.length") or usual)
     except ValueError:  # the configuration will say what is wrong with it
         return 0.0
     if length.is_time:
@@ -222,5 +246,7 @@ def _average(shape: tuple[int, int]) -> Rule:
 
 
 def flat(value: Any) -> str:
-    """A setting as it is typed."""
+    """A setting as it is typed, or the name of what it chooses."""
+    if isinstance(value, Mapping):
+        value = value.get("name")
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

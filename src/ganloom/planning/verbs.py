@@ -1,7 +1,7 @@
 """Train and resume: from what a person asked for to a complete configuration, and on to the training."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,9 +78,15 @@ def explain(
     given = settings or {}
     planned = plan(data, recipe, choose_device(device), given)
     check(planned.config, planned.source)
-    others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if key not in planned.said]
+    others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if not planned.said & {*above(key)}]
     rows = [*planned.reasons, *others]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
+
+
+def above(key: str) -> Iterator[str]:
+    """A dotted key and those that hold it."""
+    parts = key.split(".")
+    return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
 class Planned(NamedTuple):
