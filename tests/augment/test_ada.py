@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ganloom import augment
 from ganloom.augment import Adaptive
-from ganloom.augment.ada import Augment, resample
+from ganloom.augment import ada as ada_module
+from ganloom.augment.ada import Augment, move, resample
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError
 
@@ -41,6 +42,21 @@ def test_at_p_0_nothing_changes(channels: int, height: int, width: int) -> None:
     images = noise(4, channels, height, width)
     assert same(ada(channels, *ALL, p=0)(images), images)
     assert not same(ada(channels, *ALL, p=0.9)(images), images)
+
+
+def test_images_that_do_not_move_are_not_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, policy = noise(64, 3, 9, 14).requires_grad_(), ada(3, "flip", "geometry", p=0.1)
+    places = policy.places(images)
+    moved, all_resampled = move(images, places), resample(images, places)
+    assert same(moved, all_resampled)
+    weights = noise(64, 3, 9, 14)
+    gradients = [torch.autograd.grad((each * weights).sum(), images)[0] for each in (moved, all_resampled)]
+    assert same(*gradients)
+    counts: list[int] = []
+    monkeypatch.setattr(ada_module, "resample", lambda some, places: counts.append(len(some)) or resample(some, places))
+    ada_module.move(images, places)
+    assert counts == [sum(not same(place, torch.eye(2, 3).double()) for place in places)] and 10 < counts[0] < 50
+    assert ada_module.move(images, torch.eye(2, 3).double().expand(64, 2, 3)) is images
 
 
 def test_flips_are_flips_of_half_of_the_images() -> None:

@@ -64,7 +64,7 @@ class Augment(nn.Module):
         images: Tensor,  # float [N, C, H, W] in [-1, 1]
     ) -> Tensor:  # [N, C, H, W], beyond [-1, 1] where colours grew brighter or stronger
         if self.policy - {"color", "luma"}:
-            images = resample(images, self.places(images))
+            images = move(images, self.places(images))
         if self.policy & {"color", "luma"}:
             coloured = self.recolour(images[:, : self.colours])
             images = torch.cat([coloured, images[:, self.colours :]], 1) if images.shape[1] > COLOURS else coloured
@@ -164,6 +164,18 @@ class _Draw:
         across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], **self.like) / math.sqrt(3)
         cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
         return cos * torch.eye(3, **self.like) + (1 - cos) * grey + sin * across
+
+
+def move(
+    images: Tensor,  # [N, C, H, W]
+    places: Tensor,  # [N, 2, 3], as `Augment.places` gives them
+) -> Tensor:  # [N, C, H, W]
+    """`resample`, which leaves many images as they are while p is small."""
+    if not images.is_cpu:  # a GPU would have to be waited for
+        return resample(images, places)
+    still = torch.eye(2, 3, dtype=places.dtype)
+    moving = (places != still).flatten(1).any(1).nonzero().flatten()
+    return images.index_copy(0, moving, resample(images[moving], places[moving])) if len(moving) else images
 
 
 def resample(
