@@ -318,9 +318,10 @@ def race(
         given += [f"--inception={arguments.inception}", f"--inception-n={arguments.inception_n}"]
     command = [sys.executable, __file__, f"--compete={name};{set_name};{seed}", f"--sheet={sheet}", *given]
     cores = free.get()
+    if cores:
+        command = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
     try:
-        pinned = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
-        lines = subprocess.run(pinned, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     finally:
         free.put(cores)
     looks = [json.loads(line) for line in lines if line.startswith("{")]
@@ -329,8 +330,12 @@ def race(
 
 
 def shares(threads: int, at_once: int) -> SimpleQueue[set[int]]:
-    """Cores for each of the trainings that run at once."""
-    cores, free = sorted(os.sched_getaffinity(0)), SimpleQueue[set[int]]()
+    """Cores for each of the trainings that run at once; any, for one by itself."""
+    free = SimpleQueue[set[int]]()
+    if at_once == 1:
+        free.put(set())
+        return free
+    cores = sorted(os.sched_getaffinity(0))
     if at_once * threads > len(cores):
         raise SystemExit(f"{at_once} trainings of {threads} threads need more than the {len(cores)} cores there are.")
     for index in range(at_once):
@@ -362,10 +367,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = json.loads(file.read_text())["results"] if file.exists() else {}
     names = arguments.only.split(";") if arguments.only else [*CONTENDERS]
-    sets = {
-        name: results.setdefault(f"{name}, {arguments.minutes:g} minutes, {arguments.threads} threads", {})
-        for name in arguments.sets.split(",")
-    }
+    conditions = f"{arguments.minutes:g} minutes, {arguments.threads} threads, {arguments.at_once} at once"
+    sets = {name: results.setdefault(f"{name}, {conditions}", {}) for name in arguments.sets.split(",")}
     free = shares(arguments.threads, arguments.at_once)
     with ThreadPoolExecutor(arguments.at_once) as pool:
         races = {}
@@ -373,11 +376,15 @@ def main() -> int:
             if str(seed) not in sets[set_name].setdefault(name, {}) or arguments.again:
                 sheet = folder / f"{set_name}-{name.replace(', ', '-').replace(' ', '-')}-{seed}.png"
                 races[pool.submit(race, name, set_name, seed, arguments, sheet, free)] = set_name, name, seed
-        for each in as_completed(races):
-            set_name, name, seed = races[each]
-            row = sets[set_name][name][str(seed)] = each.result()
-            machine.write(arguments.name, results)
-            print(set_name, name, seed, row["looks"][-1], flush=True)
+        try:
+            for each in as_completed(races):
+                set_name, name, seed = races[each]
+                row = sets[set_name][name][str(seed)] = each.result()
+                machine.write(arguments.name, results)
+                print(set_name, name, seed, row["looks"][-1], flush=True)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # the others would train for hours first
+            raise
     for set_name, rows in sets.items():
         show(set_name, rows, arguments.minutes)
         draw(set_name, rows, folder / f"{set_name}.png")

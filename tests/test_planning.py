@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganloom import cli
-from ganloom.config import Config, recipe_names, recipe_values
+from ganloom.config import Config, merge, nested, recipe_names, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.planning import defaults, proposal, verbs
@@ -251,14 +251,17 @@ def test_labels_are_used_where_each_class_has_images(classes: int, images: int |
     ("images", "given", "augment"),
     [
         (1000, {}, "ada"),
-        (1000, {"train__length": "40 epochs"}, "none"),
-        (1000, {"train__length": "60 epochs"}, "ada"),
+        (1000, {"train__length": "79 epochs"}, "none"),
+        (1000, {"train__length": "80 epochs"}, "ada"),
         (50_000, {}, "none"),
-        (50_000, {"train__length": "2 hours"}, "ada"),
-        (50_000, {"train__length": "2 hours", "data__size": "64"}, "none"),  # it sees fewer of them
+        (50_000, {"train__length": "2 hours"}, "none"),
+        (25_000, {"train__length": "2 hours"}, "ada"),
+        (25_000, {"train__length": "2 hours", "data__size": "64"}, "none"),  # it sees fewer of them
         (None, {}, "none"),
         (1000, {"loss": "hinge"}, "none"),
+        (1000, {"data__classes": [0]}, "none"),  # who knows how many are left
         (1000, {"device": GPU}, "ada"),
+        (1000, {"device": GPU, "train__length": "5 minutes"}, "none"),  # who knows how fast it is
         (50_000, {"device": GPU}, "none"),
     ],
 )
@@ -269,13 +272,22 @@ def test_images_that_are_seen_often_are_augmented(images: int | None, given: dic
     assert (config.augment.name if config.augment else "none") == augment
 
 
+@pytest.mark.parametrize("images", [1000, 50_000])
 @pytest.mark.parametrize(
     ("key", "value", "word"),
-    [("augment", None, "none"), ("augment", "diffaugment", "diffaugment"), ("augment.name", "ada", "ada")],
+    [("augment", None, "null"), ("augment", "diffaugment", "diffaugment"), ("augment.name", "ada", "ada")],
 )
-def test_an_augmentation_that_a_person_chose_or_refused_stands(key: str, value: Any, word: str) -> None:
-    made = derive(Case(Sizes((32, 32), True, 1.0), 1000, 0, CPU, {key: value}))
-    assert "augment" not in made.settings and reason(made, "augment") == (word, "as you say")
+def test_an_augmentation_that_a_person_chose_or_refused_stands(images: int, key: str, value: Any, word: str) -> None:
+    made = derive(Case(Sizes((32, 32), True, 1.0), images, 0, CPU, {key: value, "loss": "hinge"}))
+    assert "augment.name" not in made.settings and reason(made, "augment") == (word, "as you say")
+
+
+def test_derived_ada_can_be_tuned() -> None:
+    made = derive(case(images=1000, augment__p=0.3, augment__target=None))
+    given = {"augment.p": 0.3, "augment.target": None}
+    config = Config.build(merge(recipe_values(made.recipe), nested(made.settings)), given)
+    assert config.augment is not None and config.augment.name == "ada"
+    assert config.augment.options == {"p": 0.3, "target": None}
 
 
 @pytest.mark.parametrize(("size", "ramp"), [((32, 32), 0.05), ((64, 64), 0.005), ((300, 200), 0.005)])
@@ -317,12 +329,30 @@ def test_explain_says_what_train_would_do_and_does_nothing(tmp_path: Path, monke
     assert "seed         7              as you say" in explained
     of_average = CliRunner().invoke(cli.app, [*arguments, "--set", "ema.ramp_up=0.1", "--explain"]).output
     assert of_average.count("as you say") == explained.count("as you say") + 1 and "ema.ramp_up" not in of_average
-    unchanged = CliRunner().invoke(cli.app, [*arguments, "--set", "augment.name=diffaugment", "--explain"]).output
-    assert "augment      diffaugment    as you say" in unchanged and "augment.name" not in unchanged
     monkeypatch.setattr(verbs.session, "begin", lambda config, *rest: begun.append(config))
     assert CliRunner().invoke(cli.app, arguments, catch_exceptions=False).exit_code == 0
     assert begun[0].net.g == {"width": defaults.WIDE} and begun[0].train.batch == 8
     assert begun[0].optimizer.g.lr == defaults.FAST
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        (["augment.name=diffaugment"], {"augment": "diffaugment"}),
+        (["augment=null"], {"augment": "null"}),
+        (["augment=ada", "augment.p=0.3"], {"augment": "ada", "augment.p": "0.3"}),
+        (["net.g.width=48", "net.d.width=48"], {"width": "48"}),
+        (["net.g.width=64", "net.d.width=16"], {"width": "64", "net.d.width": "16"}),
+    ],
+)
+def test_explain_names_each_decision_of_a_person_once(
+    tmp_path: Path, settings: list[str], rows: dict[str, str]
+) -> None:
+    given = [word for each in settings for word in ("--set", each)]
+    arguments = ["train", str(folder_of_images(tmp_path / "in")), *given, "--explain"]
+    output = CliRunner().invoke(cli.app, arguments, catch_exceptions=False).output
+    decided = [line.split()[:2] for line in output.splitlines() if line.endswith("as you say")]
+    assert sorted(decided) == sorted([*pair] for pair in rows.items())
 
 
 @pytest.mark.parametrize(

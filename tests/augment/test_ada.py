@@ -57,6 +57,9 @@ def test_images_that_do_not_move_are_not_resampled(monkeypatch: pytest.MonkeyPat
     ada_module.move(images, places)
     assert counts == [sum(not same(place, torch.eye(2, 3).double()) for place in places)] and 10 < counts[0] < 50
     assert ada_module.move(images, torch.eye(2, 3).double().expand(64, 2, 3)) is images
+    few = noise(3, 1, 4, 4).requires_grad_()
+    turned = torch.tensor([[0.9, -0.2, 0.4], [0.2, 0.9, 0.1]]).double()
+    assert torch.autograd.gradgradcheck(lambda x: move(x, torch.stack([torch.eye(2, 3).double(), turned, turned])), few)
 
 
 def test_flips_are_flips_of_half_of_the_images() -> None:

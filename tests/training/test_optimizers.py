@@ -1,5 +1,7 @@
 """Our Adam is torch's, to the last bit, without the copies that its kernel for CPUs makes and does not use."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -18,11 +20,19 @@ def weights() -> list[Tensor]:
     return [each.to(memory_format=torch.channels_last) if each.dim() == 4 else each for each in made]
 
 
-def teach(optimizer: torch.optim.Optimizer, learning: list[Tensor]) -> None:
+def as_it_lies(gradient: Tensor, weight: Tensor) -> Tensor:
+    return torch.empty_like(weight).copy_(gradient)
+
+
+def teach(
+    optimizer: torch.optim.Optimizer,
+    learning: list[Tensor],
+    order: Callable[[Tensor, Tensor], Tensor] = as_it_lies,
+) -> None:
     draw = torch.Generator().manual_seed(1)
     for _ in range(3):
         for weight in learning:
-            weight.grad = torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=draw))
+            weight.grad = order(torch.randn(weight.shape, generator=draw), weight)
         optimizer.step()
 
 
@@ -41,3 +51,11 @@ def test_the_same_numbers_without_copies(name: str, torchs: type[torch.optim.Ada
         assert torch.equal(ours, fused) and ours.stride() == begun.stride()
         torch.testing.assert_close(ours, plain)
         assert own.state[ours]["exp_avg"].shape == ours.shape and not torch.equal(ours, begun)
+
+
+def test_gradients_of_another_order_than_their_weights() -> None:
+    mine, theirs = weights(), weights()
+    settings = sections.Optimizer()
+    teach(make_optimizer(mine, settings, CPU), mine, order=lambda gradient, weight: gradient)
+    teach(make_optimizer(theirs, settings, CPU), theirs)
+    assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-__all__ = ["Augment", "resample"]
+__all__ = ["Augment", "move", "resample"]
 
 COLOURS = 3  # a fourth channel is alpha, and has no colour
 
@@ -170,11 +170,16 @@ def move(
     images: Tensor,  # [N, C, H, W]
     places: Tensor,  # [N, 2, 3], as `Augment.places` gives them
 ) -> Tensor:  # [N, C, H, W]
-    """`resample`, which leaves many images as they are while p is small."""
+    """`resample` of the images that move; the others stay, to the last bit.
+
+    On CPUs: resampling takes longer than all other changes, and few images move while p is small.
+    """
     if not images.is_cpu:  # a GPU would have to be waited for
         return resample(images, places)
-    still = torch.eye(2, 3, dtype=places.dtype)
-    moving = (places != still).flatten(1).any(1).nonzero().flatten()
+    if type(images) is not Tensor:  # where memory is reckoned images have no content, and all may move
+        moving = torch.arange(len(images))
+    else:
+        moving = (places != torch.eye(2, 3, dtype=places.dtype)).flatten(1).any(1).nonzero().flatten()
     return images.index_copy(0, moving, resample(images[moving], places[moving])) if len(moving) else images
 
 

@@ -28,7 +28,7 @@ SQUARE = 1.15  # a ratio up to this is squared: little is lost
 NARROW, WIDE = 32, 64  # channels next to the image
 WIDE_FROM = 500.0  # kimg from which on the wider networks have better pictures after the same time
 KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
-OFTEN = 50  # times that each image is seen, from where on D is told changed ones
+OFTEN = 80  # epochs, from where on pictures are better with ADA after the same time
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
@@ -46,19 +46,21 @@ class Case:
 
     def decided(self, key: str) -> Any:
         """What the person said of a key, or None."""
-        value: Any = nested(self.given)
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value
+        return self._said(key)[1]
 
-    def leaves(self, key: str) -> bool:
-        """Whether the person said nothing of a key, of what it holds or of what holds it as a whole."""
+    def leaves_open(self, key: str) -> bool:
+        """Whether the person said nothing of a key, nor of all that it is part of: null is something."""
+        return not self._said(key)[0]
+
+    def _said(self, key: str) -> tuple[bool, Any]:
         value: Any = nested(self.given)
         for part in key.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                return isinstance(value, Mapping)
+            if not isinstance(value, Mapping):  # `net: mlp` for `net.name: mlp`; `augment: null` for all of it
+                return True, value if part == "name" else None
+            if part not in value:
+                return False, None
             value = value[part]
-        return False
+        return True, value
 
 
 Rule = tuple[dict[str, Any], str, str]  # settings, what they are in a word, why
@@ -71,7 +73,7 @@ class Plan:
     recipe: str
     settings: dict[str, Any]  # dotted keys
     reasons: list[tuple[str, str, str]] = field(default_factory=list)  # what, value, why
-    said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a whole rule
+    said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a rule, and `reasons` say so
 
     def command(self, source: str) -> str:
         """What to type."""
@@ -88,7 +90,7 @@ def derive(case: Case) -> Plan:
     recipe, own = choose_recipe(case.sizes)
     side = SIDES[recipe]
     rules = {"size": _size(case.sizes, own, side), "recipe": _recipe(recipe)}
-    if case.decided("net.name") is not None or isinstance(case.decided("net"), str):
+    if case.decided("net.name") is not None:
         rules["recipe"] = {}, recipe, "for images of this size; with a network of your choice its settings stand"
     else:
         shape = _given_size(case) or own or (side, side)
@@ -97,7 +99,7 @@ def derive(case: Case) -> Plan:
         if case.device.type == "cpu":
             rules |= {
                 "length": _length(case),
-                "width": _width(kimg),
+                "width": _width(kimg or 0.0),
                 "batch": _batch(case),
                 "rates": _rates(case),
                 "average": _average(shape),
@@ -106,11 +108,11 @@ def derive(case: Case) -> Plan:
     settings: dict[str, Any] = {}
     said: set[str] = set()
     for what, (made, word, why) in rules.items():
-        left = {key: value for key, value in made.items() if case.leaves(key)}
+        left = {key: value for key, value in made.items() if case.leaves_open(key)}
         settings |= left
         if made and not left:
-            said |= made.keys()
             word, why = flat(case.decided(next(iter(made)))), AS_YOU_SAY
+            said |= {key for key in made if flat(case.decided(key)) == word}
         reasons.append((what, word, why))
     return Plan(recipe, settings, reasons, frozenset(said))
 
@@ -163,16 +165,18 @@ def _labels(case: Case) -> Rule:
     )
 
 
-def _augment(case: Case, kimg: float) -> Rule:
+def _augment(case: Case, kimg: float | None) -> Rule:
+    ada = {"augment.name": "ada"}
+    if not case.leaves_open("augment.name"):
+        return ada, "ada", AS_YOU_SAY
     if case.decided("loss") is not None:
         return {}, "none", "with a loss of your choice; --set augment=ada is for few images"
-    if case.images is None:
-        return {}, "none", "how many images there are is not known before they are read"
-    times = kimg * 1000 / max(1, case.images)
-    if times < OFTEN:
-        return {}, "none", f"each image is seen fewer than {OFTEN} times: D does not learn them by heart"
-    why = f"each image is seen some {times:,.0f} times: D would learn them by heart, and pictures get worse again"
-    return {"augment": "ada"}, "ada", why
+    if kimg is None or case.images is None or case.decided("data.classes") is not None:
+        return {}, "none", "how often each image will be seen is not known; --set augment=ada is for few images"
+    epochs = kimg * 1000 / max(1, case.images)
+    if epochs < OFTEN:
+        return {}, "none", f"each image is seen fewer than {OFTEN} times: ADA costs time, and hardly helps yet"
+    return ada, "ada", f"each image is seen some {epochs:,.0f} times, and D begins to learn them by heart"
 
 
 def _precision(case: Case) -> Rule:
@@ -199,15 +203,18 @@ def _width(kimg: float) -> Rule:
     return {"net.g.width": width, "net.d.width": width}, str(width), why
 
 
-def _planned_kimg(case: Case, shape: tuple[int, int], recipe: str) -> float:
-    """About how many thousand images the training will see: of so many minutes, those of narrow networks on a CPU."""
+def _planned_kimg(case: Case, shape: tuple[int, int], recipe: str) -> float | None:
+    """About how many thousand images the training will see. None where nobody knows: in so many minutes of a GPU."""
     usual = CPU_LENGTH if case.device.type == "cpu" else recipe_values(recipe)["train"]["length"]
     try:
         length = Length.parse(case.decided("train.length") or usual)
     except ValueError:  # the configuration will say what is wrong with it
-        return 0.0
+        return None
     if length.is_time:
-        return length.minutes * KIMG_A_MINUTE * 32 * 32 / (shape[0] * shape[1])
+        if case.device.type != "cpu":
+            return None
+        narrow = length.minutes * KIMG_A_MINUTE * 32 * 32 / (shape[0] * shape[1])
+        return narrow if narrow < WIDE_FROM else max(WIDE_FROM, narrow / 2)  # wider ones are half as fast
     return length.images(epoch=case.images or 0, step=_given_batch(case)) / 1000
 
 
@@ -246,7 +253,7 @@ def _average(shape: tuple[int, int]) -> Rule:
 
 
 def flat(value: Any) -> str:
-    """A setting as it is typed, or the name of what it chooses."""
-    if isinstance(value, Mapping):
-        value = value.get("name")
+    """A setting as it is typed."""
+    if value is None:
+        return "null"
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()

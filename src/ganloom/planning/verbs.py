@@ -1,7 +1,7 @@
 """Train and resume: from what a person asked for to a complete configuration, and on to the training."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from ganloom.planning.finetuning import fine_tuning
 from ganloom.planning.images import remarks
 from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.training import scoring, session
-from ganloom.training.assembly import UNLABELLED
+from ganloom.training.assembly import without_labels
 from ganloom.training.starting import open_trained
 
 __all__ = ["explain", "resume", "train"]
@@ -51,7 +51,7 @@ def train(
     terminal = make_terminal()
     planned = plan(data, recipe, chosen_device, settings or {})
     config = planned.config
-    source = planned.source or find(config.data.source, config.data.follow_links)
+    source = planned.source
     check(config, source)
     target = Path(out) if out is not None else Path("runs") / source.name
     begun = distributed.noted("run")
@@ -78,25 +78,19 @@ def explain(
     given = settings or {}
     planned = plan(data, recipe, choose_device(device), given)
     check(planned.config, planned.source)
-    others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if not planned.said & {*above(key)}]
+    others = [(key, flat(value), AS_YOU_SAY) for key, value in given.items() if not {key, f"{key}.name"} & planned.said]
     rows = [*planned.reasons, *others]
     return [f"{what:<12} {value:<14} {why}" for what, value, why in rows]
-
-
-def above(key: str) -> Iterator[str]:
-    """A dotted key and those that hold it."""
-    parts = key.split(".")
-    return (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
 class Planned(NamedTuple):
     """What a training is to be, before its images are prepared."""
 
-    source: Source | None  # None where only the configuration names it
+    source: Source
     recipe: str
     config: Config
     reasons: list[tuple[str, str, str]]  # what, value, why
-    said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a whole rule
+    said: frozenset[str]  # keys that a person has decided, in place of a rule, and `reasons` say so
 
     def chose(self, what: str) -> bool:
         """Whether a rule decided it, rather than a person or a recipe."""
@@ -132,7 +126,8 @@ def plan(
         values, reasons = recipe_values(recipe), [("recipe", recipe, why)]
     if data is not None:
         settings["data.source"] = place(os.fspath(data))
-    return Planned(source, recipe, placed(Config.build(values, settings)), reasons, said)
+    config = placed(Config.build(values, settings))
+    return Planned(source or find(config.data.source, config.data.follow_links), recipe, config, reasons, said)
 
 
 def resume(
@@ -151,11 +146,11 @@ def resume(
         changes["data.source"] = place(os.fspath(data))
     config = opened.config.with_overrides(changes)
     opened.own_code(config, opened.facts)  # refuses what has changed
-    check(config)
     try:
         source = find(config.data.source, config.data.follow_links)
     except DataError as error:
         raise DataError(f"{error} If the images were moved, say where they are with --data.") from None
+    check(config, source)
     dataset = packed(source, config.data, terminal)
     return session.go_on(opened, config, dataset, chosen_device, terminal)
 
@@ -171,8 +166,10 @@ def placed(config: Config) -> Config:
     return config.model_copy(update={"data": data, "net": net, "loss": loss, "start": start})
 
 
-def check(config: Config, source: Source | None = None) -> None:
-    """Refuse unknown names and options, missing extras and labels before images are prepared, which may take long."""
+def check(config: Config, source: Source) -> None:
+    """Refuse what can be told before images are prepared, which may take long: unknown names and options, missing
+    extras, labels of images without classes.
+    """
     if config.trackers.wandb.mode != "off" and find_spec("wandb") is None:
         raise ConfigError(
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
@@ -184,5 +181,5 @@ def check(config: Config, source: Source | None = None) -> None:
     if config.augment is not None:
         augment.build(config.augment.name, 3, config.augment.options)
     scoring.check(config.evaluate)
-    if config.data.labels and source is not None and not source.class_names:
-        raise ConfigError(UNLABELLED.format("these images have no classes"))
+    if config.data.labels and not source.class_names:
+        raise without_labels([])

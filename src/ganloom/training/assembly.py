@@ -1,5 +1,6 @@
 """From a configuration and images to an `AdversarialStep`."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -24,9 +25,8 @@ from ganloom.training.learner import Learner
 from ganloom.training.schedules import BurnIn
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["UNLABELLED", "assemble", "resolve"]
+__all__ = ["assemble", "resolve", "without_labels"]
 
-UNLABELLED = "data.labels is on, but {}: sort them into a folder a class, or set data.labels=false."
 
 NOT_RESOLVED = "a configuration is to be resolved first"
 
@@ -68,8 +68,7 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
 def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
     if config.data.labels and not dataset.labelled:
-        lack = "some of these images have no class" if dataset.class_names else "these images have no classes"
-        raise ConfigError(UNLABELLED.format(lack))
+        raise without_labels(dataset.class_names)
     classes = len(dataset.class_names) if config.data.labels else 0
     net = config.net
     rng.seed(config.seed, "G")
@@ -135,6 +134,12 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
     stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror, resident(dataset, device))
     return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, Health(device), stream, world, device)
+
+
+def without_labels(class_names: Sequence[str]) -> ConfigError:
+    """What to say where labels are asked for, and not all images have one."""
+    lack = "some of these images have no class" if class_names else "these images have no classes"
+    return ConfigError(f"data.labels is on, but {lack}: sort them into a folder a class, or set data.labels=false.")
 
 
 def freeze(network: nn.Module, count: int, flag: str) -> None:

@@ -29,8 +29,9 @@ def make_optimizer(
 class _InOrderOfMemory:
     """Shows the fused kernel each weight as it lies in memory.
 
-    That of CPUs (torch 2.13) copies every channels-last gradient into the other order and does not use the copy, a
-    tenth of a small step; the numbers are the same without.
+    That of CPUs (torch 2.13) copies every channels-last gradient into the other order and does not use the copy, for 2
+    to 3 % of a small step; the numbers are the same without. It walks all four tensors together, whatever their order:
+    a gradient of another order than its weight's is brought into it.
     """
 
     def _init_group(
@@ -42,6 +43,7 @@ class _InOrderOfMemory:
             if not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last):
                 for each in (weights, gradients, means, squares):
                     each[index] = each[index].permute(0, 2, 3, 1)
+                gradients[index] = gradients[index].contiguous()
         return found
 
 
