@@ -27,7 +27,6 @@ from ganloom.training.step import AdversarialStep
 
 __all__ = ["assemble", "resolve", "without_labels"]
 
-
 NOT_RESOLVED = "a configuration is to be resolved first"
 
 
