@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import datetime
 import functools
+import importlib
 import os
 import signal
 import subprocess
@@ -87,6 +88,8 @@ def connect(device: torch.device) -> World:
         return World()
     if parent := os.environ.get("GANLOOM_PARENT"):
         _end_with(int(parent))
+    # Optimizers import it. Where there is a group by then, its threads outlive `close`, and may abort at the exit.
+    importlib.import_module("torch._dynamo")
     backend = "nccl" if device.type == "cuda" else "gloo"
     if (store := _store()) is None:
         dist.init_process_group(backend)
