@@ -294,6 +294,7 @@ def show(set_name: str, results: dict[str, dict[str, Any]], minutes: float) -> N
 
 def draw(set_name: str, results: dict[str, dict[str, Any]], file: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure = Figure(figsize=(7.2, 4.4), dpi=120, layout="constrained")
     axes = figure.add_subplot()
@@ -305,6 +306,10 @@ def draw(set_name: str, results: dict[str, dict[str, Any]], file: Path) -> None:
         axes.plot(seconds, [statistics.median(each) for each in values], label=name, color=f"C{number}")
         axes.fill_between(seconds, [*map(min, values)], [*map(max, values)], color=f"C{number}", alpha=0.2)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="fd[loomnet-1]", title=set_name)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter("")
     axes.legend()
     figure.savefig(file, metadata={"Software": None})
 
