@@ -86,6 +86,7 @@ CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
     "default, 64 wide": UNLABELLED | {"net.g.width": 64, "net.d.width": 64},
     "default, batch 8": UNLABELLED | {"train.batch": 8},
     "default, fp32": UNLABELLED | {"train.precision": "fp32"},
+    "default, beta1 .5": UNLABELLED | {"optimizer.g.beta1": 0.5, "optimizer.d.beta1": 0.5},
     "dcgan": ("dcgan-32", {}),  # a recipe, with settings
     "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
     "sndcgan": ("sndcgan-32", {}),
