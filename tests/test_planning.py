@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from ganloom import cli
 from ganloom.config import Config, merge, nested, recipe_names, recipe_values
 from ganloom.core.errors import ConfigError
+from ganloom.core.lengths import Length
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.planning import defaults, proposal, verbs
-from ganloom.planning.defaults import Case, Plan, choose_recipe, derive
+from ganloom.planning.defaults import SHORT_AVERAGE, Case, Plan, choose_recipe, derive
 from ganloom.planning.proposal import plan
 
 
@@ -290,17 +291,29 @@ def test_derived_ada_can_be_tuned() -> None:
     assert config.augment.options == {"p": 0.3, "target": None}
 
 
-@pytest.mark.parametrize(("size", "ramp"), [((32, 32), 0.05), ((64, 64), 0.005), ((300, 200), 0.005)])
-def test_larger_images_have_a_shorter_average(size: tuple[int, int], ramp: float) -> None:
+@pytest.mark.parametrize(
+    ("size", "half_life", "ramp"),
+    [((32, 32), Length(10, "kimg"), 0.05), ((64, 64), SHORT_AVERAGE, 0.05), ((300, 200), SHORT_AVERAGE, 0.05)],
+)
+def test_larger_images_have_a_shorter_average(size: tuple[int, int], half_life: Length, ramp: float) -> None:
     made = derive(case(size))
-    assert Config.build(recipe_values(made.recipe), made.settings).ema.ramp_up == ramp
-    assert reason(derive(case(size, ema__ramp_up=0.1)), "average") == ("0.1", "as you say")
+    ema = Config.build(recipe_values(made.recipe), made.settings).ema
+    assert (ema.half_life, ema.ramp_up) == (half_life, ramp)
 
 
-@pytest.mark.parametrize(("trained", "ramp"), [("32", 0.05), ("64", 0.005)])
-def test_the_average_goes_by_the_size_that_is_trained(trained: str, ramp: float) -> None:
+@pytest.mark.parametrize(
+    ("size", "given", "word"),
+    [((32, 32), {"ema__ramp_up": 0.1}, "0.1"), ((64, 64), {"ema__half_life": "1 kimg"}, "1 kimg")],
+)
+def test_an_average_that_a_person_chose_stands(size: tuple[int, int], given: dict[str, Any], word: str) -> None:
+    assert reason(derive(case(size, **given)), "average") == (word, "as you say")
+
+
+@pytest.mark.parametrize(("trained", "key"), [("32", "ema.ramp_up"), ("64", "ema.half_life")])
+def test_the_average_goes_by_the_size_that_is_trained(trained: str, key: str) -> None:
     for own in ((16, 16), (300, 200)):
-        assert derive(case(own, data__size=trained)).settings["ema.ramp_up"] == ramp
+        made = derive(case(own, data__size=trained)).settings
+        assert [each for each in made if each.startswith("ema.")] == [key]
 
 
 @pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "fp32")])

@@ -31,6 +31,7 @@ KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
 OFTEN = 80  # epochs, from where on ADA was worth the time that it takes
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
+SHORT_AVERAGE = Length(60, "images")
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
 
 
@@ -246,10 +247,9 @@ def _rates(case: Case) -> Rule:
 
 def _average(shape: tuple[int, int]) -> Rule:
     if shape[0] * shape[1] >= SMALL * SMALL:
-        ramp, why = 0.005, "a longer one lost fine texture at 64 pixels, in the first 24 kimg"
-    else:
-        ramp, why = 0.05, "a long one had the best pictures at 32 pixels"
-    return {"ema.ramp_up": ramp}, f"{ramp:.1%}", f"half-life, of the images seen: {why}"
+        why = "half-life: longer ones lost fine texture at 64 pixels"
+        return {"ema.half_life": str(SHORT_AVERAGE)}, str(SHORT_AVERAGE), why
+    return {"ema.ramp_up": 0.05}, "5.0%", "half-life, of the images seen: a long one had the best pictures at 32 pixels"
 
 
 def flat(value: Any) -> str:
