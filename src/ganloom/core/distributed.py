@@ -88,7 +88,8 @@ def connect(device: torch.device) -> World:
         return World()
     if parent := os.environ.get("GANLOOM_PARENT"):
         _end_with(int(parent))
-    # Optimizers import it. Where there is a group by then, its threads outlive `close`, and may abort at the exit.
+    # Optimizers import this module. Imported once there is a process group, it keeps that alive: the group's threads
+    # outlive `close`, and may abort the process at its exit.
     importlib.import_module("torch._dynamo")
     backend = "nccl" if device.type == "cuda" else "gloo"
     if (store := _store()) is None:
