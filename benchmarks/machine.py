@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ganloom.core.device import computes_in_bf16
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -21,6 +23,8 @@ def describe() -> dict[str, Any]:
         "command": " ".join(["python", *(Path(arg).name if Path(arg).exists() else arg for arg in sys.argv)]),
         "commit": commit.stdout.strip(),
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": computes_in_bf16(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -222,6 +222,14 @@ def test_longer_trainings_have_wider_networks(length: str | None, size: tuple[in
     assert made.settings["net.g.width"] == made.settings["net.d.width"] == width
 
 
+@pytest.mark.parametrize(("in_bf16", "width"), [(True, defaults.WIDE), (False, defaults.NARROW)])
+def test_a_slower_cpu_keeps_to_narrow_networks_for_longer(
+    in_bf16: bool, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "computes_in_bf16", lambda device: in_bf16)
+    assert derive(case(train__length="15 minutes")).settings["net.d.width"] == width
+
+
 def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
     made = derive(case(train__batch=128, optimizer__g__lr=1e-4))
     assert not {"train.batch", "optimizer.g.lr"} & set(made.settings)

@@ -27,7 +27,7 @@ STEP = 8  # sides that are cut to the images' ratio are multiples of this
 SQUARE = 1.15  # a ratio up to this is squared: little is lost
 NARROW, WIDE = 32, 64  # channels next to the image
 WIDE_FROM = 500.0  # kimg from which on the wider networks have better pictures after the same time
-KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores
+KIMG_A_MINUTE = 45.0  # of the narrow ones, at 32x32 on two cores that compute in bf16; others have half as many
 OFTEN = 80  # epochs, from where on ADA was worth the time that it takes
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
@@ -214,7 +214,8 @@ def _planned_kimg(case: Case, shape: tuple[int, int], recipe: str) -> float | No
     if length.is_time:
         if case.device.type != "cpu":
             return None
-        narrow = length.minutes * KIMG_A_MINUTE * 32 * 32 / (shape[0] * shape[1])
+        pace = KIMG_A_MINUTE if computes_in_bf16(case.device) else KIMG_A_MINUTE / 2
+        narrow = length.minutes * pace * 32 * 32 / (shape[0] * shape[1])
         return narrow if narrow < WIDE_FROM else max(WIDE_FROM, narrow / 2)  # wider ones are half as fast
     return length.images(epoch=case.images or 0, step=_given_batch(case)) / 1000
 
