@@ -322,6 +322,19 @@ def test_an_average_that_a_person_chose_stands(size: tuple[int, int], given: dic
     assert not [each for each in made.settings if each.startswith("ema.")]
 
 
+@pytest.mark.parametrize(("trained", "weight"), [((64, 64), 0.1), ((32, 32), 0.025), ((28, 28), 0.019), ((48, 64), 0.075)])
+def test_larger_images_have_a_larger_r1(trained: tuple[int, int], weight: float) -> None:
+    made = derive(case((300, 200), data__size=trained))
+    assert made.settings["penalties.r1.weight"] == weight and f"{weight}" in reason(made, "penalty")[0]
+
+
+@pytest.mark.parametrize("given", [{"loss": "hinge"}, {"penalties__drift__weight": 1}, {"penalties__r1__weight": 0}])
+def test_a_person_who_chooses_a_loss_or_penalties_has_no_other(given: dict[str, Any]) -> None:
+    made = derive(case(**given))
+    assert reason(made, "penalty")[0] == "none"
+    assert not [key for key in made.settings if key.startswith("penalties")]
+
+
 @pytest.mark.parametrize(("trained", "key"), [("32", "ema.ramp_up"), ("64", "ema.half_life")])
 def test_the_average_goes_by_the_size_that_is_trained(trained: str, key: str) -> None:
     for own in ((16, 16), (300, 200)):

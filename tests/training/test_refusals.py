@@ -23,18 +23,18 @@ WGAN_GP = {**OFF, "wgan_gp": {"weight": 10}}
 CLASSIFIER = {**OFF, "auxiliary_classifier": {"weight": 1}}
 
 REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, the message, the remedy
-    "R1 with BatchNorm in D": (
-        {"net__d__norm": "batch", "penalties__r1__weight": 1},
-        "r1 asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+    "a gradient penalty with BatchNorm in D": (
+        {"net__d__norm": "batch", "penalties": WGAN_GP},
+        "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
         "set net.d.norm=none (or spectral, or layer).",
         {"net__d__norm": "layer"},
     ),
     "two penalties with BatchNorm in D": (
         {
             "net__d__norm": "batch",
-            "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}, "drift": {"weight": 1}},
+            "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}, "dragan": {"weight": 10}},
         },
-        "r1, wgan_gp asks how D answers",
+        "dragan, wgan_gp asks how D answers",
         {"net__d__norm": "spectral"},
     ),
     "a gradient penalty with DCGAN's layers in a network that grows": (
@@ -119,9 +119,9 @@ def test_penalties_that_differentiate_go_with_every_norm_of_one_image(
 
 
 @pytest.mark.parametrize(
-    "penalties", [OFF, {**OFF, "drift": {"weight": 1}}, {**OFF, "feature_matching": {"weight": 1}}]
+    "penalties", [OFF, *({**OFF, name: {"weight": 1}} for name in ("drift", "feature_matching", "r1", "r2"))]
 )
-def test_batch_norm_in_d_goes_with_penalties_that_do_not_differentiate(
+def test_batch_norm_in_d_goes_with_penalties_that_have_no_goal_for_each_image(
     digits: PackedDataset, penalties: dict[str, Any]
 ) -> None:
     refuse(tiny(digits, penalties=penalties, net__d__norm="batch"))

@@ -62,4 +62,5 @@ class Penalty:
     d: Callable[[Judged, Judged, Judge], Tensor] | None = None  # real, fake, D -> [M], M <= N
     g: Callable[[Judged, Callable[[], Judged]], Tensor] | None = None  # fake, real for those who ask -> [M]
     path: Callable[[Styled, Tensor, Tensor | None], Paths] | None = None  # G, z, y, in a pass of their own
-    differentiates: bool = False  # D with respect to its images: full precision, no compiled D, no BatchNorm in D
+    differentiates: bool = False  # D with respect to its images: full precision, no compiled D
+    per_image: bool = False  # the gradient's norm at each image has a goal: no BatchNorm in D, which mixes them

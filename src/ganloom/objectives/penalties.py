@@ -16,7 +16,10 @@ __all__ = ["auxiliary_classifier", "dragan", "drift", "feature_matching", "path_
 
 
 def r1() -> Penalty:
-    """R1 (Mescheder et al. 2018, eq. 9): 1/2 * ||grad_x D(x)||^2, real images only; the weight is gamma."""
+    """R1 (Mescheder et al. 2018, eq. 9): 1/2 * ||grad_x D(x)||^2, real images only; the weight is gamma.
+
+    The gradient is that of the batch's summed logits: with BatchNorm in D also by way of the batch's statistics.
+    """
 
     def d(real: Judged, fake: Judged, judge: Judge) -> Tensor:  # [N]
         return 0.5 * gradient_square(real)
@@ -45,7 +48,7 @@ def wgan_gp() -> Penalty:
         between = t * x + (1 - t) * made
         return (gradient_norm(judge(between.requires_grad_(), real.y)) - 1).square()
 
-    return Penalty(d=d, differentiates=True)
+    return Penalty(d=d, differentiates=True, per_image=True)
 
 
 def dragan() -> Penalty:
@@ -60,7 +63,7 @@ def dragan() -> Penalty:
         near = x + 0.5 * x.std(correction=0) * torch.rand_like(x)
         return (gradient_norm(judge(near.requires_grad_(), real.y)) - 1).square()
 
-    return Penalty(d=d, differentiates=True)
+    return Penalty(d=d, differentiates=True, per_image=True)
 
 
 def drift() -> Penalty:

@@ -32,6 +32,7 @@ OFTEN = 80  # epochs, from where on ADA was worth the time that it takes
 CPU_LENGTH = Length(400, "kimg")
 SMALL_BATCH = 16
 SHORT_AVERAGE = Length(60, "images")
+R1_AT_64, R1_EVERY = 0.1, 16  # gamma of 64x64 images, and in how many updates once
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
 
 
@@ -103,6 +104,7 @@ def derive(case: Case) -> Plan:
                 "width": _width(kimg or 0.0),
                 "batch": _batch(case),
                 "rates": _rates(case),
+                "penalty": _penalty(case, shape),
                 "average": _average(case, shape),
             }
     reasons: list[tuple[str, str, str]] = []
@@ -245,6 +247,17 @@ def _rates(case: Case) -> Rule:
         rate, beta1, why = 2e-4, 0.5, f"as published: {FAST:g} was tried with batches of up to {LARGEST_FAST_BATCH}"
     both = {"lr": rate, "beta1": beta1}
     return {f"optimizer.{place}.{key}": value for place in "gd" for key, value in both.items()}, f"{rate:g}", why
+
+
+def _penalty(case: Case, shape: tuple[int, int]) -> Rule:
+    if not case.leaves_open("penalties"):
+        return {}, "none", "but for what you say of penalties"
+    if case.decided("loss") is not None:
+        return {}, "none", "with a loss of your choice; --set penalties.r1.weight=0.1 was good with bce"
+    weight = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
+    settings = {"penalties.r1.weight": weight, "penalties.r1.interval": R1_EVERY}
+    why = "holds D back, which otherwise tells every picture at 64 pixels; costs next to nothing"
+    return settings, f"r1, {weight:g}", why
 
 
 def _average(case: Case, shape: tuple[int, int]) -> Rule:

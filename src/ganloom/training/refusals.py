@@ -23,13 +23,13 @@ def refuse(step: AdversarialStep) -> None:
     config, D = step.config, step.d.net
     name = config.net.name
     taught = "auxiliary_classifier" in step.penalties_d
-    differentiating = ", ".join(sorted(step.differentiating))
-    if differentiating and any(isinstance(module, _BatchNorm) for module in D.modules()):
+    per_image = ", ".join(sorted(each for each in step.weights if objectives.penalty(each).per_image))
+    if per_image and any(isinstance(module, _BatchNorm) for module in D.modules()):
         raise ConfigError(
-            f"{differentiating} asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+            f"{per_image} asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
             f"{without_batch_norm(name)}"
         )
-    if config.loss.name == "wasserstein" and not differentiating and not is_bound(step):
+    if config.loss.name == "wasserstein" and not step.differentiating and not is_bound(step):
         raise ConfigError(
             "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
             "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32."
