@@ -86,6 +86,7 @@ CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
     "default, 64 wide": UNLABELLED | {"net.g.width": 64, "net.d.width": 64},
     "default, batch 8": UNLABELLED | {"train.batch": 8},
     "default, fp32": UNLABELLED | {"train.precision": "fp32"},
+    "default, no R1": UNLABELLED | {"penalties.r1.weight": 0},
     "default, beta1 .5": UNLABELLED | {"optimizer.g.beta1": 0.5, "optimizer.d.beta1": 0.5},
     "dcgan": ("dcgan-32", {}),  # a recipe, with settings
     "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
@@ -171,11 +172,15 @@ def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Conten
     if isinstance(contender, int):
         return ByTheBook(dataset, contender, seed)
     if isinstance(contender, dict):
-        size = dataset.shape.height, dataset.shape.width
-        given = contender | {"train.length": f"{minutes} minutes"}
-        case = Case(Sizes(size, True, size[0] / size[1]), dataset.count(), len(dataset.class_names), CPU, given)
-        contender = derive(case).recipe, derive(case).settings | contender
+        contender = by_default(dataset, contender | {"train.length": f"{minutes} minutes"})
     return OfARecipe(dataset, *contender, seed)
+
+
+def by_default(dataset: PackedDataset, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What `ganloom train` would take for these images where these settings are given: a recipe and settings."""
+    size = dataset.shape.height, dataset.shape.width
+    derived = derive(Case(Sizes(size, True, size[0] / size[1]), dataset.count(), len(dataset.class_names), CPU, given))
+    return derived.recipe, derived.settings | given
 
 
 def moments(minutes: float) -> list[float]:

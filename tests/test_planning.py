@@ -322,7 +322,9 @@ def test_an_average_that_a_person_chose_stands(size: tuple[int, int], given: dic
     assert not [each for each in made.settings if each.startswith("ema.")]
 
 
-@pytest.mark.parametrize(("trained", "weight"), [((64, 64), 0.1), ((32, 32), 0.025), ((28, 28), 0.019), ((48, 64), 0.075)])
+@pytest.mark.parametrize(
+    ("trained", "weight"), [((64, 64), 0.1), ((32, 32), 0.025), ((28, 28), 0.019), ((48, 64), 0.075)]
+)
 def test_larger_images_have_a_larger_r1(trained: tuple[int, int], weight: float) -> None:
     made = derive(case((300, 200), data__size=trained))
     assert made.settings["penalties.r1.weight"] == weight and f"{weight}" in reason(made, "penalty")[0]

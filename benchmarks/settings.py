@@ -1,0 +1,135 @@
+"""What does a setting give? The default recipe with changes, after equal numbers of images.
+
+    python benchmarks/settings.py --data FOLDER --set chest --kimg 24,48,96 [--change 'KEY=VALUE KEY=VALUE'] ...
+        [--size 64] [--averages 0.005,300] [--n 2500] [--seed 0] [--threads 1] [--name settings]
+
+FOLDER and sets are those of time_to_quality.py, and as there the default is the one without labels. The changes are
+trained one after the other; none is a change too: ''. At each number of images the averaged G is scored, in the column
+`own`, G itself, and G averaged with other half-lives: below 1 shares of the images seen, above it images. The score is
+the Frechet distance of `--n` pictures to at most 5,000 training images in loomnet-1's features. Results are added to
+those of the same name, set and size; sheets of the averaged G lie beside them.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+import machine
+from ganloom.core import rng
+from ganloom.core.memory import keep_freed_memory
+from ganloom.core.pictures import grid, save_png
+from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import Preprocessing, prepare
+from ganloom.data.sources import find
+from ganloom.metrics import frechet
+from ganloom.metrics.contract import Images
+from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extractors import loomnet
+from ganloom.metrics.pairs import some
+from ganloom.nets.generate import generate
+from time_to_quality import CPU, SETS, SHEET, OfARecipe, by_default
+
+REALS = 5000
+
+
+class Averages:
+    """G's weights averaged with several half-lives at once, beside the average of the training."""
+
+    def __init__(self, training: OfARecipe, half_lives: Iterable[float]) -> None:
+        self.step = training.training
+        self.kept = {each: [weight.detach().clone() for weight in self.step.g.net.parameters()] for each in half_lives}
+
+    @torch.no_grad()
+    def update(self, images: int) -> None:
+        for half_life, weights in self.kept.items():
+            in_images = half_life if half_life >= 1 else half_life * self.step.nimg
+            torch._foreach_lerp_(weights, list(self.step.g.net.parameters()), 1 - 0.5 ** (images / in_images))
+
+    @torch.no_grad()
+    def pictures(self, count: int) -> dict[str, Tensor]:
+        """uint8 [count, C, H, W] of each, by name; the average of the training is left as it was."""
+        step, ema, latent = self.step, self.step.ema, self.step.config.net.latent
+        own = [weight.clone() for weight in ema.G.parameters()]
+        made = {}
+        versions = {"own": own, "G": step.g.net.parameters(), **{f"{key:g}": each for key, each in self.kept.items()}}
+        for name, weights in versions.items():
+            put(weights, ema.G)
+            ema.refresh(step.config.seed, latent, step.g.micro_batch, step.stream.labels)
+            made[name] = torch.cat(list(generate(ema.G, latent, count, 0, step.stream.labels(0, count))))
+        put(own, ema.G)
+        return made
+
+
+def put(weights: Iterable[Tensor], network: torch.nn.Module) -> None:
+    for theirs, weight in zip(network.parameters(), weights, strict=True):
+        theirs.copy_(weight)
+
+
+def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sheet: Path) -> list[dict[str, Any]]:
+    """One training; what there is to say of it at each number of images."""
+    kimg = [float(each) for each in arguments.kimg.split(",")]
+    settings = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in change.split())}
+    given = {"data.labels": False, "train.length": f"{kimg[-1]:g} kimg"} | settings
+    training = OfARecipe(dataset, *by_default(dataset, given), arguments.seed)
+    averages = Averages(training, [float(each) for each in arguments.averages.split(",") if each])
+    judge = Extraction(loomnet.load(), CPU)
+    rows = some(dataset.count(), min(REALS, dataset.count()), rng.key(0, "real"))
+    real = judge.kept(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
+    looks, seconds = [], 0.0
+    for each in kimg:
+        began = time.monotonic()
+        while training.nimg < 1000 * each:
+            before = training.nimg
+            training.step()
+            averages.update(training.nimg - before)
+        seconds += time.monotonic() - began
+        look: dict[str, Any] = {"kimg": each, "img/s": round(training.nimg / seconds)}
+        for name, pictures in averages.pictures(arguments.n).items():
+            features = judge.features(Images.generated(pictures.permute(0, 2, 3, 1).numpy())).pooled
+            look[name] = round(frechet.from_features(real, features), 1)
+            if name == "own":
+                save_png(sheet, grid(pictures[:SHEET]))
+        looks.append(look)
+        print("  ".join(f"{key} {value:g}" for key, value in look.items()), flush=True)
+    return looks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--set", choices=SETS, required=True)
+    parser.add_argument("--kimg", required=True)
+    parser.add_argument("--change", action="append", help="as many as there are changes to try")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--averages", default="")
+    parser.add_argument("--n", type=int, default=2500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--name", default="settings")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    keep_freed_memory()
+    file, usual = SETS[arguments.set]
+    size = arguments.size or usual
+    dataset = prepare(find(str(arguments.data / file)), Preprocessing((size, size)))
+    kept = machine.RESULTS / f"{arguments.name}.json"
+    results = json.loads(kept.read_text())["results"] if kept.exists() else {}
+    (machine.RESULTS / arguments.name).mkdir(parents=True, exist_ok=True)
+    for change in arguments.change or [""]:
+        print(f"\n{arguments.set} at {size}, seed {arguments.seed}: {change or 'the default'}", flush=True)
+        of_set = results.setdefault(f"{arguments.set}-{size}", {})
+        sheet = machine.RESULTS / arguments.name / f"{arguments.set}-{size}-{len(of_set)}.png"
+        of_set[f"{change or 'default'}; seed {arguments.seed}"] = train(dataset, change, arguments, sheet)
+        machine.write(arguments.name, results)
+
+
+if __name__ == "__main__":
+    main()
