@@ -76,8 +76,8 @@ def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sh
     """One training; what there is to say of it at each number of images."""
     kimg = [float(each) for each in arguments.kimg.split(",")]
     settings = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in change.split())}
-    given = {"data.labels": False, "train.length": f"{kimg[-1]:g} kimg"} | settings
-    training = OfARecipe(dataset, *by_default(dataset, given), arguments.seed)
+    derived = by_default(dataset, {"data.labels": False} | settings, f"{kimg[-1]:g} kimg")
+    training = OfARecipe(dataset, *derived, arguments.seed)
     averages = Averages(training, [float(each) for each in arguments.averages.split(",") if each])
     judge = Extraction(loomnet.load(), CPU)
     rows = some(dataset.count(), min(REALS, dataset.count()), rng.key(0, "real"))

@@ -172,14 +172,18 @@ def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Conten
     if isinstance(contender, int):
         return ByTheBook(dataset, contender, seed)
     if isinstance(contender, dict):
-        contender = by_default(dataset, contender | {"train.length": f"{minutes} minutes"})
+        contender = by_default(dataset, contender, f"{minutes} minutes")
     return OfARecipe(dataset, *contender, seed)
 
 
-def by_default(dataset: PackedDataset, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What `ganloom train` would take for these images where these settings are given: a recipe and settings."""
+def by_default(dataset: PackedDataset, given: dict[str, Any], length: str) -> tuple[str, dict[str, Any]]:
+    """What `ganloom train` would take for these images, settings and this length: a recipe and settings, the length
+    not among them.
+    """
     size = dataset.shape.height, dataset.shape.width
-    derived = derive(Case(Sizes(size, True, size[0] / size[1]), dataset.count(), len(dataset.class_names), CPU, given))
+    sizes = Sizes(size, True, size[0] / size[1])
+    said = given | {"train.length": length}
+    derived = derive(Case(sizes, dataset.count(), len(dataset.class_names), CPU, said))
     return derived.recipe, derived.settings | given
 
 
