@@ -256,7 +256,7 @@ def _penalty(case: Case, shape: tuple[int, int]) -> Rule:
         return {}, "none", "with a loss of your choice; --set penalties.r1.weight=0.1 was good with bce"
     weight = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
     settings = {"penalties.r1.weight": weight, "penalties.r1.interval": R1_EVERY}
-    why = "holds D back, which otherwise tells every picture at 64 pixels; costs next to nothing"
+    why = "holds D back: half the distance of X-rays and of clothes after 100 kimg, for a twentieth of the time"
     return settings, f"r1, {weight:g}", why
 
 
