@@ -7,7 +7,8 @@ FOLDER and sets are those of time_to_quality.py, and as there the default is the
 trained one after the other; none is a change too: ''. At each number of images the averaged G is scored, in the column
 `own`, G itself, and G averaged with other half-lives: below 1 shares of the images seen, above it images. The score is
 the Frechet distance of `--n` pictures to at most 5,000 training images in loomnet-1's features. Results are added to
-those of the same name, set and size; sheets of the averaged G lie beside them.
+those of the same name, set and size; sheets of the averaged G lie beside them. Images a second are those with the
+averages that are kept besides.
 """
 
 import argparse
@@ -126,8 +127,10 @@ def main() -> None:
     for change in arguments.change or [""]:
         print(f"\n{arguments.set} at {size}, seed {arguments.seed}: {change or 'the default'}", flush=True)
         of_set = results.setdefault(f"{arguments.set}-{size}", {})
-        sheet = machine.RESULTS / arguments.name / f"{arguments.set}-{size}-{len(of_set)}.png"
-        of_set[f"{change or 'default'}; seed {arguments.seed}"] = train(dataset, change, arguments, sheet)
+        key = f"{change or 'default'}; seed {arguments.seed}"
+        number = [*of_set].index(key) if key in of_set else len(of_set)
+        sheet = machine.RESULTS / arguments.name / f"{arguments.set}-{size}-{number}.png"
+        of_set[key] = train(dataset, change, arguments, sheet)
         machine.write(arguments.name, results)
 
 

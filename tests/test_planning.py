@@ -328,9 +328,22 @@ def test_an_average_that_a_person_chose_stands(size: tuple[int, int], given: dic
 def test_larger_images_have_a_larger_r1(trained: tuple[int, int], weight: float) -> None:
     made = derive(case((300, 200), data__size=trained))
     assert made.settings["penalties.r1.weight"] == weight and f"{weight}" in reason(made, "penalty")[0]
+    assert made.settings["penalties.r1.interval"] == defaults.R1_EVERY
 
 
-@pytest.mark.parametrize("given", [{"loss": "hinge"}, {"penalties__drift__weight": 1}, {"penalties__r1__weight": 0}])
+def test_a_weight_of_ones_own_for_r1_keeps_the_interval() -> None:
+    made = derive(case(penalties__r1__weight=0.5))
+    assert [key for key in made.settings if key.startswith("penalties")] == ["penalties.r1.interval"]
+    assert reason(made, "penalty")[0] == "r1, 0.5"
+
+
+def test_on_gpus_no_penalty_is_derived_where_nothing_was_measured() -> None:
+    assert not [key for key in derive(case(device=GPU)).settings if key.startswith("penalties")]
+
+
+@pytest.mark.parametrize(
+    "given", [{"loss": "hinge"}, {"penalties__drift__weight": 1}, {"penalties": None}, {"net__d__norm": "none"}]
+)
 def test_a_person_who_chooses_a_loss_or_penalties_has_no_other(given: dict[str, Any]) -> None:
     made = derive(case(**given))
     assert reason(made, "penalty")[0] == "none"

@@ -250,14 +250,16 @@ def _rates(case: Case) -> Rule:
 
 
 def _penalty(case: Case, shape: tuple[int, int]) -> Rule:
-    if not case.leaves_open("penalties"):
+    if not case.leaves_open("penalties") and set(case.decided("penalties") or ()) != {"r1"}:
         return {}, "none", "but for what you say of penalties"
-    if case.decided("loss") is not None:
-        return {}, "none", "with a loss of your choice; --set penalties.r1.weight=0.1 was good with bce"
+    if case.decided("loss") is not None or case.decided("net.d.norm") not in (None, "batch"):
+        why = "R1 was good with bce and BatchNorm in D alone; --set penalties.r1.weight=0.1 tries it"
+        return {}, "none", why
     weight = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
     settings = {"penalties.r1.weight": weight, "penalties.r1.interval": R1_EVERY}
-    why = "holds D back: half the distance of X-rays and of clothes after 100 kimg, for a twentieth of the time"
-    return settings, f"r1, {weight:g}", why
+    said = case.decided("penalties.r1.weight")
+    why = f"every {R1_EVERY} updates; holds D back: on X-rays and clothes half the distance or less after 96 kimg"
+    return settings, f"r1, {flat(weight if said is None else said)}", why
 
 
 def _average(case: Case, shape: tuple[int, int]) -> Rule:
