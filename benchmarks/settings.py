@@ -14,13 +14,11 @@ averages that are kept besides.
 import argparse
 import json
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 import machine
 from ganloom.core import rng
@@ -35,42 +33,22 @@ from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
 from ganloom.nets.generate import generate
+from ganloom.training.ema import Ema
 from time_to_quality import CPU, SETS, SHEET, OfARecipe, by_default
 
 REALS = 5000
+NEVER = 10**12  # images: a half-life that only its share of the images seen keeps short
 
 
-class Averages:
-    """G's weights averaged with several half-lives at once, beside the average of the training."""
-
-    def __init__(self, training: OfARecipe, half_lives: Iterable[float]) -> None:
-        self.step = training.training
-        self.kept = {each: [weight.detach().clone() for weight in self.step.g.net.parameters()] for each in half_lives}
-
-    @torch.no_grad()
-    def update(self, images: int) -> None:
-        for half_life, weights in self.kept.items():
-            in_images = half_life if half_life >= 1 else half_life * self.step.nimg
-            torch._foreach_lerp_(weights, list(self.step.g.net.parameters()), 1 - 0.5 ** (images / in_images))
-
-    @torch.no_grad()
-    def pictures(self, count: int) -> dict[str, Tensor]:
-        """uint8 [count, C, H, W] of each, by name; the average of the training is left as it was."""
-        step, ema, latent = self.step, self.step.ema, self.step.config.net.latent
-        own = [weight.clone() for weight in ema.G.parameters()]
-        made = {}
-        versions = {"own": own, "G": step.g.net.parameters(), **{f"{key:g}": each for key, each in self.kept.items()}}
-        for name, weights in versions.items():
-            put(weights, ema.G)
-            ema.refresh(step.config.seed, latent, step.g.micro_batch, step.stream.labels)
-            made[name] = torch.cat(list(generate(ema.G, latent, count, 0, step.stream.labels(0, count))))
-        put(own, ema.G)
-        return made
-
-
-def put(weights: Iterable[Tensor], network: torch.nn.Module) -> None:
-    for theirs, weight in zip(network.parameters(), weights, strict=True):
-        theirs.copy_(weight)
+def averages_of(training: OfARecipe, half_lives: str) -> dict[str, Ema]:
+    """Those to score: the training's own, G itself, and others."""
+    G, own = training.training.g.net, training.training.ema
+    others = {each: float(each) for each in half_lives.split(",") if each}
+    return {
+        "own": own,
+        "G": Ema(G, 0, 0.0),
+        **{name: Ema(G, NEVER, each) if each < 1 else Ema(G, int(each), 0.0) for name, each in others.items()},
+    }
 
 
 def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sheet: Path) -> list[dict[str, Any]]:
@@ -79,7 +57,9 @@ def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sh
     settings = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in change.split())}
     derived = by_default(dataset, {"data.labels": False} | settings, f"{kimg[-1]:g} kimg")
     training = OfARecipe(dataset, *derived, arguments.seed)
-    averages = Averages(training, [float(each) for each in arguments.averages.split(",") if each])
+    step = training.training
+    averages = averages_of(training, arguments.averages)
+    besides = [each for each in averages.values() if each is not step.ema]
     judge = Extraction(loomnet.load(), CPU)
     rows = some(dataset.count(), min(REALS, dataset.count()), rng.key(0, "real"))
     real = judge.kept(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
@@ -89,10 +69,14 @@ def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sh
         while training.nimg < 1000 * each:
             before = training.nimg
             training.step()
-            averages.update(training.nimg - before)
+            for average in besides:
+                average.update(training.nimg, training.nimg - before)
         seconds += time.monotonic() - began
         look: dict[str, Any] = {"kimg": each, "img/s": round(training.nimg / seconds)}
-        for name, pictures in averages.pictures(arguments.n).items():
+        for name, average in averages.items():
+            average.refresh(step.config.seed, step.config.net.latent, step.g.micro_batch, step.stream.labels)
+            made = generate(average.G, step.config.net.latent, arguments.n, 0, step.stream.labels(0, arguments.n))
+            pictures = torch.cat(list(made))
             features = judge.features(Images.generated(pictures.permute(0, 2, 3, 1).numpy())).pooled
             look[name] = round(frechet.from_features(real, features), 1)
             if name == "own":
