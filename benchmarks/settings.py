@@ -21,6 +21,7 @@ import torch
 import yaml
 
 import machine
+from contenders import CPU, SETS, OfARecipe, by_default
 from ganloom.core import rng
 from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import grid, save_png
@@ -34,7 +35,7 @@ from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
 from ganloom.nets.generate import generate
 from ganloom.training.ema import Ema
-from time_to_quality import CPU, SETS, SHEET, OfARecipe, by_default
+from time_to_quality import SHEET
 
 REALS = 5000
 NEVER = 10**12  # images: a half-life that only its share of the images seen keeps short

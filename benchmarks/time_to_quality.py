@@ -13,7 +13,7 @@ textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored 
 default             what `ganloom train` derives for these images and minutes, without labels, as the textbook loop has
                     none; scored by the averaged G
 default, labels     the same with labels, which it uses where there are classes
-any other           the same with other settings, or a recipe by its name; see CONTENDERS
+any other           the same with other settings, or a recipe by its name; see contenders.py
 
 The score is the Frechet distance to `--n` training images in loomnet-1's features, of as many generated ones. With
 `--inception` (see scripts/inception_trunk.py), at the end also that in the Inception trunk's, of `--inception-n`.
@@ -34,157 +34,31 @@ import math
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import pairwise, product
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 import machine
-from ganloom.config import Config, recipe_values
+from contenders import CONTENDERS, CPU, make, open_set
 from ganloom.core import rng
-from ganloom.core.distributed import World
 from ganloom.core.memory import keep_freed_memory
-from ganloom.core.pictures import grid, save_png, to_uint8
-from ganloom.data.inspect import Sizes
-from ganloom.data.packed import PackedDataset
-from ganloom.data.prepare import Preprocessing, prepare
-from ganloom.data.sources import find
+from ganloom.core.pictures import grid, save_png
 from ganloom.metrics import frechet
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
-from ganloom.nets.generate import generate
-from ganloom.planning.defaults import Case, derive
-from ganloom.training.assembly import assemble, resolve
-from textbook import Textbook
 
-CPU = torch.device("cpu")
 FIRST = 15.0  # seconds, of the first look; each comes at 1.41 times as many
 TARGETS = (2.0, 5.0, 10.0)  # minutes of the textbook loop
 REFERENCE = "textbook-128"
 SHEET = 64  # pictures that are kept to be looked at
-SETS = {
-    "cifar10": ("cifar10.npz", 32),
-    "fashion": ("fashion_mnist.npz", 32),
-    "chest": ("chest_xray", 64),
-}
-UNLABELLED = {"data.labels": False}
-CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
-    "textbook-128": 128,  # the loop at this batch
-    "textbook-16": 16,
-    "textbook-8": 8,
-    "default": UNLABELLED,  # what is derived for these images and minutes, but for these settings
-    "default, labels": {"data.labels": True},
-    "default, 64 wide": UNLABELLED | {"net.g.width": 64, "net.d.width": 64},
-    "default, batch 8": UNLABELLED | {"train.batch": 8},
-    "default, fp32": UNLABELLED | {"train.precision": "fp32"},
-    "default, no R1": UNLABELLED | {"penalties.r1.weight": 0},
-    "default, beta1 .5": UNLABELLED | {"optimizer.g.beta1": 0.5, "optimizer.d.beta1": 0.5},
-    "dcgan": ("dcgan-32", {}),  # a recipe, with settings
-    "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
-    "sndcgan": ("sndcgan-32", {}),
-    "rpgan, 16": ("rpgan-32", {"train.batch": 16}),
-    "r3gan, small": ("r3gan-32-small", {}),
-    "stylegan2, small": ("stylegan2-32-small", {}),
-}
-
-
-class Contender(Protocol):
-    """A training that can be stopped and looked at after each step."""
-
-    nimg: int
-
-    def step(self) -> None: ...
-
-    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """Ways to take its pictures, [count, H, W, C] each; the best counts."""
-        ...
-
-
-class ByTheBook:
-    """The textbook loop."""
-
-    def __init__(self, dataset: PackedDataset, batch: int, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.loop = Textbook(torch.from_numpy(dataset.images(np.arange(dataset.count()))), batch)
-        self.batch, self.nimg, self.reals = batch, 0, self._endless()
-
-    def _endless(self) -> Iterator[Tensor]:
-        while True:
-            yield from self.loop.loader
-
-    def step(self) -> None:
-        self.loop.step(next(self.reals))
-        self.nimg += self.batch
-
-    @torch.no_grad()
-    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        state = torch.get_rng_state()
-        kept = {name: value.clone() for name, value in self.loop.G.state_dict().items()}
-        for training in (False, True):
-            torch.manual_seed(0)
-            self.loop.G.train(training)
-            parts = [self.loop.G(torch.randn(min(128, count - at), 100, 1, 1)) for at in range(0, count, 128)]
-            yield to_uint8(torch.cat(parts)).permute(0, 2, 3, 1).numpy()
-        self.loop.G.load_state_dict(kept)  # training mode has moved its running statistics
-        torch.set_rng_state(state)
-
-
-class OfARecipe:
-    """ganloom's step with its stream and its average, as `ganloom train` makes it."""
-
-    def __init__(self, dataset: PackedDataset, recipe: str, settings: Mapping[str, Any], seed: int) -> None:
-        form = {"seed": seed, "data.size": dataset.shape.height}
-        config = Config.build(recipe_values(recipe), form | dict(settings))
-        self.config = resolve(config, dataset.shape, 1)
-        total = config.train.length.images(epoch=dataset.count(), step=self.config.images_per_step)
-        self.training = assemble(self.config, dataset, CPU, World(), total)
-
-    @property
-    def nimg(self) -> int:
-        return self.training.nimg
-
-    def step(self) -> None:
-        self.training.advance(measure=False)
-
-    def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        step, config = self.training, self.config
-        step.ema.refresh(config.seed, config.net.latent, step.g.micro_batch, step.stream.labels)
-        parts = generate(step.ema.G, config.net.latent, count, 0, step.stream.labels(0, count))
-        yield torch.cat(list(parts)).permute(0, 2, 3, 1).numpy()
-
-
-def open_set(folder: Path, name: str) -> PackedDataset:
-    file, size = SETS[name]
-    return prepare(find(str(folder / file)), Preprocessing((size, size)))
-
-
-def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Contender:
-    contender = CONTENDERS[name]
-    if isinstance(contender, int):
-        return ByTheBook(dataset, contender, seed)
-    if isinstance(contender, dict):
-        contender = by_default(dataset, contender, f"{minutes} minutes")
-    return OfARecipe(dataset, *contender, seed)
-
-
-def by_default(dataset: PackedDataset, given: dict[str, Any], length: str) -> tuple[str, dict[str, Any]]:
-    """What `ganloom train` would take for these images, settings and this length: a recipe and settings, the length
-    not among them.
-    """
-    size = dataset.shape.height, dataset.shape.width
-    sizes = Sizes(size, True, size[0] / size[1])
-    said = given | {"train.length": length}
-    derived = derive(Case(sizes, dataset.count(), len(dataset.class_names), CPU, said))
-    return derived.recipe, derived.settings | given
 
 
 def moments(minutes: float) -> list[float]:
