@@ -337,6 +337,12 @@ def test_a_weight_of_ones_own_for_r1_keeps_the_interval() -> None:
     assert reason(made, "penalty")[0] == "r1, 0.5"
 
 
+def test_a_weight_of_0_is_no_r1() -> None:
+    made = derive(case(penalties__r1__weight=0))
+    assert not any(key.startswith("penalties") for key in made.settings)
+    assert reason(made, "penalty") == ("none", defaults.AS_YOU_SAY)
+
+
 def test_on_gpus_no_penalty_is_derived_where_nothing_was_measured() -> None:
     assert not [key for key in derive(case(device=GPU)).settings if key.startswith("penalties")]
 

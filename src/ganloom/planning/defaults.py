@@ -255,9 +255,11 @@ def _penalty(case: Case, shape: tuple[int, int]) -> Rule:
     if case.decided("loss") is not None or case.decided("net.d.norm") not in (None, "batch"):
         why = "R1 was good with bce and BatchNorm in D alone; --set penalties.r1.weight=0.1 tries it"
         return {}, "none", why
+    said = case.decided("penalties.r1.weight")
+    if said == 0:
+        return {}, "none", AS_YOU_SAY
     weight = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
     settings = {"penalties.r1.weight": weight, "penalties.r1.interval": R1_EVERY}
-    said = case.decided("penalties.r1.weight")
     why = f"every {R1_EVERY} updates; holds D back: on X-rays and clothes half the distance or less after 96 kimg"
     return settings, f"r1, {flat(weight if said is None else said)}", why
 
