@@ -343,6 +343,28 @@ def test_a_weight_of_0_is_no_r1() -> None:
     assert reason(made, "penalty") == ("none", defaults.AS_YOU_SAY)
 
 
+@pytest.mark.parametrize("other", [{"loss": "hinge"}, {"net__d__norm": "spectral"}, {"penalties__drift__weight": 1}])
+def test_r1_that_a_person_asks_for_beside_others_is_as_lazy(other: dict[str, Any]) -> None:
+    """As the reason why there is none advises."""
+    made = derive(case(penalties__r1__weight=0.1, **other))
+    assert made.settings["penalties.r1.interval"] == defaults.R1_EVERY
+    assert reason(made, "penalty")[0] == "r1, 0.1"
+
+
+def test_the_loss_that_it_is_anyway_keeps_r1() -> None:
+    for given in ({"loss": "bce"}, {"loss__label_smoothing": 0.1}):
+        assert derive(case(**given)).settings["penalties.r1.weight"] == 0.025
+
+
+def test_what_a_person_says_of_r1_is_what_is_explained() -> None:
+    assert "every 4 updates" in reason(derive(case(penalties__r1__interval=4)), "penalty")[1]
+    assert reason(derive(case(penalties__r1__weight=None)), "penalty")[0] == "r1, by StyleGAN2's rule"
+
+
+def test_images_of_their_own_size_have_the_r1_of_it() -> None:
+    assert derive(case((256, 256), data__size=None)).settings["penalties.r1.weight"] == 1.6
+
+
 def test_on_gpus_no_penalty_is_derived_where_nothing_was_measured() -> None:
     assert not [key for key in derive(case(device=GPU)).settings if key.startswith("penalties")]
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from packing import pack
 from torch import Tensor
 
+from ganloom.core.shapes import ImageShape
 from ganloom.data.stream import Stream, permute, resident
+from ganloom.planning.proposal import _Noise
 
 sizes = st.integers(1, 5000)
 keys = st.integers(0, 2**63 - 1)
@@ -217,6 +219,13 @@ def test_resident_images_are_those_of_the_dataset(tmp_path: Path, mirror: bool) 
     whole += 1  # they are what it reads
     assert not torch.equal(kept.images(3, 40), mapped.images(3, 40))
     assert resident(dataset, torch.device("cpu")) is None
+
+
+def test_images_that_a_gpu_has_no_room_for_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that are only thought of, as the proposal of `inspect` has them: without a description."""
+    dataset = _Noise(ImageShape(3, 32, 32), [], 1000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000 * 3 * 32 * 32, 0))
+    assert resident(dataset, torch.device("cuda")) is None
 
 
 @pytest.mark.parametrize("labels", [range(7), np.eye(7, 3)], ids=["class", "shares"])

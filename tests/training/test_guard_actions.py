@@ -15,7 +15,7 @@ from ganloom.config import Config
 from ganloom.core.errors import RunError
 from ganloom.runs import Run, open_run
 from ganloom.tracking.jsonl import read_log
-from ganloom.training import recorder, session
+from ganloom.training import checkpoint, recorder, session
 from ganloom.training.guard import guard as guard_module
 from ganloom.training.guard.remedies import other_settings
 from ganloom.training.guard.verdicts import RULES
@@ -131,6 +131,15 @@ def test_a_kill_after_going_back_changes_nothing(
             train(tmp_path / "between", **SHORT)
     resumed = ganloom.resume(tmp_path / "between", device="cpu")
     assert_same_run(resumed.path, whole.path)
+
+
+def test_what_a_person_wrote_after_going_back_stands(dislikes_high_rates: None, tmp_path: Path) -> None:
+    """Also where there was no checkpoint since: the rate that the guard chose was not low enough."""
+    run = train(tmp_path / "run", **SHORT)
+    change = run.changes[-1]
+    checkpoint.leave_only(run.checkpoints, change.to)
+    run.save_config(run.config.with_overrides({"optimizer.g.lr": 1e-5}))
+    assert ganloom.resume(run.path, device="cpu").config.optimizer.g.lr == 1e-5
 
 
 def test_what_is_gone_back_to_does_not_depend_on_signals(

@@ -1,15 +1,17 @@
 """Penalties in the step: whom they teach, how often and how much, and through which D."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from stepping import OFF, gradients, same, tiny, values, weights
+from stepping import OFF, gradients, same, saved_and_restored, tiny, values, weights
 from torch import Tensor
 
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.contract import Judgement
 from ganloom.objectives import penalties
+from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
 CLASSIFIER = {"net__d__labels": "classifier"}
@@ -96,6 +98,24 @@ def test_lazy_parts_are_due_at_their_interval_of_their_own_networks_updates(digi
         assert "penalty_auxiliary_classifier" not in stats
     assert due["d"] == [True, False] * 4
     assert due["g"] == [True, False] * 2
+
+
+def test_rows_of_the_log_have_the_newest_value_of_a_lazy_penalty(digits: PackedDataset, tmp_path: Path) -> None:
+    step = with_penalty(digits, "r1", 2.0, interval=3, train__batch=8)
+    newest = [step.advance(measure=False).get("penalty_r1") for _ in range(5)][3]
+    step = saved_and_restored(step, digits, tmp_path)
+    stats = step.advance(measure=True)
+    assert newest is not None and torch.equal(stats["penalty_r1"], newest) and newest > 0
+    assert not torch.equal(step.advance(measure=True)["penalty_r1"], newest)
+
+
+def test_another_penalty_than_the_checkpoint_had(digits: PackedDataset, tmp_path: Path) -> None:
+    step = with_penalty(digits, "r1", 2.0, train__batch=8)
+    step.advance(measure=False)
+    checkpoint.save(tmp_path, step, seconds=0.0, keep=1)
+    other = with_penalty(digits, "drift", 2.0, train__batch=8)
+    checkpoint.load_newest(tmp_path, other)
+    assert {"penalty_drift"} == {name for name in other.advance(measure=True) if name.startswith("penalty_")}
 
 
 def test_a_lazy_penalty_counts_as_often_as_it_was_not_due(digits: PackedDataset) -> None:

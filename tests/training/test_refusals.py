@@ -1,6 +1,7 @@
 """What cannot be is refused with the remedy, before there is a run folder; and what a recipe says can be."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 import ganloom
 from conftest import tiny_config
+from ganloom import nets
 from ganloom.config import Config, recipe_names, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.contract import Judgement
+from ganloom.training import assembly
 from ganloom.training.refusals import IMAGES, refuse
 from ganloom.training.step import AdversarialStep
 
@@ -130,6 +133,20 @@ def test_batch_norm_in_d_goes_with_penalties_that_have_no_goal_for_each_image(
 def test_a_penalty_of_no_weight_asks_for_nothing(digits: PackedDataset) -> None:
     off = {**OFF, "wgan_gp": {"weight": 0}, "auxiliary_classifier": {"weight": 0}}
     refuse(tiny(digits, penalties=off, net__d__norm="batch", data__labels=False))
+
+
+def test_one_image_is_no_batch_for_a_norm_over_a_vector_in_d_either(
+    digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*arguments: Any) -> nn.Module:
+        D = nets.build_discriminator(*arguments)
+        D.vector = nn.BatchNorm1d(8)
+        return D
+
+    monkeypatch.setattr(assembly, "nets", SimpleNamespace(**vars(nets) | {"build_discriminator": build}))
+    with pytest.raises(ConfigError, match="use a micro-batch of 2 or more"):
+        tiny(digits, train__micro_batch=1)
+    tiny(digits, train__micro_batch=2)
 
 
 # Freezing

@@ -15,6 +15,7 @@ from ganloom.core.errors import ConfigError, ModelError, RunError
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
 from ganloom.nets import build_discriminator, build_generator
+from ganloom.planning.finetuning import fine_tuning
 from ganloom.training.starting import LEAST, _Forms, begin_with, fit, open_trained
 
 NARROW = {"width": 8}
@@ -44,6 +45,11 @@ def networks(shape: ImageShape, classes: int, family: str = "dcgan") -> tuple[to
 
 def state(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_what_a_run_timed_for_its_own_images_is_timed_anew(trained: Path) -> None:
+    _, values = fine_tuning(open_trained(trained), None)
+    assert values["guard"]["every"] is None and values["evaluate"]["every"] is None
 
 
 @pytest.mark.parametrize("optimizers", [False, True])

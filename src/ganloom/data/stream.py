@@ -79,7 +79,8 @@ def resident(dataset: PackedDataset, device: torch.device) -> Tensor | None:
     """
     if device.type != "cuda":
         return None
-    size = dataset.count() * dataset.description.row_bytes
+    shape = dataset.shape
+    size = dataset.count() * shape.channels * shape.height * shape.width
     if size > min(MOST_RESIDENT, RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]):
         return None
     return torch.from_numpy(dataset.images(np.arange(dataset.count()))).to(device)

@@ -61,8 +61,8 @@ class Discriminator(nn.Module):
     """4x4 convolutions of stride 2, LeakyReLU, BatchNorm in all but the first. No biases.
 
     `head: conv` ends in a convolution over the whole last map; `head: pool` in adaptive average pooling and a 1x1
-    convolution, whose weights do not depend on the image's size. `norm` replaces BatchNorm: gradient penalties want
-    `layer` or `none`; `spectral` normalises the weights instead of the maps.
+    convolution, whose weights do not depend on the image's size. `norm` replaces BatchNorm, which `wgan_gp` and
+    `dragan` do not go with; `spectral` normalises the weights instead of the maps.
     """
 
     def __init__(

@@ -152,7 +152,8 @@ class Discriminator(_Growing):
     """The Generator's mirror image: 1x1 from the image, two 3x3 convolutions and a halving a level, LeakyReLU.
 
     At the last level the standard deviation over the minibatch is a channel more. With `blocks: dcgan` the layers are
-    DCGAN's: 4x4 convolutions of stride 2, BatchNorm, or what `norm` says (gradient penalties want `layer` or `none`).
+    DCGAN's: 4x4 convolutions of stride 2, BatchNorm, or what `norm` says (`wgan_gp` and `dragan` do not go
+    with BatchNorm).
     """
 
     def __init__(

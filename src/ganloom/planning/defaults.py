@@ -224,6 +224,8 @@ def _planned_kimg(case: Case, shape: tuple[int, int], recipe: str) -> float | No
 
 def _given_size(case: Case) -> tuple[int, int] | None:
     size = case.decided("data.size")
+    if size is None and not case.leaves_open("data.size"):  # their own
+        return case.sizes.common
     try:
         return parse_size(size) if isinstance(size, int | str) else size
     except ValueError:  # as above
@@ -250,18 +252,20 @@ def _rates(case: Case) -> Rule:
 
 
 def _penalty(case: Case, shape: tuple[int, int]) -> Rule:
-    if not case.leaves_open("penalties") and set(case.decided("penalties") or ()) != {"r1"}:
+    if not case.leaves_open("penalties") and "r1" not in (case.decided("penalties") or ()):
         return {}, "none", "but for what you say of penalties"
-    if case.decided("loss") is not None or case.decided("net.d.norm") not in (None, "batch"):
-        why = "R1 was good with bce and BatchNorm in D alone; --set penalties.r1.weight=0.1 tries it"
-        return {}, "none", why
-    said = case.decided("penalties.r1.weight")
-    if said == 0:
-        return {}, "none", AS_YOU_SAY
-    weight = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
+    weight: Any = float(f"{R1_AT_64 * shape[0] * shape[1] / 64**2:.2g}")
     settings = {"penalties.r1.weight": weight, "penalties.r1.interval": R1_EVERY}
-    why = f"every {R1_EVERY} updates; holds D back: on X-rays and clothes half the distance or less after 96 kimg"
-    return settings, f"r1, {flat(weight if said is None else said)}", why
+    if not case.leaves_open("penalties.r1.weight"):
+        weight = case.decided("penalties.r1.weight")
+    elif case.decided("loss.name") not in (None, "bce") or case.decided("net.d.norm") not in (None, "batch"):
+        why = f"R1 was good with bce and BatchNorm in D alone; --set penalties.r1.weight={weight} tries it"
+        return {}, "none", why
+    if weight == 0:
+        return {}, "none", AS_YOU_SAY
+    every = case.decided("penalties.r1.interval") or R1_EVERY
+    why = f"every {every} updates; holds D back: about half the distance on clothes, a quarter on X-rays, after 96 kimg"
+    return settings, "r1, by StyleGAN2's rule" if weight is None else f"r1, {flat(weight)}", why
 
 
 def _average(case: Case, shape: tuple[int, int]) -> Rule:

@@ -43,7 +43,11 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
         "mirror": was.get("mirror", False),
     }
     # What a run has filled in by itself is not what was asked for: another batch has other micro-batches.
-    own = {"train": {"micro_batch": None, "batch_g": None, "micro_batch_g": None}, "evaluate": {"every": None}}
+    own = {
+        "train": {"micro_batch": None, "batch_g": None, "micro_batch_g": None},
+        "evaluate": {"every": None},
+        "guard": {"every": None},
+    }
     derived = {} if recipe is not None or config is None else rules.opened(config, ImageShape(*header.shape))
     fresh = {"data": data, "net": net, "start": None, "growth": None}
     return name, merge(merge(values, own), derived) | fresh

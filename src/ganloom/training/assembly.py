@@ -39,13 +39,14 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
     batch = train.batch or rules.batch_of(shape)
     batch_g = train.batch_g or batch
 
-    def share(batch: int) -> int:
+    def share(batch: int, remedy: str) -> int:
         if batch % processes:
-            raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set --micro-batch.")
+            raise ConfigError(f"a batch of {batch} cannot be shared by {processes} processes: set {remedy}.")
         return batch // processes
 
-    micro = train.micro_batch or share(batch)
-    micro_g = train.micro_batch_g or (micro if batch_g % micro == 0 else share(batch_g))
+    micro = train.micro_batch or share(batch, "--micro-batch")
+    fits = batch_g % micro == 0
+    micro_g = train.micro_batch_g or (micro if fits else share(batch_g, "train.micro_batch_g"))
     weights = {name: penalty.weight for name, penalty in config.penalties.items()}
     if "r1" in weights and weights["r1"] is None:
         weights["r1"] = rules.gamma_of(shape, batch)
@@ -124,15 +125,17 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
     train = config.train
     assert train.batch and train.micro_batch and train.batch_g and train.micro_batch_g, NOT_RESOLVED
     assert config.ema.half_life is not None, NOT_RESOLVED
-    if min(train.micro_batch, train.micro_batch_g) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in G.modules()):
-        raise ConfigError(
-            f"{net.name} normalises over the batch, and one image is none: use a micro-batch of 2 or more."
-        )
     g = learner(G, config.optimizer.g, train.batch_g, train.micro_batch_g)
     d = learner(D, config.optimizer.d, train.batch, train.micro_batch)
     ema = Ema(G, images(config.ema.half_life), config.ema.ramp_up)
     stream = Stream(dataset, config.seed, config.data.labels, config.data.mirror, resident(dataset, device))
-    return AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, Health(device), stream, world, device)
+    health = Health(device)
+    step = AdversarialStep(config, g, d, ema, seen_through, growth, burn_in, health, stream, world, device)
+    if min(train.micro_batch, train.micro_batch_g) < step.least:
+        raise ConfigError(
+            f"{net.name} normalises over the batch, and one image is none: use a micro-batch of {step.least} or more."
+        )
+    return step
 
 
 def without_labels(class_names: Sequence[str]) -> ConfigError:

@@ -60,11 +60,14 @@ def begins_healthy(run: Run, step: AdversarialStep) -> None:
 
 
 def caught_up(run: Run, config: Config) -> Config:
-    """With the last change of settings, if a kill came between its two writes."""
+    """With the last change of settings, if a kill came between its two writes. What stands there by now as neither of
+    them had it, a person has written since.
+    """
     changes = run.changes
     if not changes or checkpoint.reached(run.checkpoints) > changes[-1].to:
         return config
-    return config.with_overrides(changes[-1].after)
+    now, last = config.model_dump(mode="json"), changes[-1]
+    return config.with_overrides({key: value for key, value in last.after.items() if _at(now, key) == last.before[key]})
 
 
 def _write(

@@ -189,10 +189,11 @@ def _modules(step: AdversarialStep) -> dict[str, nn.Module]:
         "schedule_d": step.d.schedule,
         "augment": step.augment,
         "health": step.health,
+        "penalties": step.last_penalties,
     }
 
 
-MAY_BEGIN_ANEW = ("augment", "health")  # a rollback may bring the one, and an older ganloom had no other
+MAY_BEGIN_ANEW = ("augment", "health", "penalties")  # a rollback may bring the first, an older ganloom had no others
 
 
 def _state(step: AdversarialStep) -> Iterator[tuple[str, Tensor]]:
@@ -210,7 +211,7 @@ def _restore(step: AdversarialStep, saved: dict[str, Tensor]) -> None:
     for place, module in _modules(step).items():
         own = {key.removeprefix(f"{place}/"): saved[key] for key in saved if key.startswith(f"{place}/")}
         if own or place not in MAY_BEGIN_ANEW:
-            module.load_state_dict(own)
+            module.load_state_dict(own, strict=place != "penalties")  # a person may have chosen others since
     for place, learner in (("optimizer_g", step.g), ("optimizer_d", step.d)):
         restore_optimizer(learner, place, saved)
 

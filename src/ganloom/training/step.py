@@ -23,6 +23,7 @@ from ganloom.training.buffers import snapshot
 from ganloom.training.ema import Ema
 from ganloom.training.growth import Growth
 from ganloom.training.health import Health
+from ganloom.training.lazy import LastPenalties
 from ganloom.training.learner import Learner
 from ganloom.training.schedules import BurnIn
 
@@ -85,6 +86,13 @@ class AdversarialStep:
         self.images_per_step = config.images_per_step
         self.keeps_fakes = self.can_keep_fakes()
         self.kept: list[Tensor] = []
+        self.last_penalties = LastPenalties(
+            (
+                *(f"penalty_{name}" for name in (*self.penalties_d, *self.penalties_path)),
+                *(f"penalty_{name}_g" for name in self.penalties_g),
+            ),
+            device,
+        )
         self.moving = False  # whether an update has come to where weights change
         self.halved = False  # whether micro-batches have become smaller than `config` has them
 
@@ -110,7 +118,9 @@ class AdversarialStep:
             last = remaining == 0
             stats |= self.fitted(self.d, partial(self.discriminator_step, keep=last, measure=measure and last))
         stats |= self.fitted(self.g, partial(self.generator_step, measure=measure))
-        if measure:
+        self.last_penalties.hear(stats)
+        if measure:  # rows of the log may never fall on an update in which a lazy penalty is due
+            stats = {name: value.clone() for name, value in self.last_penalties.named_buffers()} | stats
             stats |= self.measure_generator()
         if self.adaptive is not None:
             stats["augment_p"] = self.adaptive.p.clone()

@@ -58,8 +58,8 @@ class Up(nn.Module):
 class Down(nn.Module):
     """Convolution, normalisation, LeakyReLU; an odd map is padded by one pixel at the right and the bottom.
 
-    `layer` normalises each image over all of its values, so that D judges one image by itself, as gradient penalties
-    need (Gulrajani et al. 2017, section 4).
+    `layer` normalises each image over all of its values, so that D judges one image by itself, as penalties with a
+    goal for each image's gradient need (Gulrajani et al. 2017, section 4).
     """
 
     def __init__(self, before: int, after: int, norm: Norm) -> None:

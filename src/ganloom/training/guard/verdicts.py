@@ -99,7 +99,7 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"spread": now.spread, "vendi": now.vendi},
         "the generator makes the same few images again and again: two of them differ {spread:.0%} as much as two real "
         "ones, and there are {vendi:.0%} as many kinds.",
-        "Lower learning rates, a penalty such as r1, or another loss (--recipe r3gan-32) help against it.",
+        "Lower learning rates, r1 or a larger weight of it, or another loss (--recipe r3gan-32) help against it.",
     ),
     "memorisation": Rule(
         "memorisation",
@@ -123,7 +123,7 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"auc": now.auc, "distance": now.distance},
         "the discriminator tells every generated image from a real one ({auc:.1%} of pairs), and the images get no "
         "better.",
-        "A lower rate for it (--set optimizer.d.lr=...), or a penalty such as r1.",
+        "A lower rate for it (--set optimizer.d.lr=...), or a larger --set penalties.r1.weight=...",
     ),
     "stalled": Rule(
         "stalled",
