@@ -30,6 +30,7 @@ SETS = {
 UNLABELLED = {"data.labels": False}
 CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
     "textbook-128": 128,  # the loop at this batch
+    "textbook-32": 32,
     "textbook-16": 16,
     "textbook-8": 8,
     "default": UNLABELLED,  # what is derived for these images and minutes, but for these settings

@@ -8,7 +8,7 @@ turns, seed by seed. The clock stands still while pictures are scored, and besid
 `--threads 1 --at-once 2` two of them run beside each other, each on a core of its own: half the wait, and what one
 takes from the other both do.
 
-textbook-128, -16   the loop of textbook.py at batches of 128 and of 16, scored as it is: of G in evaluation and in
+textbook-128, -16   the loop of textbook.py at batches of 128, 16 and others, scored as it is: of G in evaluation and in
                     training mode, the better
 default             what `ganloom train` derives for these images and minutes, without labels, as the textbook loop has
                     none; scored by the averaged G
