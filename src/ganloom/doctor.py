@@ -1,18 +1,16 @@
 """What this machine has, and what ganloom will make of it."""
 
-import importlib.metadata
 import os
 import platform
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from ganloom import __version__
-from ganloom.core.device import choose_device, device_name
+from ganloom.core.device import choose_device, computes_in_bf16, device_name
 from ganloom.core.files import cache_folder
-from ganloom.training.step import uses_bf16
+from ganloom.core.packages import is_installed, version_of
 
 __all__ = ["report"]
 
@@ -39,9 +37,9 @@ def report() -> str:
         ("cache", f"{cache_folder()} ({_free(cache_folder())} free)"),
     ]
     for extra, (module, purpose) in EXTRAS.items():
-        have = importlib.metadata.version(module) if find_spec(module) else f"missing: pip install 'ganloom[{extra}]'"
+        have = version_of(module) if is_installed(module) else f"missing: pip install 'ganloom[{extra}]'"
         lines.append((extra, f"{have} ({purpose})"))
-    precision = "bf16" if uses_bf16("auto", device) else "float32"
+    precision = "bf16" if computes_in_bf16(device) else "float32"
     lines.append(("will use", f"{device_name(device)}, {precision}"))
     return "\n".join(f"{name:<9} {text}" for name, text in lines)
 

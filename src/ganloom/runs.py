@@ -14,6 +14,7 @@ scores.json          what `evaluate` measured, and scores/ with the pictures it 
 """
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,9 +176,19 @@ class Run:
     def forget_samples(self, after: int) -> None:
         """Remove grids of a future that is trained anew."""
         with storage_errors(self.samples):
-            for grid in self.samples.glob("[0-9]*.png"):
-                if int(grid.stem) > after:
+            for nimg, grid in self.grids().items():
+                if nimg > after:
                     grid.unlink()
+
+    def grids(self) -> dict[int, Path]:
+        """Of pictures, by the images that had been seen. Copies that a person laid beside them do not count."""
+        return {int(path.stem): path for path in sorted(self.samples.glob("*.png")) if path.stem.isdigit()}
+
+    def saved_seconds(self) -> float | None:
+        """Of training, when the newest checkpoint was made; None where nothing says so."""
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            return float(json.loads(max(self.checkpoints.glob("*.json")).read_bytes())["seconds"])
+        return None
 
 
 def create_run(path: Path, config: Config, facts: Facts, code: Mapping[str, Code] | None = None) -> Run:
@@ -203,6 +214,8 @@ def create_run(path: Path, config: Config, facts: Facts, code: Mapping[str, Code
 
 
 def refuse_existing(path: Path) -> None:
+    if not path.name:
+        raise RunError(f"'{path}' is the folder you are in: name one to make with --out.")
     if (path / "config.yaml").exists():
         raise RunError(f"there is a run at {path}: go on with 'ganloom resume {path}', or choose another --out.")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -55,7 +55,7 @@ def color(
 def translation(
     images: Tensor,  # [N, C, H, W]
 ) -> Tensor:  # [N, C, H, W]
-    """Move by whole pixels, up to 1/8 of the side each way; zeros come in behind."""
+    """Move by whole pixels, up to 1/8 of the side each way, rounded; zeros come in behind."""
     height, width = images.shape[2:]
     rows, missing_rows = shifted(height, images)
     columns, missing_columns = shifted(width, images)
@@ -84,7 +84,7 @@ def shifted(side: int, images: Tensor) -> tuple[Tensor, Tensor]:  # int64 [N, si
 
     Those point to the other end: no pixel is asked for twice, so gradients have one summand, and no order of summation.
     """
-    reach = side // 8
+    reach = int(side / 8 + 0.5)
     shift = torch.randint(-reach, reach + 1, (len(images), 1), device=images.device)
     source = torch.arange(side, device=images.device) - shift
     return source % side, (source < 0) | (source >= side)

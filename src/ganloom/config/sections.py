@@ -81,10 +81,15 @@ class Data(Section):
     @field_validator("classes", mode="before")
     @classmethod
     def _read_classes(cls, value: Any) -> Any:
-        """`a,b`, or `["a, b", "c"]` where a name has a comma."""
-        if not isinstance(value, str):
+        """`a,b`, or `["a, b", "c"]` where a name has a comma. Names may be numbers."""
+        if isinstance(value, str):
+            value = read_value(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
+        names = value if isinstance(value, list | tuple) else [value] if isinstance(value, int) else None
+        if names is None:
             return value
-        return read_value(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
+        if any(isinstance(name, bool) for name in names):
+            raise ValueError("a class may be called yes or no, but only in quotes: data.classes='[\"yes\"]'")
+        return [str(name) if isinstance(name, int) else name for name in names]
 
     @field_validator("window", mode="before")
     @classmethod

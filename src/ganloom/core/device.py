@@ -37,7 +37,12 @@ def choose_device(kind: str = "auto") -> torch.device:
 
 def check_processes(processes: int, kind: str) -> None:
     """Raise `DeviceError` if that many processes of this machine could not have a GPU each where they will want one."""
-    if choose_device(kind).type == "cuda" and processes > torch.cuda.device_count():
+    device = choose_device(kind)
+    if processes > 1 and device.type == "mps":
+        raise DeviceError("several processes cannot share an Apple GPU: use --device cpu, or one process.")
+    if processes > 1 and ":" in kind:
+        raise DeviceError(f"{processes} processes cannot all have {kind}: write --device cuda, and each has one.")
+    if device.type == "cuda" and processes > torch.cuda.device_count():
         raise DeviceError(
             f"{processes} processes need a GPU each, and this machine has {torch.cuda.device_count()}: "
             f"ask for fewer, or use --device cpu."

@@ -168,13 +168,13 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     # Outlives each of them, as torchrun's does.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     shared = {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
+        **os.environ,  # below: a cluster's jobs often have addresses of their own there
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
         "GANLOOM_PARENT": str(os.getpid()),
         "WORLD_SIZE": str(processes),
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
-        **os.environ,
     }
     command = [sys.executable, "-m", "ganloom", *arguments]
     workers = [

@@ -27,7 +27,8 @@ class Length:
         if isinstance(text, Length):
             return text
         match = re.fullmatch(
-            r"\s*((?:[0-9][0-9_,]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*", str(text)
+            r"\s*((?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9][0-9_]*)\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z]+)\s*",
+            str(text),
         )
         unit = match.group(2).lower() if match else ""
         unit = unit if unit in UNITS else unit + "s"

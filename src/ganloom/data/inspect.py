@@ -187,7 +187,7 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         blank=bool(grey.std() < BLANK),
         black=bool((grey == 0).mean() > CLIPPED),
         white=bool((grey == 255).mean() > CLIPPED),
-        sums=np.broadcast_to(np.stack([scaled.mean(0), np.square(scaled).mean(0)]).astype(np.float64), (2, 3)),
+        sums=np.broadcast_to(np.stack([scaled.mean(0, np.float64), np.square(scaled).mean(0, np.float64)]), (2, 3)),
         tiny=np.asarray(in_grey.resize((SIDE, SIDE), Image.Resampling.BOX)),
         bits=int.from_bytes(bits.tobytes()),
         contact=contact,

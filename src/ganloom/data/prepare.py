@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,8 @@ def prepare(
     cannot be used or sizes disagree, `StorageError` when there is no room.
     """
     selection = selection or Selection()
+    if isinstance(source, PackedSource) and preprocessing.channels is None:  # what was decided once stays
+        preprocessing = replace(preprocessing, channels=source.dataset.shape.channels)
     if isinstance(source, PackedSource) and preprocessing.window:
         raise DataError(f"{source.name} is packed, in 8 bits: a window is for preparing it from where it came from.")
     if dest is None and isinstance(source, PackedSource) and _is_as_wanted(source.dataset, preprocessing, selection):
@@ -77,6 +80,8 @@ def prepare(
                 try:
                     job = _Job(source, preprocessing, selection, key, unfinished)
                     job.run(workers or os.cpu_count() or 1, max_skipped, progress or (lambda done, total: None))
+                except _TooManySkippedError:  # with --max-skipped there is nothing more to do
+                    raise
                 except DataError:  # it would only end so again
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
@@ -87,11 +92,15 @@ def prepare(
     return dataset
 
 
+class _TooManySkippedError(DataError):
+    pass
+
+
 def _check_skipped(account: Account, max_skipped: float, listed: Path, first: str = "") -> None:
     """Raise `DataError` when too many of the images' files could not be used."""
     total = account.taken + account.dropped + account.skipped
     if account.skipped > max_skipped * total:
-        raise DataError(
+        raise _TooManySkippedError(
             f"{account.skipped} of {total} images cannot be used{first}. Mend or remove them (all are listed in "
             f"{listed}), or allow more than {max_skipped:.0%} with --max-skipped."
         )
@@ -253,7 +262,7 @@ class _Job:
             kept = cache_folder() / f"{self.source.name}-skipped.csv"
             try:
                 _check_skipped(account, max_skipped, kept, "; the first, {}, {}".format(*self.skipped[0]))
-            except DataError:
+            except _TooManySkippedError:
                 self._list_skipped(kept)
                 raise
         if not self.splits["train"]:
@@ -285,9 +294,10 @@ class _Job:
 def _keep(shards: Shards, account: IO[str], lines: list[str]) -> None:
     """To the disk, the rows before the account: what it says is there is there, whenever a kill comes."""
     shards.flush()
-    account.writelines(lines)
+    pending = lines[:]
+    lines.clear()  # first: Ctrl-C may come at any moment, and what is written twice is worse than what is not
+    account.writelines(pending)
     account.flush()
-    lines.clear()
 
 
 def _content_hash(values: dict[str, Any], folder: Path) -> str:

@@ -160,8 +160,10 @@ class Shards:
         assert self.shape
         beside = path.with_suffix(WIDER)
         wide = Rows(beside, (*self.shape[:2], 3), np.dtype(np.uint8))
-        for image in np.load(path, mmap_mode="r"):
-            wide.append(np.broadcast_to(image, wide.shape))
+        images = np.load(path, mmap_mode="r")
+        for index in range(len(images)):
+            wide.append(np.broadcast_to(images[index], wide.shape))
+        del images  # Windows replaces no file that is mapped
         wide.close()
         os.replace(beside, path)
 

@@ -30,6 +30,8 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     `StorageError` when there is no room.
     """
     dest = dest.expanduser()
+    if not dest.name:
+        raise DataError(f"'{dest}' is the folder you are in: name one to make, or a .zip.")
     to_zip = dest.suffix.lower() == ".zip"
     is_empty_folder = dest.is_dir() and not dest.is_symlink() and not any(dest.iterdir())
     if (dest.exists() or dest.is_symlink()) and (to_zip or not is_empty_folder):

@@ -15,6 +15,7 @@ __all__ = ["LazyWindow"]
 
 PERCENTILES = (0.5, 99.5)  # what lies outside is clipped: burnt-in marks, dead pixels
 MOST_IMAGES = 512  # looked at, evenly over the source
+LEAST_IMAGES = 64  # of more than 8 bits
 MOST_VALUES = 20_000  # of each, evenly over the image
 
 
@@ -36,8 +37,9 @@ class LazyWindow:
 def _percentiles(source: Source) -> Window:
     """Of the values of a source's deep images. The same images give the same window."""
     step = max(1, -(-(source.count or 0) // MOST_IMAGES))
-    # Where only few images are deep, those looked at may all be of 8 bits: then all are looked at.
-    chosen = _values(source, step) or _values(source, 1)
+    chosen = _values(source, step)
+    if step > 1 and len(chosen) < LEAST_IMAGES:  # where only few are deep, all are looked at
+        chosen = _values(source, 1)
     pooled = np.concatenate(chosen) if chosen else np.zeros(0)
     if not pooled.size:
         return 0.0, 1.0

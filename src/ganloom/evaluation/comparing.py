@@ -38,17 +38,29 @@ def compare(targets: Sequence[str | os.PathLike[str]]) -> Table:
         if not all(found):
             alone.append(name)
             continue
-        matched: dict[str, list[Score]] = {}  # by label: scores of other counts may stand in other rows
+        matched: list[tuple[str, list[Score]]] = []  # scores of another protocol may stand in another row
         for first in found[0]:
             equals = [next((s for s in others if not differences(first, s)), None) for others in found]
             if None not in equals:
-                matched.setdefault(first.name, [score for score in equals if score is not None])
-        rows += matched.items()
+                matched.append((first.name, [score for score in equals if score is not None]))
+        rows += _told_apart(matched)
         if not matched:
             reasons = [reason for others in found[1:] for reason in differences(found[0][0], others[0])]
             refused.append((name, list(dict.fromkeys(reasons))))
     versions = sorted({score.ganloom for _, scores in rows for score in scores})
     return Table([str(target) for target in targets], rows, refused, alone, versions)
+
+
+def _told_apart(rows: Sequence[tuple[str, list[Score]]]) -> Iterator[tuple[str, list[Score]]]:
+    """Of several of one label and protocol the first; of one label and several protocols what sets them apart."""
+    kept: list[tuple[str, list[Score]]] = []
+    for name, scores in rows:
+        if all(differences(scores[0], others[0]) for label, others in kept if label == name):
+            kept.append((name, scores))
+    for name, scores in kept:
+        others = [each[0] for label, each in kept if label == name]
+        how = dict.fromkeys(told.partition(" against ")[0] for each in others for told in differences(scores[0], each))
+        yield ", ".join([name, *how]), scores
 
 
 def _scores(target: Path) -> list[Score]:

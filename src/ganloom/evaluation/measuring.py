@@ -20,7 +20,7 @@ from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import make_terminal, progress_bar, say
 from ganloom.evaluation.sides import GENERATED, Subject, chosen, generated, open_subject, whole_split
-from ganloom.metrics import extractors
+from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
 from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors.contract import Extractor
@@ -31,7 +31,6 @@ __all__ = ["evaluate"]
 
 DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation")
 BUILT_IN = "loomnet-1"
-DEFINED_BY_INCEPTION = ("fid", "is")  # metrics that are what they are with that network alone
 MOST = 10_000  # generated images, when nobody says how many
 OF_FEATURES = {"features", "logits"}
 
@@ -68,7 +67,8 @@ def evaluate(
     home = None if out is None else _writable(Path(out))
     real = None if data is None else os.fspath(data)
     subject = open_subject(Path(target).expanduser(), real, where, terminal, trust_code=trust_code)
-    before = read_scores(subject.run.scores) if subject.run else []
+    if subject.run:
+        read_scores(subject.run.scores)  # a damaged file is better known before than after
     candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
     there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
     count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
@@ -103,7 +103,7 @@ def evaluate(
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         measuring = _Measuring(subject, network, comparison, device_name(where), seed, now)
         scores = list(measuring.run(asked, per_class, terminal))
-    _keep(subject, before, scores, comparison.pictures, home, terminal)
+    _keep(subject, scores, comparison.pictures, home, terminal)
     return scores
 
 
@@ -166,7 +166,8 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
         "logits": network.is_classifier,
         "labels": _is_labelled(comparison.real),
         "fake labels": _is_labelled(comparison.fake),
-        "held out": comparison.held_out is not None,
+        "held out": comparison.held_out is not None
+        and ("labels" not in metric.NEEDS or _is_labelled(comparison.held_out)),
         "generator": comparison.generator is not None,
         "lpips": comparison.lpips is not None,
     }
@@ -183,7 +184,7 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
 
 
 def _is_labelled(side: Side) -> bool:
-    return side.labels is not None and side.labels.ndim == 1
+    return side.labels is not None and side.labels.ndim == 1 and bool((side.labels >= 0).any())
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,14 @@ class _Measuring:
             if reason:
                 say(terminal, f"left out  {name}: {reason}")
                 continue
-            for score in self.measure(name, self.comparison, None):
+            try:
+                scores = list(self.measure(name, self.comparison, None))
+            except DataError as error:
+                if asked:
+                    raise
+                say(terminal, f"left out  {name}: {error}")
+                continue
+            for score in scores:
                 say(terminal, f"{score.name:<34} {score.text}")
                 yield score
             if per_class and frozenset() < metrics.find(name).NEEDS <= OF_FEATURES:
@@ -278,7 +286,6 @@ def _finite(key: str, value: float) -> float:
 
 def _keep(
     subject: Subject,
-    before: Sequence[Score],
     scores: Sequence[Score],
     pictures: Mapping[str, Tensor],
     out: Path | None,
@@ -287,6 +294,7 @@ def _keep(
     """Scores into the run's folder, in place of older ones of the same name and protocol, and into `out`."""
     homes: list[tuple[Path, Callable[[str], Path]]] = []
     if (run := subject.run) is not None:
+        before = read_scores(run.scores)  # now: another evaluation may have come between
         write_scores(run.scores, [*(old for old in before if not any(_replaces(new, old) for new in scores)), *scores])
         homes.append((run.scores, run.picture))
     if out is not None:

@@ -7,10 +7,13 @@ from typing import Protocol, cast
 from ganloom.core.names import check_name
 from ganloom.metrics.contract import Comparison, Estimate
 
-__all__ = ["ALIASES", "Metric", "find", "names"]
+__all__ = ["ALIASES", "DEFINED_BY_INCEPTION", "Metric", "find", "names"]
 
 ALIASES = {"fd": "frechet", "fid": "frechet", "is": "inception_score"}
 """Names of the field that are not the file's."""
+
+DEFINED_BY_INCEPTION = ("fid", "is")
+"""Metrics that are what they are with that network alone."""
 
 
 class Metric(Protocol):

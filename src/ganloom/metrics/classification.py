@@ -24,7 +24,7 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     from as many as there are on the smaller side, at most 50,000.
     """
     assert comparison.held_out is not None
-    n = min(len(comparison.fake), len(comparison.training), MOST)
+    n = min(len(_labelled(comparison.fake)), len(_labelled(comparison.training)), MOST)
     return {
         "cas": accuracy(comparison.fake, comparison.held_out, n, comparison.seed),
         "cas_real": accuracy(comparison.training, comparison.held_out, n, comparison.seed),
@@ -38,14 +38,17 @@ def accuracy(
     seed: int,
 ) -> Estimate:
     """Share of the held-out images that a classifier calls by their name after learning from the teacher's."""
-    labels, truth = _labels(teacher), _labels(held_out)
-    rows = some(len(teacher), n, rng.key(seed, "classification"))
-    classes = 1 + max(labels.max(), truth.max())
-    classifier = fit(small_images(teacher.images, rows), labels[rows], int(classes), seed)
-    hits = classifier.predict(small_images(held_out.images)) == truth
+    assert teacher.labels is not None and held_out.labels is not None
+    there = _labelled(teacher)
+    rows, asked = there[some(len(there), n, rng.key(seed, "classification"))], _labelled(held_out)
+    labels, truth = teacher.labels[rows], held_out.labels[asked]
+    classes = 1 + max(teacher.labels.max(), truth.max())
+    classifier = fit(small_images(teacher.images, rows), labels, int(classes), seed)
+    hits = classifier.predict(small_images(held_out.images, asked)) == truth
     return proportion_interval(int(hits.sum()), len(hits))
 
 
-def _labels(side: Side) -> NDArray[np.int64]:
+def _labelled(side: Side) -> NDArray[np.int64]:
+    """Where the images lie that have a label."""
     assert side.labels is not None and side.labels.ndim == 1
-    return side.labels
+    return np.flatnonzero(side.labels >= 0)

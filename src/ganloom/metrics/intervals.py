@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ganloom.metrics.contract import Estimate
 
-__all__ = ["Z", "influence_interval", "mean_interval", "proportion_interval"]
+__all__ = ["Z", "influence_interval", "mean_interval", "pairs_interval", "proportion_interval"]
 
 Z = 1.959963984540054  # of a standard normal, 95 % lie within
 
@@ -39,6 +39,24 @@ def mean_interval(
     """Their mean; without an interval where there is one value."""
     mean = float(np.mean(values, dtype=np.float64))
     return Estimate(mean) if len(values) < 2 else influence_interval(mean, values)
+
+
+def pairs_interval(
+    values: NDArray[np.floating[Any]],  # [P], one a pair of images
+    one: NDArray[np.int64],  # [P]
+    other: NDArray[np.int64],  # [P] of the same images, never the same in a pair
+) -> Estimate:
+    """Their mean. Pairs that share an image do not vary by themselves (Aronow, Samii & Assenova 2015, eq. 6)."""
+    mean = float(np.mean(values, dtype=np.float64))
+    deviations = np.asarray(values, np.float64) - mean
+    of_image = np.zeros(1 + max(one.max(), other.max()))
+    np.add.at(of_image, one, deviations)
+    np.add.at(of_image, other, deviations)
+    alone = float(np.square(deviations).sum())
+    # sum over images of (sum of the deviations of its pairs)^2, in which each pair is twice beside itself
+    variance = max(float(np.square(of_image).sum()) - alone, alone) / len(values) ** 2
+    reach = Z * math.sqrt(variance)
+    return Estimate(mean, mean - reach, mean + reach)
 
 
 def proportion_interval(hits: int, total: int) -> Estimate:

@@ -2,7 +2,7 @@
 
 from ganloom.core import rng
 from ganloom.metrics.contract import Comparison, Estimate
-from ganloom.metrics.intervals import mean_interval
+from ganloom.metrics.intervals import pairs_interval
 from ganloom.metrics.pairs import over_pairs, random_pairs
 
 __all__ = ["GIVES", "LEAST", "NEEDS", "measure"]
@@ -19,5 +19,5 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     found = {}
     for name, images in (("lpips", comparison.fake.images), ("lpips_real", comparison.real.images)):
         one, other = random_pairs(len(images), PAIRS, rng.key(comparison.seed, "lpips"))
-        found[name] = mean_interval(over_pairs(comparison.lpips, images, one, images, other))
+        found[name] = pairs_interval(over_pairs(comparison.lpips, images, one, images, other), one, other)
     return found

@@ -34,7 +34,8 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     """
     labels = comparison.training.labels
     assert labels is not None
-    names, labels = np.unique(labels, return_inverse=True)  # those that occur, numbered from 0
+    labelled = np.flatnonzero(labels >= 0)
+    names, labels = np.unique(labels[labelled], return_inverse=True)  # those that occur, numbered from 0
     classes = len(names)
     if len(comparison.fake) < PER_CLASS * classes:
         raise DataError(
@@ -44,8 +45,8 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     rows = np.random.default_rng(rng.key(comparison.seed, "modes")).permutation(len(labels))[:MOST]
     held_back, learned = np.split(rows, [min(len(rows) // 10, MOST_HELD_BACK)])
     images = comparison.training.images
-    classifier = fit(small_images(images, learned), labels[learned], classes, comparison.seed)
-    logits, truth = classifier.logits(small_images(images, held_back)), labels[held_back]
+    classifier = fit(small_images(images, labelled[learned]), labels[learned], classes, comparison.seed)
+    logits, truth = classifier.logits(small_images(images, labelled[held_back])), labels[held_back]
     real = np.bincount(labels, minlength=classes) / len(labels)
     verdicts = posteriors(classifier.logits(small_images(comparison.fake.images)), temperature(logits, truth))
     fake = shares(verdicts, real)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganloom.core import rng
 from ganloom.metrics.contract import Comparison, Estimate
-from ganloom.metrics.intervals import mean_interval
+from ganloom.metrics.intervals import pairs_interval
 from ganloom.metrics.pairs import over_pairs, random_pairs
 from ganloom.metrics.ssim import similarity
 
@@ -25,7 +25,7 @@ def measure(comparison: Comparison) -> dict[str, Estimate]:
     found = {}
     for name, images in (("ms_ssim", comparison.fake.images), ("ms_ssim_real", comparison.real.images)):
         one, other = random_pairs(len(images), PAIRS, rng.key(comparison.seed, "ms-ssim"))
-        found[name] = mean_interval(over_pairs(ms_ssim, images, one, images, other))
+        found[name] = pairs_interval(over_pairs(ms_ssim, images, one, images, other), one, other)
     return found
 
 

@@ -87,7 +87,9 @@ def _features(
     parameter = next(G.parameters())
     with torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
         rng.seed(noise)
-        images = G(z.to(parameter), None if y is None else y.to(parameter.device))
+        # Rounded to TF32, as GPUs do unless told otherwise, the step would be lost already.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            images = G(z.to(parameter), None if y is None else y.to(parameter.device))
     return extract(images.add(1).mul(127.5).clamp(0, 255)).double().cpu()  # not in levels: the step would be lost
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganloom.core import rng
+from ganloom.core.memory import is_out_of_memory
 from ganloom.core.pictures import to_uint8
 from ganloom.nets.contract import Styled
 
@@ -37,24 +38,38 @@ def generate_floats(
     batch: int = 64,
     truncation: float | None = None,
 ) -> Iterator[Tensor]:  # float [<= batch, C, H, W] in [-1, 1], where G is
-    """The same as G makes them, not yet rounded."""
+    """The same as G makes them, not yet rounded. Where memory does not suffice, in smaller batches from there on."""
     device = next(G.parameters()).device
     dtype = next(G.parameters()).dtype
     training = G.training
     G.eval()
     try:
-        for start in range(0, count, batch):
+        start = 0
+        while start < count:
             stop = min(start + batch, count)
             z = rng.latents(seed, start, stop - start, latent)
             labels = None if y is None else y[start:stop].to(device)
-            if isinstance(G, Styled) and truncation is not None:
-                yield G.truncated(z.to(device, dtype), labels, truncation)
-                continue
-            z = (z if truncation is None else truncated(z, truncation)).to(device, dtype)
             rng.seed(seed, start, "generate")  # for networks that draw noise of their own
-            yield G(z, labels)
+            try:
+                images = _made(G, z, labels, truncation, device, dtype)
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or batch == 1:
+                    raise
+                batch = (batch + 1) // 2
+                continue
+            yield images
+            start = stop
     finally:
         G.train(training)
+
+
+def _made(
+    G: nn.Module, z: Tensor, y: Tensor | None, truncation: float | None, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    if isinstance(G, Styled) and truncation is not None:
+        return G.truncated(z.to(device, dtype), y, truncation)
+    made: Tensor = G((z if truncation is None else truncated(z, truncation)).to(device, dtype), y)
+    return made
 
 
 def truncated(z: Tensor, limit: float) -> Tensor:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from ganloom.config import Config, merge, nested, recipe_values
 from ganloom.core import code, distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError
+from ganloom.core.packages import is_installed
 from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.opening import packed
@@ -53,7 +53,7 @@ def train(
     config = planned.config
     source = planned.source
     check(config, source)
-    target = Path(out) if out is not None else Path("runs") / source.name
+    target = Path(out).expanduser() if out is not None else Path("runs") / source.name
     begun = distributed.noted("run")
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
         return resume(target, device=device)
@@ -170,7 +170,7 @@ def check(config: Config, source: Source) -> None:
     """Refuse what can be told before images are prepared, which may take long: unknown names and options, missing
     extras, labels of images without classes.
     """
-    if config.trackers.wandb.mode != "off" and find_spec("wandb") is None:
+    if config.trackers.wandb.mode != "off" and not is_installed("wandb"):
         raise ConfigError(
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
         )

@@ -63,10 +63,7 @@ def read_history(path: Path) -> History:
     if not path.exists():
         return History([], 0)
     lines = len(path.read_bytes().splitlines())
-    try:
-        rows = read_log(path)
-    except UnicodeDecodeError:
-        rows = []
+    rows = read_log(path)
     return History(rows, lines - len(rows))
 
 

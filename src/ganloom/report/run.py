@@ -34,6 +34,7 @@ class Story:
     config: Config
     facts: Facts
     history: History
+    saved_seconds: float | None  # of training, when the newest checkpoint was made
     grids: dict[int, Path]  # by images
     scores: Sequence[Score]
     best: modelfile.Header | None  # of the model with the best score
@@ -46,7 +47,10 @@ class Story:
 
     @property
     def seconds(self) -> float | None:
-        return self.history["seconds"].latest(self.nimg)
+        """Of training, by the log and the newest checkpoint: the last step of so many minutes may have no row."""
+        logged = self.history["seconds"].latest(self.nimg)
+        known = [each for each in (logged, self.saved_seconds) if each is not None]
+        return max(known, default=None)
 
     def epochs(self, nimg: float) -> float:
         return nimg / max(1, self.facts.images)
@@ -85,8 +89,7 @@ def read(run: Run) -> Story:
         best = modelfile.read_header(run.best) if run.best.exists() else None
     except ModelError as error:
         troubles.append(str(error))
-    grids = {int(path.stem): path for path in sorted(run.samples.glob("[0-9]*.png"))}
-    return Story(run, run.config, run.facts, history, grids, found, best, troubles)
+    return Story(run, run.config, run.facts, history, run.saved_seconds(), run.grids(), found, best, troubles)
 
 
 # The sections, in the order of the page. Each yields HTML.
@@ -101,7 +104,7 @@ def summary(story: Story) -> Iterator[str]:
     classes = f", {len(facts.class_names)} classes" if facts.class_names else ""
     labels = "with class labels" if config.data.labels else "without class labels"
     took = f" in {duration(story.seconds)}" if story.seconds is not None else ""
-    best = main_score(story.scores)
+    best = main_score(story.scores, facts.content_hash, story.nimg)
     net, loss = Path(config.net.name).name, Path(config.loss.name).name  # of the user's own not where they lie
     yield f"<h1>{escape(facts.dataset)}: pictures made by {escape(net)}</h1>"
     yield (
@@ -113,7 +116,8 @@ def summary(story: Story) -> Iterator[str]:
             f"it was trained {labels} and saw {story.nimg:,} images ({story.epochs(story.nimg):.1f} epochs){took} "
             f"on {facts.device}. {_state(story)} "
             + (
-                f"How good it is: {in_words(best)}. Compare it only with numbers of the same name on the same images."
+                f"How good it is{_of_what(story, best)}: {in_words(best)}. "
+                "Compare it only with numbers of the same name on the same images."
                 if best
                 else "How good it is has not been measured."
             )
@@ -331,6 +335,12 @@ def _alarms(story: Story) -> Iterator[str]:
     for row in story.history.rows:
         if "event" in row:
             yield f"After {kimg(row['nimg'])}: {row.get('text', row['event'])}"
+
+
+def _of_what(story: Story, score: Score) -> str:
+    """Words for a score that is not of this model, or not against these images."""
+    against = "" if score.content_hash == story.facts.content_hash else ", against other images"
+    return against or ("" if score.nimg == story.nimg else f", after {kimg(score.nimg or 0)}")
 
 
 def _stale(story: Story) -> Iterator[str]:

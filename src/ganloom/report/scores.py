@@ -38,11 +38,18 @@ def meaning(label: str) -> Meaning | None:
     return MEANINGS.get(metric_of(label))
 
 
-def main_score(found: Sequence[Score]) -> Score | None:
-    """The one to name in a sentence: of several of its kind the newest."""
+def main_score(found: Sequence[Score], content_hash: str, nimg: int) -> Score | None:
+    """The one to name in a sentence: against the run's own images and of its last model, if there is one; of several of
+    its kind the newest.
+    """
     ranks = {metric: rank for rank, metric in enumerate(MAIN)}
     newest = sorted((score for score in found if score.class_name is None), key=lambda score: score.created)[::-1]
-    return min(newest, key=lambda score: ranks.get(metric_of(score.label), len(MAIN)), default=None)
+
+    def rank(score: Score) -> tuple[bool, bool, int]:
+        others = score.content_hash != content_hash, score.nimg != nimg
+        return *others, ranks.get(metric_of(score.label), len(MAIN))
+
+    return min(newest, key=rank, default=None)
 
 
 def in_words(score: Score) -> str:

@@ -40,7 +40,7 @@ def write(
                 number += 1
         return separate
     if out.suffix.lower() != ".png":
-        raise ModelError(f"a grid is a PNG: name it {out.with_suffix('.png')}, not {out}.")
+        raise ModelError(f"a grid is a PNG: name it {out.with_suffix('.png') if out.name else 'grid.png'}, not {out}.")
     if n > MOST_IN_GRID:
         raise ModelError(f"{n} pictures are too many for one grid: use --separate DIR.")
     classes = len(loaded.class_names)

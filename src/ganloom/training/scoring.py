@@ -37,8 +37,8 @@ NEVER = Length(0, "images")
 def check(settings: Evaluate) -> None:
     """Raise `ConfigError` for metrics that need more than features, and for a best that is none."""
     for name in settings.metrics:
-        if not metrics.find(name).NEEDS <= FEATURES:
-            cheap = ", ".join(each for each in metrics.names() if metrics.find(each).NEEDS <= FEATURES)
+        if not _is_cheap(name):
+            cheap = ", ".join(filter(_is_cheap, metrics.names()))
             raise ConfigError(f"evaluate.metrics: {name} is too costly while training. There are {cheap}.")
     given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
     if settings.best not in given:
@@ -46,6 +46,11 @@ def check(settings: Evaluate) -> None:
             f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
             f"better and a worse. {nearest(settings.best, given)}"
         )
+
+
+def _is_cheap(name: str) -> bool:
+    """The network is the built-in one: its distance is called fd."""
+    return metrics.find(name).NEEDS <= FEATURES and name not in metrics.DEFINED_BY_INCEPTION
 
 
 def fitting(settings: Evaluate, images: int) -> tuple[Evaluate, str]:

@@ -31,6 +31,7 @@ BUILT_IN = {
 """The datasets known by name, with what stands after the colon."""
 
 PREFIXES = {**BUILT_IN, "dicom": "PATH"}
+FOLDERS = ("dicom", "hf")  # may have one after the colon; elsewhere it is a name, whatever lies in the working folder
 ARRAYS = (".npy", ".npz")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -47,6 +48,8 @@ def find(spec: str, follow_links: bool = False) -> Source:
             raise DataError(f"'{name}' needs to know which: write {name}:{wanted}.")
         if colon and not wanted:
             raise DataError(f"'{name}' takes nothing after a colon: write {name}.")
+        if name == "dicom":
+            return _dicom(argument, follow_links)
         return _open(name, argument)
     if split(spec):
         return _open("own", place(spec))
@@ -73,7 +76,7 @@ def find(spec: str, follow_links: bool = False) -> Source:
 def place(spec: str) -> str:
     """The same source, named so that it holds from any working folder."""
     name, colon, argument = spec.partition(":")
-    if name in PREFIXES and colon and Path(argument).expanduser().is_dir():  # dicom:FOLDER, hf:FOLDER
+    if name in FOLDERS and colon and Path(argument).expanduser().is_dir():
         return f"{name}:{Path(argument).expanduser().resolve()}"
     if name in PREFIXES:
         return spec
@@ -93,6 +96,12 @@ def _folder(path: Path, follow_links: bool) -> Source:
     if dicom.holds_dicom_alone(path):
         return dicom.open_source(str(path), follow_links)
     return folder.open_source(str(path), follow_links)
+
+
+def _dicom(path: str, follow_links: bool) -> Source:
+    from ganloom.data.sources import dicom
+
+    return dicom.open_source(path, follow_links)
 
 
 def _open(module: str, spec: str) -> Source:

@@ -233,4 +233,6 @@ def _check_labels(array: _Array, count: int) -> NDArray[Any]:
         raise DataError(f"{where} are not classes numbered from 0 to at most {MOST_CLASSES - 1}.")
     if labels.ndim == 2 and not np.isfinite(labels.astype(np.float32)).all():
         raise DataError(f"{where} have values that are not numbers.")
+    if labels.ndim == 2 and (labels < 0).any():
+        raise DataError(f"{where} have shares below 0: write 0 and 1 in place of -1 and 1.")
     return labels

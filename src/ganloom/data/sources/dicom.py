@@ -51,6 +51,9 @@ class DicomSource:
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())
         for path in self._paths:
+            if fault := self._faults[path]:  # it may be followed next time
+                yield f"{path}\t{fault}"
+                continue
             try:
                 yield stamp(self.root / path, path)
             except OSError:

@@ -213,6 +213,8 @@ def _label(value: object) -> Label:
             shares = np.asarray(value, np.float32)
         if shares.ndim != 1 or not np.isfinite(shares).all():
             raise ValueError(f"label {value!r}")
+        if (shares < 0).any():
+            raise ValueError(f"label {value!r}: write 0 and 1 in place of -1 and 1")
         return shares
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"label {value!r}")

@@ -25,11 +25,12 @@ class OwnSource:
     def __init__(self, source: Source, module: OwnModule, argument: str) -> None:
         """Raises `ConfigError` for what is no source."""
         self._source, self._module, self._argument = source, module, argument
+        self._kind: type | None = None  # of the labels, once there is one
         if missing := [part for part in PARTS if not hasattr(source, part)]:
             raise self._wrong(f"open_source gives {_form(source)}, which lacks {', '.join(missing)}")
         with blame(module):
             self.name = source.name
-            self.class_names: Sequence[str] = list(source.class_names)
+            self.class_names: Sequence[str] = [str(name) for name in source.class_names]
             self.splits: Sequence[str] = list(source.splits)
             self.count = source.count
             self.ignored = source.ignored
@@ -56,15 +57,24 @@ class OwnSource:
 
     def _label(self, item: Item) -> Label:
         label, classes = item.label, len(self.class_names)
+        if label is None:
+            return None
         if isinstance(label, int | np.integer) and 0 <= label < classes:
-            return int(label)
-        if label is None or (isinstance(label, np.ndarray) and label.shape == (classes,) and classes):
-            return label
-        raise self._wrong(
+            label = int(label)
+        elif not (isinstance(label, np.ndarray) and label.shape == (classes,) and classes):
+            raise self._wrong(self._right(item))
+        self._kind = self._kind or type(label)
+        if not isinstance(label, self._kind):
+            raise self._wrong(f"the label of {item.name} is {_form(label)}, and others are {self._kind.__name__}")
+        return label
+
+    def _right(self, item: Item) -> str:
+        classes = len(self.class_names)
+        if not classes:
+            return f"{item.name} has the label {item.label!r}, and there are no class_names"
+        return (
             f"the label of {item.name} should be a number from 0 to {classes - 1}, an array of {classes}, or None, "
-            f"not {label!r}"
-            if classes
-            else f"{item.name} has the label {label!r}, and there are no class_names"
+            f"not {item.label!r}"
         )
 
     def _wrong(self, what: str) -> ConfigError:

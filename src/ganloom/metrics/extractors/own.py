@@ -5,8 +5,9 @@ callables return are given float32 RGB images [N, 3, H, W] from 0 to 255 at thei
 [N, D] or with (features, logits [N, K]). An ONNX model of fixed height and width gets its images resized to them.
 
 The number is named after the file or the callable, and the sha256 beside it is that of the file, or of the module's
-source and the returned network's weights. A function's features are not kept for the next time: what it reads besides
-its source cannot be known. A callable that returns an `Extractor` names it, its weights and its resize rule itself.
+source and the returned network's weights. A callable's features are not kept for the next time: which other code and
+files it rests on cannot be known. A callable that returns an `Extractor` names it, its weights and its resize rule
+itself.
 """
 
 import importlib
@@ -104,9 +105,9 @@ def load(name: str) -> Extractor:
     sources = file_sha256(Path(str(module.__file__)))
     if isinstance(made, nn.Module):
         state = {key: value for key, value in made.state_dict().items() if isinstance(value, Tensor)}
-        return Own(made, id=attribute, weights=sha256(sources.encode() + tensors.pack(state)))
+        sources = sha256(sources.encode() + tensors.pack(state))
     own = Own(made, id=attribute, weights=sources)
-    own.is_pinned = False  # what a function reads besides its source is not known
+    own.is_pinned = False  # which other code and files it rests on is not known
     return own
 
 
