@@ -157,6 +157,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--set", "a..b=3"], "unknown key"),
     (["train", "--set", "optimizer.g.schedule=cosin"], "Did you mean 'cosine'"),
     (["train", "--recipe", "mlp-28", "--batch", "1"], "micro-batch of 2"),
+    (["train", "--out", "."], "name one to make with --out"),
     (["resume", "no-such-run"], "no run at"),
     (["resume", "no-such-run", "--length", "soon"], "no run at"),
     (["sample", "no-such-run"], "no model file"),

@@ -103,6 +103,13 @@ def test_what_is_no_share_is_refused(written: Any, message: str) -> None:
         build(data__max_skipped=written)
 
 
+def test_classes_may_be_numbers_and_yes_only_in_quotes() -> None:
+    for value in ("3", 3, [3], "[3]", '["3"]'):
+        assert build(data__classes=value).data.classes == ("3",)
+    with pytest.raises(ConfigError, match="in quotes"):
+        build(data__classes=[True])
+
+
 def test_classes_may_be_written_with_commas() -> None:
     assert build(data__classes="cat, dog").data.classes == build(data__classes=["cat", "dog"]).data.classes
 

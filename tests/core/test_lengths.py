@@ -48,6 +48,8 @@ def test_a_length_is_read_as_a_person_writes_it(text: str, amount: float, unit: 
         "1.2.3 kimg",
         "_5 kimg",
         "e5 kimg",
+        "1,5 hours",
+        "10,00 images",
     ],
 )
 def test_nonsense_is_refused_with_an_example_of_every_unit(text: str) -> None:

@@ -141,6 +141,7 @@ def test_arrays_that_are_no_images_are_refused(tmp_path: Path, images: NDArray[A
         (np.arange(4.0), "are float64, not whole numbers"),
         (np.array(["a", "b", "a", "b"]), "are <U1, not whole numbers"),
         (np.zeros((4, 2, 2)), r"have shape \(4, 2, 2\)"),
+        (np.array([[1, -1]] * 4), "have shares below 0: write 0 and 1 in place of -1 and 1"),
         (np.full((4, 2), "a"), r"have shape \(4, 2\) and type <U1"),
     ],
 )

@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from ganloom.core.errors import DataError
-from ganloom.data.prepare import Preprocessing
+from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.data.sources.dicom import DicomSource
 
@@ -198,3 +198,16 @@ def test_colour_of_twelve_bits_keeps_its_brightness(tmp_path: Path) -> None:
     path = scan(tmp_path / "in" / "a.dcm", np.full((8, 8, 3), 4000, np.uint16), BitsStored=12, HighBit=11)
     assert path.exists()
     assert (rows(prepared(tmp_path / "in", tmp_path / "out"))[0] == 4000 >> 4).all()
+
+
+@pytest.mark.parametrize("prefix", ["", "dicom:"])
+def test_links_that_lead_out_are_followed_when_asked_and_then_it_is_another_dataset(
+    tmp_path: Path, prefix: str
+) -> None:
+    folder = tmp_path / "in"
+    scan(folder / "a.dcm", RAMP)
+    (folder / "b.dcm").symlink_to(scan(tmp_path / "elsewhere" / "b.dcm", RAMP[::-1].copy()))
+    without, followed = find(f"{prefix}{folder}"), find(f"{prefix}{folder}", follow_links=True)
+    assert [*without.fingerprint()] != [*followed.fingerprint()]
+    assert prepare(without, Preprocessing(), max_skipped=1).description.account.taken == 1
+    assert prepare(followed, Preprocessing()).description.account.taken == 2

@@ -112,12 +112,21 @@ def test_numbers_of_numpy_are_labels(tmp_path: Path) -> None:
         ("index % 2", "-1", "label of 0 should be a number from 0 to 1, an array of 2, or None, not -1"),
         ("index % 2", "'a'", "label of 0 should be a number from 0 to 1"),
         ('("a", "b")', "()", "0 has the label 0, and there are no class_names"),
+        (
+            "index % 2",
+            "0 if index else __import__('numpy').ones(2)",
+            "the label of 1 is something of type int, and others are ndarray",
+        ),
         ("Image.new", "len", r"4 of 4 images cannot be used; the first, 0, cannot be read: len\(\) takes"),
     ],
 )
 def test_what_is_no_source_is_refused_and_why(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises((ConfigError, DataError), match=message):
         levels(written(tmp_path, (old, new)))
+
+
+def test_classes_may_be_named_by_numbers(tmp_path: Path) -> None:
+    assert find(written(tmp_path, ('("a", "b")', "range(2)"))).class_names == ["0", "1"]
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -312,6 +312,23 @@ def test_without_a_readable_training_image_it_is_refused(tmp_path: Path) -> None
         pack_all(tmp_path / "in")
 
 
+def test_allowing_more_to_be_skipped_decodes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fill(tmp_path / "in", 9)
+    (folder / "bad.png").touch()
+    with pytest.raises(DataError, match="--max-skipped"):
+        pack_all(folder)
+    break_decoding(monkeypatch)
+    dataset = prepare(find(str(folder)), Preprocessing(), Selection(holdout=0), max_skipped=0.1)
+    assert (dataset.count(), dataset.description.account.skipped) == (9, 1)
+
+
+def test_what_was_packed_with_alpha_keeps_it_at_another_size(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png", noise(8, 8, 4))
+    packed = pack_all(tmp_path / "in", channels=4)
+    smaller = prepare(find(str(packed.path)), Preprocessing((4, 4)), Selection(holdout=0))
+    assert smaller.shape == ImageShape(4, 4, 4)
+
+
 def test_a_refused_preparation_leaves_nothing_that_could_be_taken_for_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
     (folder / "bad.png").touch()

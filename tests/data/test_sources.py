@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources import find
+from ganloom.data.sources import find, place
 from ganloom.data.sources.arrays import ArraySource
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.data.sources.folder import FolderSource
@@ -27,6 +27,17 @@ def test_a_folder_named_as_a_built_in_dataset_is_found_by_its_path(
     (tmp_path / "digits" / "1.png").touch()
     assert isinstance(find("digits"), DigitsSource)
     assert isinstance(find("./digits"), FolderSource)
+
+
+def test_a_named_dataset_keeps_its_name_whatever_lies_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("64", "pathmnist", "tower", "scans"):
+        (tmp_path / name).mkdir()
+    for spec in ("shapes:64", "medmnist:pathmnist", "lsun:tower"):
+        assert place(spec) == spec
+    assert place("dicom:scans") == f"dicom:{tmp_path / 'scans'}"
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

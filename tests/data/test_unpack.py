@@ -254,3 +254,11 @@ def test_progress_is_told_to_the_end(tmp_path: Path, count: int) -> None:
     original = dataset(tmp_path, images=np.zeros((count, 1, 1), np.uint8))
     unpack(original, tmp_path / "out", lambda done, total: told.append((done, total)))
     assert told[-1] == (count, count)
+
+
+def test_the_working_folder_has_no_name_to_be_made_under(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dataset(tmp_path / "in", images=noise(2, 8, 8, 1))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match="name one to make"):
+        unpack(made, Path(), quiet)

@@ -144,6 +144,7 @@ def test_few_deep_images_among_many_others_are_found_for_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(window, "MOST_IMAGES", 4)
+    write(tmp_path / "in" / "00-dark.png", encoded(RAMP // 2))  # is looked at: the first
     for number in range(20):
         write(tmp_path / "in" / f"{number:02}.png", encoded(noise(64, 64, 1, number)))
     write(tmp_path / "in" / "03-scan.png", encoded(RAMP))

@@ -81,6 +81,17 @@ def test_the_comparable_one_of_several_is_found(tmp_path: Path) -> None:
     assert [name for name, _ in compare([a, b]).rows] == ["fd[loomnet-1]@1000"]
 
 
+def test_equal_labels_of_other_protocols_are_told_apart(tmp_path: Path) -> None:
+    old = {"created": "2025-01-01T00:00:00+00:00", "value": 9.0}
+    a, b = (file(tmp_path / f"{name}.json", {}, {"split": "val"}, old) for name in "ab")
+    table = compare([a, b])
+    assert [name for name, _ in table.rows] == [
+        "fd[loomnet-1]@1000, split: train",
+        "fd[loomnet-1]@1000, split: val",
+    ]
+    assert [score.value for _, scores in table.rows for score in scores] == [3.0] * 4
+
+
 def test_a_score_that_one_of_them_lacks_is_named(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.json", {}, {"metric": "kid", "label": "kid@1"}), file(tmp_path / "b.json", {})
     assert compare([a, b]).alone == ["kid"]

@@ -18,7 +18,7 @@ from ganloom.core.files import sha256
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.evaluation import measuring
 from ganloom.evaluation.sides import renumbered
-from ganloom.metrics.scores import Score, read_scores
+from ganloom.metrics.scores import Score, read_scores, write_scores
 from ganloom.nets import modelfile
 
 QUICK = "fd,kid"
@@ -241,6 +241,44 @@ def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured
     with pytest.raises(DataError, match="lpips"):
         ganloom.evaluate(run, metrics="fd,kid,lpips", n=100)
     assert "fd[" not in capsys.readouterr().out
+
+
+def test_a_default_metric_that_fails_on_the_way_costs_no_other(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*given: object) -> None:
+        raise DataError("all copies.")
+
+    monkeypatch.setattr("ganloom.metrics.vendi.measure", fail)
+    assert "fd" in {score.metric for score in ganloom.evaluate(run, n=150)}
+    assert "left out  vendi: all copies." in capsys.readouterr().out
+    with pytest.raises(DataError, match="all copies"):
+        ganloom.evaluate(run, metrics="fd,vendi", n=150)
+
+
+def test_what_another_evaluation_wrote_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kid = ganloom.evaluate(run, metrics="kid", n=150)
+    measure = measuring.metrics.find("fd").measure
+
+    def meanwhile(comparison: Any) -> Any:
+        write_scores(run / "scores.json", kid)
+        return measure(comparison)
+
+    write_scores(run / "scores.json", [])
+    monkeypatch.setattr(measuring.metrics.find("fd"), "measure", meanwhile)
+    fd = ganloom.evaluate(run, metrics="fd", n=150)
+    assert read_scores(run / "scores.json") == [*kid, *fd]
+
+
+def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(folders["first"], home / "train")
+    shutil.copytree(folders["second"] / "7", home / "test")
+    settings = tiny_config(train__length="64 images", data__labels=True).model_dump(mode="json")
+    settings["data"] |= {"source": str(home), "size": 32}
+    made = ganloom.train(str(home), out=tmp_path / "run", device="cpu", settings={"data": settings["data"], **settings})
+    with pytest.raises(DataError, match="classification cannot be measured here: it needs real images that were not"):
+        ganloom.evaluate(made.path, metrics="classification", n=150)
 
 
 def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Path) -> None:

@@ -72,3 +72,15 @@ def test_both_teachers_show_equally_many_images(monkeypatch: pytest.MonkeyPatch)
     for fake in (SMALL[:250], SMALL):
         assert scores(fake, LABELS[: len(fake)])["cas"].value == 1
     assert shown == [(250, 10), (250, 10), (600, 10), (600, 10)]
+
+
+def test_images_without_a_label_teach_nothing_and_ask_nothing() -> None:
+    """Some of a source may have none: -1."""
+    lacking = np.where(np.arange(600) < 100, -1, LABELS[FAKE])
+    kept = scores(SMALL[FAKE][100:], LABELS[FAKE][100:])
+    found = scores(SMALL[FAKE], lacking)
+    assert found["cas"].value == pytest.approx(kept["cas"].value, abs=0.05) and found["cas"].value > 0.8
+    held_out = np.where(np.arange(len(LABELS[HELD_OUT])) < 400, -1, LABELS[HELD_OUT])
+    given = {"labels": LABELS[REAL], "fake_labels": LABELS[FAKE], "held_out": SMALL[HELD_OUT]}
+    asked = measure(comparison(SMALL[REAL], SMALL[FAKE], held_out_labels=held_out, **given))
+    assert asked["cas_real"].value > 0.8

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from ganloom.metrics.contract import Estimate
-from ganloom.metrics.intervals import influence_interval, mean_interval, proportion_interval
+from ganloom.metrics.intervals import influence_interval, mean_interval, pairs_interval, proportion_interval
+from ganloom.metrics.pairs import random_pairs
 
 
 def test_the_interval_of_a_mean_is_the_textbook_s() -> None:
@@ -52,3 +53,16 @@ def test_nineteen_of_twenty_intervals_of_a_mean_hold_it() -> None:
         assert low is not None and high is not None
         held += low <= 1.0 <= high
     assert 925 <= held <= 970
+
+
+@pytest.mark.parametrize("count", [100, 5000])
+def test_pairs_that_share_images_do_not_vary_by_themselves(count: int) -> None:
+    """Two looks in shares .8 and .2, alike within and not across: the mean of pairs is .68."""
+    rng, held, draws = np.random.default_rng(0), 0, 400
+    for draw in range(draws):
+        looks = rng.random(count) < 0.8
+        one, other = random_pairs(count, 1000, draw)
+        _, low, high = pairs_interval((looks[one] == looks[other]).astype(float), one, other)
+        assert low is not None and high is not None
+        held += low <= 0.68 <= high
+    assert 0.9 * draws <= held <= 0.98 * draws

@@ -108,6 +108,11 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(factor: float) -> No
     assert temperature(logits * factor, drawn.argmax(1)) == pytest.approx(factor, rel=0.1)
 
 
+def test_images_without_a_label_are_no_class() -> None:
+    lacking = np.where(np.arange(1200) < 100, -1, LABELS[TRAINING])
+    assert measure(comparison(SMALL[TRAINING], SMALL[NEW], labels=lacking))["modes"].value == 10
+
+
 def test_too_few_images_for_so_many_classes_give_no_number() -> None:
     images = SMALL[:120]
     with pytest.raises(DataError, match=r"120 generated images are too few to look for 100 classes: .* 1000"):

@@ -141,3 +141,17 @@ def test_the_outermost_hundredths_are_left_out() -> None:
     kept = middle(values)
     assert (kept.min(), kept.max(), len(kept)) == (10, 989, 980)
     assert len(middle(np.zeros(50))) == 50
+
+
+def test_the_generator_is_not_rounded_to_tf32() -> None:
+    allowed = []
+
+    class Watching(Linear):
+        def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(z, y)
+
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
+        squared_speeds(Generator(Watching(1.0), LATENT), pixels, 4, 0, None)
+        assert torch.backends.cudnn.allow_tf32
+    assert allowed and not any(allowed)

@@ -35,6 +35,7 @@ SCORE = Score(
     seed=7, model="b" * 64, nimg=960, generated="a run", dataset="cells", content_hash="c" * 64, ganloom="0.1.0",
     torch="2.11.0", device="cpu", created="2026-01-02T04:00:00+00:00",
 )  # fmt: skip
+OTHER = {"content_hash": "d" * 64}
 REAL, MADE, NEAR = 200, 90, 30  # greys, to tell the pictures apart
 
 
@@ -278,7 +279,34 @@ def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Pa
     assert "see below which" not in report(run).words
     write_scores(run.scores, [SCORE.model_copy(update={"nimg": 640}), SCORE.model_copy(update={"content_hash": "d"})])
     words = report(run).words
+    assert "How good it is, after 0.6 kimg: " in words
     assert "on the model after 0.6 kimg" in words and "other images than this run was trained on" in words
+
+
+def test_the_score_to_name_is_of_this_model_and_of_these_images(tmp_path: Path) -> None:
+    run = complete(tmp_path / "run")
+    later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
+    write_scores(run.scores, [SCORE, *(SCORE.model_copy(update=later | other) for other in ({"nimg": 1}, OTHER))])
+    assert "How good it is: the Fréchet distance fd[loomnet-1]@300 is 12.35" in report(run).words
+    write_scores(run.scores, [SCORE.model_copy(update=OTHER)])
+    assert "How good it is, against other images: " in report(run).words
+
+
+def test_minutes_are_over_when_the_last_checkpoint_says_so(tmp_path: Path) -> None:
+    """The last step of a training by the clock is one that nobody knew to be the last: it has no row."""
+    run = complete(tmp_path / "run")
+    run.save_config(run.config.with_overrides({"train.length": "2 minutes"}))
+    assert "this is 80% of its 2 minutes" in report(run).words
+    (run.checkpoints / "000000000960.json").write_text(json.dumps({"nimg": 960, "seconds": 120.5}))
+    assert "The run is complete." in report(run).words
+
+
+def test_a_copy_beside_the_grids_is_none_of_them(tmp_path: Path) -> None:
+    run = complete(tmp_path / "run")
+    sheet(run.samples / "000000000320 (1).png", MADE)
+    assert sorted(run.grids()) == [320, 640, 960]
+    run.forget_samples(320)
+    assert sorted(run.grids()) == [320] and "960 images" in report(run).words
 
 
 def test_the_model_that_is_kept_as_the_best_is_named(tmp_path: Path) -> None:

@@ -32,6 +32,23 @@ def test_picture_i_of_a_seed_is_the_same_whatever_the_count(run: Path) -> None:
     assert not torch.equal(model.sample(4, seed=1), model.sample(4, seed=2))
 
 
+def test_where_memory_is_short_smaller_batches_make_the_same_pictures(run: Path) -> None:
+    model, sizes = ganloom.load(run, device="cpu"), []
+    expected = model.sample(40, seed=1)
+    forward = model.G.forward
+
+    def short(z: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        sizes.append(len(z))
+        if len(z) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made: torch.Tensor = forward(z, y)
+        return made
+
+    model.G.forward = short
+    assert (model.sample(40, seed=1).int() - expected.int()).abs().max() <= 1
+    assert sizes == [40, 32, 16, 8, 8, 8, 8, 8]
+
+
 def test_classes_take_turns_unless_one_is_asked_for(run: Path) -> None:
     model = ganloom.load(run, device="cpu")
     turns, sevens = model.sample(20), model.sample(20, class_name="7")

@@ -198,3 +198,8 @@ def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path)
     scorer = Scorer(Evaluate(n=120), digits, latent=4, seed=0, device=torch.device("cpu"))
     (tmp_path / "model.safetensors").write_bytes(b"half of a mod")
     assert scorer.is_best({scorer.label("fd"): 3.0}, tmp_path / "model.safetensors")
+
+
+def test_the_word_fid_is_not_for_the_built_in_network() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.metrics: fid is too costly while training\. There are fd, kid"):
+        check(Evaluate(metrics=("fid",), best="fd"))

@@ -1,0 +1,55 @@
+"""Devices, the processes on them, and packages that may be there."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganloom.core import device, distributed
+from ganloom.core.device import check_processes
+from ganloom.core.errors import DeviceError
+from ganloom.core.packages import is_installed, version_of
+
+
+@pytest.mark.parametrize(("kind", "message"), [("mps", "use --device cpu"), ("cuda:1", "write --device cuda")])
+def test_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
+    monkeypatch.setattr(device, "choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_processes(1, kind)
+    with pytest.raises(DeviceError, match=message):
+        check_processes(2, kind)
+
+
+def test_processes_meet_where_they_were_started_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments = []
+
+    class Worker:
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            environments.append(env)
+
+        def poll(self) -> int:
+            return 0
+
+        def wait(self, patience: float) -> int:
+            return 0
+
+    for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "GANLOOM_PARENT", "TORCHELASTIC_USE_AGENT_STORE"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(distributed.subprocess, "Popen", Worker)
+    assert distributed.launch(2, []) == 0
+    for rank, env in enumerate(environments):
+        assert (env["MASTER_ADDR"], env["WORLD_SIZE"], env["RANK"]) == ("127.0.0.1", "2", str(rank))
+        assert env["MASTER_PORT"].isdigit() and env["TORCHELASTIC_USE_AGENT_STORE"] == "True"
+        assert env["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "surely_no_package").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert not is_installed("surely_no_package") and is_installed("torch")
+
+
+def test_a_module_of_a_distribution_of_another_name_is_no_crash() -> None:
+    assert version_of("torch") == torch.__version__ and version_of("PIL.Image") == "installed"
