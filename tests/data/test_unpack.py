@@ -257,7 +257,7 @@ def test_progress_is_told_to_the_end(tmp_path: Path, count: int) -> None:
 
 
 def test_the_working_folder_has_no_name_to_be_made_under(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = dataset(tmp_path / "in", images=noise(2, 8, 8, 1))
+    made = dataset(tmp_path / "in", images=noise(8, 8, 1)[None])
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(DataError, match="name one to make"):
