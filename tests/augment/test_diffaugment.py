@@ -103,7 +103,9 @@ def test_colour_leaves_alpha_alone() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES, ids=str)
-def test_translation_moves_by_every_whole_number_of_pixels_up_to_an_eighth_of_the_side(side: tuple[int, int]) -> None:
+def test_translation_moves_by_every_whole_number_of_pixels_up_to_an_eighth_of_the_side_rounded(
+    side: tuple[int, int],
+) -> None:
     height, width = side
     images = torch.zeros(4000, 2, height, width)
     row, column = height // 2, width // 2
@@ -113,7 +115,7 @@ def test_translation_moves_by_every_whole_number_of_pixels_up_to_an_eighth_of_th
     where = moved[:, 0].nonzero()
     assert len(where) == len(images)  # one bright pixel each, none lost
     seen = {(int(y) - row, int(x) - column) for _, y, x in where}
-    down, right = height // 8, width // 8
+    down, right = (int(each / 8 + 0.5) for each in side)
     assert seen == set(itertools.product(range(-down, down + 1), range(-right, right + 1)))
 
 
@@ -121,7 +123,7 @@ def test_translation_moves_by_every_whole_number_of_pixels_up_to_an_eighth_of_th
 def test_translation_pads_with_zeros_and_changes_nothing_else(side: tuple[int, int]) -> None:
     height, width = side
     images = noise(40, 3, height, width)
-    down, right = height // 8, width // 8
+    down, right = (int(each / 8 + 0.5) for each in side)
     padded = nn.functional.pad(images, (right, right, down, down))
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [N, C, 2 down + 1, 2 right + 1, H, W]: every shift
     same = (windows == translation(images)[:, :, None, None]).flatten(4).all(4).all(1)

@@ -331,7 +331,7 @@ def test_what_was_packed_with_alpha_keeps_it_at_another_size(tmp_path: Path) -> 
 
 def test_a_refused_preparation_leaves_nothing_that_could_be_taken_for_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
-    (folder / "bad.png").touch()
+    save(folder / "larger.png", noise(9, 9))
     with pytest.raises(DataError):
         pack_all(folder)
     assert datasets_in_the_cache() == []

@@ -152,6 +152,6 @@ def test_the_generator_is_not_rounded_to_tf32() -> None:
             return super().forward(z, y)
 
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=True):
-        squared_speeds(Generator(Watching(1.0), LATENT), pixels, 4, 0, None)
+        squared_speeds(Generator(Watching(1.0), LATENT, None), pixels, 4, 0, None)
         assert torch.backends.cudnn.allow_tf32
     assert allowed and not any(allowed)
