@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,7 +135,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 class FakeWandb:
     """Records what a W&B client would be told."""
 
-    __spec__ = "what importlib looks for"
+    __spec__ = ModuleSpec("wandb", None, origin="a test")  # what importlib looks for
 
     def __init__(self) -> None:
         self.inits: list[dict[str, Any]] = []

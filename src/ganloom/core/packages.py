@@ -9,7 +9,7 @@ __all__ = ["is_installed", "version_of"]
 def is_installed(module: str) -> bool:
     """Whether it can be imported: a folder of that name in the working folder is no package."""
     spec = find_spec(module)
-    return spec is not None and not (spec.origin is None and spec.submodule_search_locations is not None)
+    return spec is not None and spec.origin is not None
 
 
 def version_of(module: str) -> str:
