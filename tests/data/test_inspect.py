@@ -1,11 +1,15 @@
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.inspect import Sizes, look_at_sizes
-from ganloom.data.sources import find
+from ganloom.data.inspect import Sizes, _look_at, look_at_sizes
+from ganloom.data.sources import Item, find
+from ganloom.data.sources.digits import DigitsSource
+from ganloom.data.window import LazyWindow
 
 
 def sizes(folder: Path, *widths: int) -> Sizes:
@@ -35,3 +39,11 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(DataError, match=r"none of the images of .* can be read"):
         sizes(tmp_path)
+
+
+def test_the_mean_of_a_photograph_of_twenty_megapixels_is_exact() -> None:
+    """Float32 stops counting at 2^24 summands."""
+    flat = Item("flat", "train", None, partial(Image.new, "RGB", (4500, 4500), (200, 200, 200)))
+    look = _look_at(flat, LazyWindow(DigitsSource()))
+    assert not isinstance(look, str)
+    assert np.allclose(look.sums, np.array([[200.0], [200.0**2]]))

@@ -396,3 +396,17 @@ def test_a_damaged_beginning_is_told_of_or_made_anew_and_the_next_attempt_works(
         assert not begun.exists()
         made = packed(three_labelled_splits(), tmp_path / "out")
     assert made == whole
+
+
+def test_ctrl_c_between_the_account_and_its_end_writes_nothing_twice() -> None:
+    written: list[str] = []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    rows = SimpleNamespace(flush=lambda: None)
+    lines = ["one\n", "two\n"]
+    with pytest.raises(KeyboardInterrupt):
+        room._keep(rows, SimpleNamespace(writelines=written.extend, flush=interrupted), lines)  # type: ignore[arg-type]
+    room._keep(rows, SimpleNamespace(writelines=written.extend, flush=lambda: None), lines)  # type: ignore[arg-type]
+    assert written == ["one\n", "two\n"]

@@ -234,3 +234,10 @@ def test_too_little_memory_is_left_to_those_who_can_take_fewer_images(tmp_path: 
     name = written(tmp_path / "encoders.py", '(_ for _ in ()).throw(RuntimeError("can\'t allocate memory"))')
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         extractors.find(name)(IMAGES)
+
+
+def test_features_of_code_of_ones_own_are_not_kept(tmp_path: Path) -> None:
+    """A module's class may lie in another file, which may change. This one has no weights either."""
+    (tmp_path / "encoders.py").write_text("import torch\ndef mine():\n    return torch.nn.Flatten()\n")
+    assert not extractors.find(f"{tmp_path / 'encoders.py'}:mine").is_pinned
+    assert extractors.find("loomnet-1").is_pinned

@@ -17,7 +17,8 @@ __all__ = ["pack", "read_metadata", "unpack"]
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Encode as safetensors with its header sorted: the library orders metadata at random, equal should be equal."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data: bytes = safetensors.torch.save(contiguous, metadata=dict(metadata or {}))
+    # Of no tensors and empty metadata safetensors writes a header that is no JSON.
+    data: bytes = safetensors.torch.save(contiguous, metadata=dict(metadata or {}) if contiguous or metadata else None)
     (size,) = struct.unpack("<Q", data[:8])
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
