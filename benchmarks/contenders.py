@@ -52,7 +52,8 @@ CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
 class Contender(Protocol):
     """A training that can be stopped and looked at after each step."""
 
-    nimg: int
+    @property
+    def nimg(self) -> int: ...  # images seen
 
     def step(self) -> None: ...
 

@@ -115,7 +115,7 @@ def harmed(case: Case) -> Iterator[None]:
                 last_of(step).fill_(0.0 if case.harm == "constant" else torch.nan)
         return advance(step, measure=measure)
 
-    AdversarialStep.advance = sick  # type: ignore[method-assign]
+    AdversarialStep.advance = sick  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -133,7 +133,7 @@ def looks_timed(looks: list[float]) -> Iterator[None]:
         looks.append(time.monotonic() - began)
         return result
 
-    Guard.look = timed  # type: ignore[method-assign]
+    Guard.look = timed  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -161,7 +161,7 @@ def source_of(case: Case, given: dict[str, str], folder: Path) -> str:
 def write(file: Path, whole: PackedDataset, kind: str) -> None:
     test = np.arange(whole.count() - 500, whole.count())
     train = np.arange(50 if kind == "50" else test[0])
-    labels = {}
+    labels: dict[str, Any] = {}
     if kind == "shuffled":
         shuffled = np.random.default_rng(0).permutation(whole.labels(train))
         labels = {"train_labels": shuffled, "test_labels": whole.labels(test)}

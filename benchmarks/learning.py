@@ -83,7 +83,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 # Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. Most
 # of the time is left for whole images.
-GROWTH = {
+GROWTH: dict[str, dict[str, tuple[float, ...]]] = {
     "progressive": {"hold": (0.5, 0.5, 1), "fade": (0.5, 0.5, 1)},
     "progressive-dcgan": {"hold": (1, 1, 2), "fade": (1, 1, 2)},
 }

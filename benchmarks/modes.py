@@ -166,7 +166,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="modes", help="of the file and the folder under benchmarks/results")
     arguments = parser.parse_args()
-    kinds = {"shapes": Shapes, "digits": Digits}
+    kinds: dict[str, type[Shapes | Digits]] = {"shapes": Shapes, "digits": Digits}
     datasets = arguments.datasets.split(",")
     methods = arguments.only.split(",") if arguments.only else list(METHODS)
     if unknown := [name for name in datasets if name not in kinds] + [name for name in methods if name not in METHODS]:

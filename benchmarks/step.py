@@ -103,6 +103,7 @@ class Bare:
 
     def __init__(self, config: Config, dataset: PackedDataset) -> None:
         self.step = make_step(config, dataset)
+        assert config.train.batch
         self.step.stream = OneBatch(self.step.stream.images(0, config.train.batch))  # type: ignore[assignment]
         self.step.ema = NoAverage()  # type: ignore[assignment]
         self.calls = calls_of(lambda: self.steps(1))

@@ -5,14 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, before torch is imported
+
+import torch
 
 from ganloom.config import Config, merge, recipe_values
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 TINY = {
     "net.g": {"width": 8},
@@ -28,6 +34,12 @@ TINY = {
     "guard.every": "0 images",
     "trackers.tensorboard": False,
 }
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -111,9 +111,11 @@ def test_recipes_lists_and_prints() -> None:
     assert "length:" in invoke("recipes", "dcgan-32")
 
 
-def test_doctor_names_the_machine_and_what_is_missing() -> None:
+def test_doctor_names_the_machine_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganloom.doctor.is_installed", lambda module: module != "lmdb")
     report = invoke("doctor")
-    for word in ("ganloom", "python", "torch", "cuda", "cache", "wandb", "will use"):
+    assert "missing: pip install 'ganloom[lmdb]'" in report and report.count("missing") == 1
+    for word in ("ganloom", "python", "torch", "cuda", "cache", "wandb", "bf16", "will use"):
         assert word in report
 
 
@@ -124,10 +126,9 @@ def test_minutes_end_a_run(tmp_path: Path) -> None:
     assert "about" in output
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert facts["images_per_minute"] > 0
-    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert rows and rows[-1]["seconds"] < 30
+    assert (tmp_path / "run" / "log.jsonl").read_text()
     before = max(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.json"))
-    invoke("resume", tmp_path / "run", "--length", "0.04 minutes", "--device", "cpu")
+    invoke("resume", tmp_path / "run", "--length", "0.2 minutes", "--device", "cpu")
     assert max(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.json")) > before
 
 
@@ -224,9 +225,9 @@ def test_a_class_of_a_model_without_labels_is_refused(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["sample", str(tmp_path / "run"), "--class", "7"], catch_exceptions=False)
 
 
-def test_unreadable_folder_and_full_cache_are_errors_with_the_remedy(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     done = ganloom_process("train", "--length", "32 images", GANLOOM_CACHE="/proc/nothing", HOME=str(tmp_path))
-    assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "GANLOOM_CACHE" in done.stderr, done.stderr
 
 
 def test_the_processes_flag_is_not_passed_on() -> None:

@@ -348,6 +348,7 @@ def main() -> None:
     # How long OpenMP's threads spin before they sleep. Its default starves a busy machine (94 img/s where this gives
     # 417), not to spin at all slows a quiet one (730 against 1,180): measured on two cores, digits recipe.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what Apple's GPUs cannot do yet, such as ADA's backward
     try:
         app()
     except GanloomError as error:

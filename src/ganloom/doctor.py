@@ -39,8 +39,8 @@ def report() -> str:
     for extra, (module, purpose) in EXTRAS.items():
         have = version_of(module) if is_installed(module) else f"missing: pip install 'ganloom[{extra}]'"
         lines.append((extra, f"{have} ({purpose})"))
-    precision = "bf16" if computes_in_bf16(device) else "float32"
-    lines.append(("will use", f"{device_name(device)}, {precision}"))
+    lines.append(("bf16", "computed" if computes_in_bf16(device) else "not computed by this device: float32 is faster"))
+    lines.append(("will use", device_name(device)))
     return "\n".join(f"{name:<9} {text}" for name, text in lines)
 
 

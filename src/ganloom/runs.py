@@ -48,7 +48,7 @@ class Facts(BaseModel):
     torch: str
     device: str
     threads: int
-    images_per_minute: float | None  # measured once: plans a length in minutes, and evaluate.every where it is null
+    images_per_minute: float | None  # measured once: plans a length in minutes, and intervals that are null
     code: dict[str, str] = {}  # the sha256 of each of the user's own files, by its path
 
 
@@ -140,8 +140,8 @@ class Run:
         return self.path / "scores" / f"{name}.png"
 
     def newest_sample(self) -> Path | None:
-        grids = sorted(self.samples.glob("[0-9]*.png"))
-        return grids[-1] if grids else None
+        grids = self.grids()
+        return grids[max(grids)] if grids else None
 
     def save_config(self, config: Config) -> None:
         write_atomically(self.path / "config.yaml", config.yaml().encode())
@@ -214,6 +214,7 @@ def create_run(path: Path, config: Config, facts: Facts, code: Mapping[str, Code
 
 
 def refuse_existing(path: Path) -> None:
+    """Raises `RunError` unless a run folder can be made there."""
     if not path.name:
         raise RunError(f"'{path}' is the folder you are in: name one to make with --out.")
     if (path / "config.yaml").exists():

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import resource
 import struct
 import tarfile
@@ -493,7 +494,7 @@ def test_an_array_that_promises_more_than_there_is_is_a_clear_error(
         as_zip(work / name, {"images.npy": content})
     else:
         write(work / name, content)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=re.escape(name)):
         prepared(work / name, work / "out", workers=1)
 
 
@@ -503,5 +504,5 @@ def test_labels_that_promise_more_than_there_are_images_are_a_clear_error(tmp_pa
     as_zip(
         work / "a.npz", {"images.npy": npy(np.zeros((3, 8, 8), np.uint8)), "labels.npy": promise(shape, dtype="<i8")}
     )
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"a\.npz"):
         prepared(work / "a.npz", work / "out")

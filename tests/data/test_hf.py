@@ -4,15 +4,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources import hf
-
-datasets = pytest.importorskip("datasets")
-huggingface_hub = pytest.importorskip("huggingface_hub")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Which split and class a file belongs to, by its folders or by a dataset.json."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,26 @@ def test_the_chest_x_ray_layout_is_read() -> None:
     found, classes = placed(*paths)
     assert classes == ["NORMAL", "PNEUMONIA"]
     assert all(found[path] == (path.split("/")[1], int("PNEUMONIA" in path)) for path in paths)
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_a_second_copy_of_the_splits_is_left_out(tmp_path: Path, form: str) -> None:
+    """As in the archive of Kaggle's chest X-rays."""
+    once = [f"{split}/{kind}/1.png" for split in ("train", "test") for kind in ("NORMAL", "PNEUMONIA")]
+    pictures(tmp_path / "in", *(f"chest_xray/{above}{path}" for above in ("", "chest_xray/") for path in once))
+    given = tmp_path / "in"
+    if form == "archive":
+        given = Path(shutil.make_archive(str(tmp_path / "images"), "zip", given))
+    dataset = prepared(given, tmp_path / "out", max_skipped=0)
+    assert dataset.description.splits == {"train": 2, "test": 2}
+    assert dataset.description.account.ignored == len(once)
+
+
+def test_a_folder_of_splits_beside_the_splits_with_other_images_is_no_copy(tmp_path: Path) -> None:
+    pictures(tmp_path / "in", "train/1.png", "val/1.png", "old/train/1.png", "old/train/2.png", "train/train/1.png")
+    dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
+    assert skipped(dataset) == {"old/train/2.png": "lies outside the folders of the splits"}
+    assert dataset.description.splits == {"train": 2, "val": 1}
 
 
 @pytest.mark.parametrize("above", ["", "data/", "a/b/c/"])

@@ -3,14 +3,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources import lsun
-
-lmdb = pytest.importorskip("lmdb")
 
 KEYS = sorted(f"{index * 7919 % 1000:03}abc".encode() for index in range(30))
 

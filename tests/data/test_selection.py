@@ -151,14 +151,14 @@ def test_a_name_without_a_group_goes_by_its_image(tmp_path: Path) -> None:
 
 def test_groups_are_refused_where_the_source_has_splits(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/p1.png", "val/p2.png")
-    with pytest.raises(DataError, match=r"--group-by is for the hold-out.*splits of its own \(train, val\)"):
+    with pytest.raises(DataError, match=r"--group-by\) is for the hold-out.*splits of its own \(train, val\)"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(group_by=r"p\d"))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_pattern_that_finds_nothing_is_refused_with_an_example(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "scan-1.png")
-    with pytest.raises(DataError, match=r"--group-by 'patient' is found in no name of in, such as 'scan-1.png'"):
+    with pytest.raises(DataError, match=r"--group-by\) 'patient' is found in no name of in, such as 'scan-1.png'"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(group_by="patient"))
 
 
@@ -261,7 +261,7 @@ def test_a_packed_dataset_is_chosen_from_as_any_source_is(tmp_path: Path, monkey
     assert only.class_names == ["b"] and only.description.account.left_out == 6
     unique = prepare(source, Preprocessing(), Selection(drop_duplicates=True))
     assert sum(unique.description.splits.values()) == 3
-    with pytest.raises(DataError, match="--group-by 'patient' is found in no name"):
+    with pytest.raises(DataError, match=r"--group-by\) 'patient' is found in no name"):
         prepare(source, Preprocessing(), Selection(group_by="patient"))
 
 

@@ -217,6 +217,7 @@ def test_a_place_where_something_is_is_refused_and_left_alone(tmp_path: Path, pl
         unpack(original, dest, quiet)
     assert [path.name for path in dest.parent.iterdir()] == [place]
     assert dest.is_symlink() or dest.is_dir() or dest.read_text() == "mine"
+    assert there != "a folder" or dest.suffix == ".zip" or (dest / "mine").exists()
 
 
 @pytest.mark.parametrize("place", PLACES)

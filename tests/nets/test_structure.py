@@ -21,6 +21,8 @@ COUNTED: dict[str, tuple[tuple[str, int, int, int], dict[str, Any], dict[str, An
     "projection": (("resnet", 32, 128, 10), {}, {}, 4_304_387, 1_055_105),
     # The printed summaries of stylegan2-ada-pytorch for `paper256`; the layer lists of the paper add up to the same.
     "StyleGAN2": (("stylegan2", 256, 512, 0), {}, {}, 24_767_458, 24_001_089),
+    # For FFHQ (config F).
+    "StyleGAN2, 1024": (("stylegan2", 1024, 512, 0), {"full": 64}, {"full": 64}, 30_370_060, 29_012_513),
     # Huang et al. 2024, tables of the appendix for CIFAR-10: 768 channels at each of four sizes, groups of 16, z of 64.
     "R3GAN": (("r3gan", 32, 64, 0), {}, {}, 20_732_160, 20_683_776),
     "R3GAN, conditional": (("r3gan", 32, 64, 10), {}, {}, 20_781_952, 21_280_512),

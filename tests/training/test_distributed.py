@@ -181,7 +181,7 @@ def test_a_killed_process_ends_all_with_one_message(tmp_path: Path, place: int) 
 @pytest.mark.slow
 def test_torchrun_goes_on_by_itself(tmp_path: Path) -> None:
     """A process is killed, all are started anew by the same command, and the end is that of a run left alone."""
-    flags = [*tiny_flags(**{"train.length": "6000 images"}), "--device", "cpu"]
+    flags = [*tiny_flags(**{"train.length": "20 kimg"}), "--device", "cpu"]
     torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=2", "--monitor-interval=0.2"]
     run, alone = tmp_path / "run", tmp_path / "alone"
     started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *flags, "--out", str(run)]

@@ -139,7 +139,7 @@ def test_the_area_under_the_curve_by_hand() -> None:
 # What is said.
 
 WELL = Signals(
-    finite=True, gradient_g=1.0, gradient_d=1.0, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
+    finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
     gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
 )  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_a_damaged_configuration_is_an_error_with_its_path(uninterrupted: Path, 
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
     (run / "config.yaml").write_bytes(content)
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=r"run/config\.yaml"):
         ganloom.resume(run, device="cpu")
 
 

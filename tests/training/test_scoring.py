@@ -94,7 +94,7 @@ def test_an_interrupted_run_has_the_same_scores_and_the_same_best(evaluated: Pat
 def test_a_signal_cuts_an_evaluation_short_and_the_resumed_training_makes_up_for_it(
     evaluated: Path, tmp_path: Path, which: int, times: int
 ) -> None:
-    """Of five, the last one too, and again when it is made up for. Ten seconds are what a machine may give."""
+    """Of five, the last one too, and again when it is made up for."""
     run, settings = tmp_path / "run", tiny_config(**EVERY).model_dump(mode="json")
     script = f"""
 import itertools, sys, time

@@ -83,11 +83,16 @@ class Config(Section):
 
     @classmethod
     def load(cls, path: Path) -> "Config":
+        """Raises `ConfigError` with the path."""
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read {path}: {error}.") from None
-        return cls.build(read_mapping(text, str(path)))
+        values = read_mapping(text, str(path))
+        try:
+            return cls.build(values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
     @property
     def own_files(self) -> list[str]:

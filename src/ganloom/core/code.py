@@ -69,7 +69,7 @@ def read(path: str | Path) -> Code:
         content = path.read_bytes()
         return Code(name=path.name, sha256=sha256(content), source=content.decode())
     except FileNotFoundError:
-        raise ConfigError(f"there is no file {path}.") from None
+        raise ConfigError(f"there is no file {path}: check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path} ({error}): it should be Python, in UTF-8.") from None
 

@@ -203,7 +203,7 @@ def _first_failure(workers: Sequence["subprocess.Popen[bytes]"]) -> int:
             codes = [worker.poll() for worker in workers]
             failed = [code if code > 0 else 128 - code for code in codes if code]  # -9 is killed by signal 9
             if failed:
-                return failed[0]
+                return max(failed)  # who was killed is the cause: others fail when they hear no more of it
             if all(code == 0 for code in codes):
                 return 0
             time.sleep(0.1)

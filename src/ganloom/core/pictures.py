@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ganloom.core.files import write_atomically
 
-__all__ = ["grid", "save_png", "to_float", "to_uint8"]
+__all__ = ["class_columns", "grid", "save_png", "to_float", "to_uint8"]
 
 GAP = 2  # pixels between the pictures of a grid
+MOST_COLUMNS = 16  # classes that a grid shows as columns
 
 
 def to_uint8(
@@ -27,6 +28,11 @@ def to_float(
     images: Tensor,  # uint8 [N, C, H, W]
 ) -> Tensor:  # float [N, C, H, W] in [-1, 1]
     return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
+
+
+def class_columns(classes: int) -> int | None:
+    """Columns of a grid with a class in each, or None where there are too many, or none."""
+    return classes if 1 < classes <= MOST_COLUMNS else None
 
 
 def grid(

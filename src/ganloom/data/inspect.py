@@ -44,7 +44,7 @@ class Findings:
 
     name: str
     class_names: list[str]
-    ignored: int  # files that are no images
+    ignored: int  # files that are no images, or second copies of the splits
     splits: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # height, width
@@ -127,7 +127,9 @@ def inspect(
             findings.contacts.append(look.contact)
     if not findings.count:
         name, reason = findings.faults[0] if findings.faults else ("it has none", "")
-        raise DataError(f"none of the images of {source.name} can be read; the first, {name}, {reason}.")
+        raise DataError(
+            f"none of the images of {source.name} can be read; the first, {name}, {reason}. Are they images?"
+        )
     findings.equal = [names for names in digests.values() if len(names) > 1]
     findings.similar = similar.groups()
     channels = 1 if findings.is_grey else 3

@@ -44,7 +44,7 @@ class Account(BaseModel):
     skipped: int  # could not be used: skipped.csv says why
     left_out: int  # of classes not asked for
     ungrouped: int  # of the images taken, those in whose names the pattern of groups was not found
-    ignored: int  # files that are no images
+    ignored: int  # files that are no images, or second copies of the splits
 
 
 class Description(BaseModel):

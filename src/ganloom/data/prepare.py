@@ -102,7 +102,7 @@ def _check_skipped(account: Account, max_skipped: float, listed: Path, first: st
     if account.skipped > max_skipped * total:
         raise _TooManySkippedError(
             f"{account.skipped} of {total} images cannot be used{first}. Mend or remove them (all are listed in "
-            f"{listed}), or allow more than {max_skipped:.0%} with --max-skipped."
+            f"{listed}), or allow more than {max_skipped:.0%} with data.max_skipped (--max-skipped)."
         )
 
 

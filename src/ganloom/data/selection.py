@@ -42,14 +42,16 @@ class Selection:
             return
         if len(source.splits) > 1:
             raise DataError(
-                f"--group-by is for the hold-out, and {source.name} has splits of its own "
+                f"data.group_by (--group-by) is for the hold-out, and {source.name} has splits of its own "
                 f"({', '.join(source.splits)}): leave it out."
             )
         name = ""
         for item in source.items():
             if self.has_group(name := item.name):
                 return
-        raise DataError(f"--group-by '{self.group_by}' is found in no name of {source.name}, such as '{name}'.")
+        raise DataError(
+            f"data.group_by (--group-by) '{self.group_by}' is found in no name of {source.name}, such as '{name}'."
+        )
 
     def has_group(self, name: str) -> bool:
         """Whether the pattern of groups is found in a name."""

@@ -30,7 +30,7 @@ from ganloom.metrics.scores import Score, differences, label, read_scores, write
 __all__ = ["evaluate"]
 
 DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation")
-BUILT_IN = "loomnet-1"
+DEFAULT_EXTRACTOR = "loomnet-1"
 MOST = 10_000  # generated images, when nobody says how many
 OF_FEATURES = {"features", "logits"}
 
@@ -121,7 +121,7 @@ def _asked(names: str | Sequence[str] | None) -> list[str] | None:
 def _network(asked: Sequence[str] | None, extractor: str | None, weights: str | os.PathLike[str] | None) -> Extractor:
     """The extractor that was named, or that the metrics are defined by, or the built-in one."""
     defined = [name for name in asked or () if name in DEFINED_BY_INCEPTION]
-    name = extractor or ("inception" if defined else BUILT_IN)
+    name = extractor or ("inception" if defined else DEFAULT_EXTRACTOR)
     if defined and name != "inception":
         known_as = "In other features the distance is called fd. " if "fid" in defined else ""
         raise ConfigError(f"'{defined[0]}' is defined by the inception network. {known_as}Leave out --extractor.")
@@ -142,10 +142,15 @@ def _telling(features: Features, network: Extractor) -> Features:
 
 
 def _held_out(subject: Subject) -> Images | None:
-    """Real images that were not trained on: `val`, or else `test`. None where what was trained on is not known."""
-    reals = subject.reals
-    candidates = [name for name in ("val", "test") if reals.count(name)] if subject.knows_training else []
-    return whole_split(reals, candidates[0]) if candidates else None
+    """Real images that were not trained on: `val` where it is enough for every metric, or else the larger of `val` and
+    `test` (of Kaggle's chest X-rays `val` has 16). None where what was trained on is not known.
+    """
+    if not subject.knows_training:
+        return None
+    enough = max(metrics.find(name).LEAST for name in metrics.names() if "held out" in metrics.find(name).NEEDS)
+    val, test = (subject.reals.count(name) for name in ("val", "test"))
+    split = "val" if val >= min(enough, test) else "test"
+    return whole_split(subject.reals, split) if val or test else None
 
 
 def _writable(out: Path) -> Path:
@@ -179,7 +184,8 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
         sides["held-out"] = comparison.held_out
     for which, side in sides.items():
         if len(side) < metric.LEAST:
-            return f"it needs {metric.LEAST} {which} images, and there are {len(side)}"
+            more = " (data.holdout of a training holds out more)" if which == "held-out" else ""
+            return f"it needs {metric.LEAST} {which} images, and there are {len(side)}{more}"
     return ""
 
 

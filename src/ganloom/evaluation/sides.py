@@ -116,7 +116,10 @@ def _of_run(
     reals = packed(source, settings, terminal)
     known = reals.description.content_hash == run.facts.content_hash
     if not known and data is None:
-        raise RunError(f"the images of {settings.source} are no longer those that {run.path} was trained on.")
+        raise RunError(
+            f"the images of {settings.source} are no longer those that {run.path} was trained on: put them "
+            f"back, or name others: ganloom evaluate {place} DATA"
+        )
     if not known:
         say(terminal, f"note: the images of {data} are not those that {run.path} was trained on")
     nimg = model.header.training.get("nimg")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganloom.core import tensors
-from ganloom.core.errors import DataError, ModelError, StorageError
+from ganloom.core.errors import ModelError, StorageError
 from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
 from ganloom.core.memory import is_out_of_memory
 from ganloom.metrics.contract import Features, Images
@@ -55,7 +55,11 @@ class Extraction:
             raise ModelError(f"{self.extractor.id} gives some batches more features than others.")
         found = Features(torch.cat(pooled).numpy(), torch.cat(logits).numpy() if logits else None)
         if not np.isfinite(found.pooled).all():
-            raise DataError(f"{self.extractor.id} gives features of {images.name} that are not finite numbers.")
+            raise DataError(
+                f"{self.extractor.id} gives features of {images.name} that are not finite numbers. If they are "
+                "generated, the model has diverged: take an earlier checkpoint. If they are real, take another "
+                "extractor."
+            )
         return found
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al. 2016), at any image size from 8 to 512 pixels a side.
+"""DCGAN (Radford et al. 2016), at any image size from 8 to 1,024 pixels a side.
 
 At powers of two the layers are the paper's. At other sizes stage k is ceil(size / 2^k) pixels: D pads odd maps by one
 pixel more at the right and the bottom, G crops what is one pixel too many.

@@ -75,7 +75,7 @@ def locate(path: Path) -> Path:
 def read_header(path: Path) -> Header:
     """The header of a model file. Raises `ModelError` for anything that is not one."""
     if not path.is_file():
-        raise ModelError(f"there is no model file at {path}.")
+        raise ModelError(f"there is no model file at {path}: name a run folder, or its model.safetensors.")
     text = tensors.read_metadata(path).get(KEY)
     if text is None:
         raise ModelError(f"{path} is a safetensors file, but not a ganloom model: its header does not say what it is.")
@@ -86,9 +86,9 @@ def read_header(path: Path) -> Header:
         return Header.model_validate(values)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ModelError(f"the header of {path} is damaged: {reason}.") from None
+        raise ModelError(f"the header of {path} is damaged ({reason}): take another copy of it.") from None
     except (ValueError, TypeError) as error:
-        raise ModelError(f"the header of {path} is damaged: {error}.") from None
+        raise ModelError(f"the header of {path} is damaged ({error}): take another copy of it.") from None
 
 
 def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:

@@ -112,7 +112,8 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
     """What is not as simple as it might have been."""
     told, account = dataset.description, dataset.description.account
     if account.duplicates or account.dropped:
-        fate = f"{account.dropped:,} dropped" if account.dropped else "kept; leave them out with --drop-duplicates"
+        kept = "kept; leave them out with data.drop_duplicates=true (--drop-duplicates)"
+        fate = f"{account.dropped:,} dropped" if account.dropped else kept
         yield f"twice     {account.duplicates + account.dropped:,} images are equal to an earlier one ({fate})"
     if account.skipped:
         yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
@@ -121,7 +122,8 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
     if account.left_out:
         yield f"left out  {account.left_out:,} images of other classes"
     if account.ignored:
-        yield f"ignored   {account.ignored:,} files that are no images"
+        yield f"ignored   {account.ignored:,} files that are no images, or lie in a second copy of the splits"
     if told.window:
         low, high = told.window
-        yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see --window)"
+        setting = "data.window (--window)"
+        yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see {setting})"

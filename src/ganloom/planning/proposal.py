@@ -62,12 +62,16 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
         speed = timing.images_per_minute(config, noise, chosen, world)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
+    length = config.train.length
+    whole = length.images(epoch=noise.count(), step=config.images_per_step) / speed if not length.is_time else 0
+    lasts = f"; {length} take about {max(1, round(whole)):,} minutes" if whole else ""
+    measured = f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s{lasts}"
     reasons = [
         *derived.reasons,
         ("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
         ("micro-batch", str(micro_batch), memory),
         ("mirror", "on" if mirror[0] else "off", mirror[1]),
-        ("time", f"{60_000 / speed:.1f} s a kimg", f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s"),
+        ("time", f"{60_000 / speed:.1f} s a kimg", measured),
     ]
     return Plan(derived.recipe, settings, reasons)
 

@@ -194,7 +194,7 @@ def curves(story: Story, plots: dict[str, bytes]) -> Iterator[str]:
         "judgement": "D(x): how real D takes the real images to be; D(G(z)): the generated ones, before and after G's "
         "update. Near 1 and 0, D wins; all near 0.5, D can no longer tell them apart.",
         "rates": "Learning rates of both networks' optimizers.",
-        "penalties": "Penalties of D as logged, before their weight.",
+        "penalties": "Penalties of either network as logged, before their weight.",
     }
     yield "<h2>Losses, judgement, learning rates</h2>"
     present = [name for name in said if name in plots]

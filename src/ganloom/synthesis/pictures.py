@@ -6,13 +6,12 @@ import torch
 
 from ganloom.core.errors import ModelError
 from ganloom.core.files import storage_errors
-from ganloom.core.pictures import grid, save_png
+from ganloom.core.pictures import class_columns, grid, save_png
 from ganloom.synthesis.model import load
 
 __all__ = ["write"]
 
 MOST_IN_GRID = 10_000
-MOST_COLUMNS = 16
 
 
 def write(
@@ -44,7 +43,7 @@ def write(
     if n > MOST_IN_GRID:
         raise ModelError(f"{n} pictures are too many for one grid: use --separate DIR.")
     classes = len(loaded.class_names)
-    columns = classes if class_name is None and 1 < classes <= min(n, MOST_COLUMNS) else None
+    columns = class_columns(classes) if class_name is None and classes <= n else None
     with storage_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     save_png(out, grid(torch.cat(list(batches)), columns))

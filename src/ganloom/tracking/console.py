@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 from torch import Tensor
 
+from ganloom.core.terminal import say
 from ganloom.tracking import Event
 
 __all__ = ["Console"]
@@ -74,18 +75,16 @@ class Console:
         if not self._terminal.is_terminal and (ended or time.monotonic() - self._printed > PLAIN_SECONDS):
             self._printed = time.monotonic()
             done, rate = self._progress_text(nimg, values["seconds"], values["images_per_second"])
-            self._terminal.print(f"{done}  {rate}  {losses}", highlight=False, soft_wrap=True)
+            say(self._terminal, f"{done}  {rate}  {losses}")
 
     def event(self, nimg: int, event: Event) -> None:
-        self._terminal.print(
-            f"event     at {nimg:,} images: {event.text}", highlight=False, markup=False, soft_wrap=True
-        )
+        say(self._terminal, f"event     at {nimg:,} images: {event.text}")
 
     def _scores(self, nimg: int, values: Mapping[str, float]) -> None:
         text = f"{nimg / 1000:,.1f} kimg  " + "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self._progress.scores = text
         if not self._terminal.is_terminal:
-            self._terminal.print(text, highlight=False, markup=False, soft_wrap=True)
+            say(self._terminal, text)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._progress.newest = f"newest pictures: {self._path(nimg)}"

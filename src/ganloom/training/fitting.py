@@ -44,7 +44,7 @@ def halved(config: Config, dataset: PackedDataset, device: torch.device, world: 
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise too_large(step.least, str(error).splitlines()[0]) from None
+        raise too_large(step.least, str(error).splitlines()[0], ", or --device cpu, which is slow") from None
     if not step.halved:
         return config
     d, g = step.d.micro_batch, step.g.micro_batch
@@ -101,8 +101,8 @@ def needed(config: Config, dataset: PackedDataset, device: torch.device) -> int:
     return int(counter.most / COUNTED)
 
 
-def too_large(least: int, why: str) -> ConfigError:
+def too_large(least: int, why: str, elsewhere: str = "") -> ConfigError:
     return ConfigError(
         f"not even a micro-batch of {least} fits into memory ({why}): take smaller images (--size), or smaller "
-        "networks (net.g.width, net.d.width)."
+        f"networks (net.g.width, net.d.width){elsewhere}."
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganloom.config import Config
 from ganloom.core.files import storage_errors
-from ganloom.core.pictures import grid, save_png
+from ganloom.core.pictures import class_columns, grid, save_png
 from ganloom.nets import modelfile
 from ganloom.nets.generate import generate
 from ganloom.runs import Run
@@ -21,8 +21,6 @@ from ganloom.training.scoring import Scorer
 from ganloom.training.step import AdversarialStep, Stats
 
 __all__ = ["Recorder"]
-
-MOST_COLUMNS = 16  # classes that a grid shows as columns
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class Recorder:
         count, classes = self.config.sample.count, len(self.header.class_names)
         y = self._sample_labels(step, count)
         pictures = torch.cat(list(generate(step.ema.G, self.config.net.latent, count, self.config.seed, y)))
-        picture = grid(pictures, columns=classes if y is not None and 1 < classes <= MOST_COLUMNS else None)
+        picture = grid(pictures, columns=None if y is None else class_columns(classes))
         save_png(self.run.sample(step.nimg), picture)
         self.trackers.images(step.nimg, "samples", picture)
 

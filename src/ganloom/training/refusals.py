@@ -13,9 +13,9 @@ from ganloom.nets.layers.spectral import SpectralNorm
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.step import AdversarialStep, MicroBatch
 
-__all__ = ["refuse", "teaches_differences"]
+__all__ = ["IMAGES", "form", "refuse", "teaches_differences"]
 
-IMAGES = 4
+IMAGES = 4  # of the batches that networks are asked with
 
 
 def refuse(step: AdversarialStep) -> None:

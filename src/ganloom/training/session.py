@@ -67,7 +67,7 @@ def begin(
             images_per_minute=speed,
             code={path: text.sha256 for path, text in code.items()},
         )
-        announce(terminal, config, dataset, recipe, device, facts, out)
+        announce(terminal, config, dataset, device, facts, out)
         if world.is_first:
             note("run", facts.id)
             create_run(out, config, facts, code)
@@ -113,7 +113,7 @@ def go_on(run: Run, config: Config, dataset: PackedDataset, device: torch.device
             run.clean()
             run.save_config(config)
             run.save_facts(facts)
-        announce(terminal, config, dataset, facts.recipe, device, facts, run.path)
+        announce(terminal, config, dataset, device, facts, run.path)
         if (facts.torch, facts.threads) != (torch.__version__, torch.get_num_threads()):
             say(
                 terminal,
@@ -230,6 +230,12 @@ def train_once(
         say(terminal, f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
     if step.growth is not None:
         say(terminal, f"growth    whole images from {step.growth.grown_at:,} images on")
+        if step.growth.grown_at > plan.total:
+            say(
+                terminal,
+                f"warning: the training ends at {plan.total:,} images, before that: what it makes stays coarse. "
+                "Make it longer (--length), or growth.hold and growth.fade shorter.",
+            )
     if world.is_first:
         run.forget_samples(after=step.nimg)
 
@@ -248,11 +254,12 @@ def train_once(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+        elsewhere = "" if device.type == "cpu" else ", or take --device cpu, which is slow"
         raise RunError(
             f"out of memory at {step.nimg:,} images, and smaller micro-batches do not help "
             f"({str(error).splitlines()[0]}). Make room, or take smaller networks (net.g.width, net.d.width), "
-            "optimizers that keep less (optimizer.g.name=rmsprop, optimizer.d.name=rmsprop) or fewer images to look at "
-            "(guard.n, evaluate.n, sample.count). What was saved is whole."
+            "optimizers that keep less (optimizer.g.name=rmsprop, optimizer.d.name=rmsprop), fewer images to look at "
+            f"(guard.n, evaluate.n, sample.count){elsewhere}. What was saved is whole."
         ) from error
     finally:
         if recorder:
@@ -315,7 +322,6 @@ def announce(
     terminal: Terminal,
     config: Config,
     dataset: PackedDataset,
-    recipe: str,
     device: torch.device,
     facts: Facts,
     out: Path,
@@ -330,7 +336,7 @@ def announce(
     lines = {
         "data": f"{config.data.source}: {dataset.count():,} training images{classes} ({used})",
         "shape": str(dataset.shape),
-        "recipe": f"{recipe} ({config.net.name}, {config.loss.name}, batch {config.train.batch})",
+        "recipe": f"{facts.recipe} ({config.net.name}, {config.loss.name}, batch {config.train.batch})",
         "length": length,
         "device": device_name(device),
         "scores": f"{', '.join(config.evaluate.metrics)} every {config.evaluate.every}" if plan.evaluate else "none",

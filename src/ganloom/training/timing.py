@@ -38,6 +38,13 @@ def timed(
     if dataset.count() < signals.LEAST and config.guard.every != NEVER:
         say(terminal, f"note: no guard: of fewer than {signals.LEAST} images it could say nothing")
         config = config.model_copy(update={"guard": config.guard.model_copy(update={"every": NEVER})})
+    most = max(dataset.count("val"), dataset.count("test"))
+    if config.guard.every != NEVER and most < signals.LEAST:
+        say(
+            terminal,
+            f"note: the guard cannot see D learn its images by heart: that takes {signals.LEAST} held-out images, and "
+            f"there are {most}. With no splits of their own, data.holdout=20% holds out more.",
+        )
     unknown = [name for name in ("evaluate", "guard") if getattr(config, name).every is None]
     if speed is None and (config.train.length.is_time or unknown):
         speed = images_per_minute(config, dataset, device, world)

@@ -7,12 +7,10 @@ import torch
 from ganloom.core.code import blame, is_file, load_file
 from ganloom.core.errors import ConfigError
 from ganloom.objectives import RelativisticLoss
-from ganloom.training.refusals import form, refuse
+from ganloom.training.refusals import IMAGES, form, refuse
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["IMAGES", "try_out"]
-
-IMAGES = 4
 
 
 def try_out(step: AdversarialStep) -> None:

@@ -68,8 +68,9 @@ class ArchiveSource:
         if not paths:
             raise DataError(f"no images in {path}.")
         self._layout = Layout(sorted(set(paths)), content, listed_in=(listing or LISTING).removesuffix(LISTING))
-        self.count = len(paths) + len(self._layout.missing)
-        self.ignored -= self._layout.takes_listing
+        copies = sum(path in self._layout.copies for path in paths)
+        self.count = len(paths) + len(self._layout.missing) - copies
+        self.ignored += copies - self._layout.takes_listing
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
 
@@ -85,7 +86,7 @@ class ArchiveSource:
     def items(self) -> Iterator[Item]:
         placed: dict[str, tuple[str, Label, str]] = {path: place for path, *place in self._layout}  # type: ignore[misc]
         for member in _members(self.path):
-            if not is_image(member.path):
+            if not is_image(member.path) or member.path in self._layout.copies:
                 continue
             split, label, fault = placed.pop(member.path, ("train", None, TWICE))
             yield Item(member.path, split, label, refused(fault) if fault else _opener(member))

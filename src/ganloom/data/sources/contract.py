@@ -46,7 +46,7 @@ class Source(Protocol):
     def count(self) -> int | None: ...  # items; None where only going through them tells
 
     @property
-    def ignored(self) -> int: ...  # files that are no images
+    def ignored(self) -> int: ...  # files that are no images, or second copies of the splits
 
     def fingerprint(self) -> Iterator[str]: ...  # cheap: names, sizes and times, no contents
 

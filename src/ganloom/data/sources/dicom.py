@@ -45,6 +45,7 @@ class DicomSource:
             raise DataError(f"no DICOM files in {root}.")
         self._paths = paths
         self._layout = Layout(paths, faults=self._faults)
+        self.ignored += len(self._layout.copies)
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
 

@@ -21,7 +21,7 @@ from ganloom.data.sources.layout import (
 
 __all__ = ["FolderSource", "open_source", "walk"]
 
-LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with --follow-links)"
+LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with data.follow_links=true, --follow-links)"
 LEADS_NOWHERE = "is a symbolic link to nothing"
 LEADS_BACK = "is a symbolic link to a folder that it lies in"
 LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
@@ -66,8 +66,8 @@ class FolderSource:
         except OSError as error:
             raise DataError(f"cannot read {error.filename}: {error.strerror}.") from None
         self._layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
-        self.count = len(paths) + len(self._layout.missing)
-        self.ignored -= self._layout.takes_listing
+        self.count = len(paths) + len(self._layout.missing) - len(self._layout.copies)
+        self.ignored += len(self._layout.copies) - self._layout.takes_listing
         self._listing = listing if self._layout.takes_listing else None
         self._paths = paths
         self.class_names = self._layout.class_names

@@ -42,6 +42,7 @@ class Layout:
     top, they are the splits. Below that, when all training images lie in sub-folders, or all but a few strays, the
     first one is their class.
     A dataset.json in the manner of StyleGAN gives the labels instead, and the order; it lies where everything lies.
+    `copies` are left out: paths of a folder beside the splits that holds them once more, as Kaggle's chest X-rays do.
     """
 
     def __init__(
@@ -55,7 +56,8 @@ class Layout:
 
         `listed_in` is the folder of the listing, with its slash.
         """
-        self._paths = paths
+        self.copies = _second_splits(paths)
+        self._paths = paths = [path for path in paths if path not in self.copies]
         self._faults = faults or {}
         paths = [path for path in paths if not self._faults.get(path)]
         self._above = _shared_folders(paths)
@@ -172,6 +174,19 @@ def _shared_folders(paths: Sequence[str]) -> int:
             break
         depth += 1
     return depth
+
+
+def _second_splits(paths: Sequence[str]) -> set[str]:
+    """Paths such as `x/train/cat/1.png` where there is `train/cat/1.png` too."""
+    above, known = _shared_folders(paths), set(paths)
+    copies = set()
+    for path in paths:
+        parts = path.split("/")
+        beside, deeper = parts[above : above + 1], parts[above + 1 :]
+        splits = [part.lower() in SPLIT_NAMES for part in beside + deeper[:1]]
+        if splits == [False, True] and "/".join(parts[:above] + deeper) in known:
+            copies.add(path)
+    return copies
 
 
 def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, list[str]]:

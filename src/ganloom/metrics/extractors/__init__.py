@@ -8,13 +8,8 @@ from ganloom.metrics.extractors.contract import Extractor
 
 __all__ = ["BUILT_IN", "find"]
 
-BUILT_IN = {
-    "loomnet-1": "small, comes with ganloom, needs no download",
-    "inception": "the network of FID and Inception Score",
-    "inception-clean": "the same after clean-fid's resize",
-    "dinov2": "a DINOv2 vision transformer; needs --weights FILE",
-}
-"""The extractors known by name, with a word on each."""
+BUILT_IN = ("loomnet-1", "inception", "inception-clean", "dinov2")
+"""The extractors known by name."""
 
 
 def find(name: str, weights: Path | None = None) -> Extractor:

@@ -12,7 +12,7 @@ from ganloom.core.shapes import ImageShape
 
 __all__ = ["Size", "double", "halve", "map_sizes", "width_at"]
 
-SMALLEST, LARGEST = 8, 512
+SMALLEST, LARGEST = 8, 1024
 Size = tuple[int, int]  # height, width
 
 

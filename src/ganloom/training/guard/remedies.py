@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from ganloom.augment import ada
 from ganloom.config import Config
+from ganloom.core.names import keyword_options
 from ganloom.training.guard.verdicts import STILL
 from ganloom.training.refusals import teaches_differences
 
@@ -46,11 +48,11 @@ def augmented(config: Config) -> dict[str, Any]:
     if config.augment is None or config.augment.name != "ada":
         pace = {"target": None, "p": MORE} if teaches_differences(config) else {"kimg": 100}
         return {"augment": {"name": "ada", **pace}}
-    options = config.augment.options
-    if options.get("target", 0.6) is not None:
-        return {"augment.target": options.get("target", 0.6) * LESS}
-    p = min(options.get("p", 0.0) + MORE, MOST)
-    return {"augment.p": p} if p > options.get("p", 0.0) else {}
+    options = keyword_options("augment (ada)", ada.Augment, config.augment.options)
+    if options["target"] is not None:
+        return {"augment.target": options["target"] * LESS}
+    p = min(options["p"] + MORE, MOST)
+    return {"augment.p": p} if p > options["p"] else {}
 
 
 def evened(config: Config, update_g: float, update_d: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ BANK = 2000  # training images, at most, that features are compared with
 BINS = 25  # of k-means: ten images of a look in each
 NOTHING = 1e-6  # of distances between features, each of a deviation of about 1
 LEAST = 50  # held-out images: fewer say nothing
-MOVES = ("gradient_g", "gradient_d", "update_g", "update_d")  # what a measured step says of its two updates
+MOVES = ("update_g", "update_d")  # what a measured step says of its two updates
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class Signals:
     """NaN is what cannot be known: of D on held-out images where none are held out, of images that are no numbers."""
 
     finite: bool  # losses, gradients, weights and images
-    gradient_g: float  # norm, of the last step
-    gradient_d: float
     update_g: float  # norm of the last update over that of the weights
     update_d: float
     sign: float  # mean sign of D(real) since the last look: 1 where D is sure of every training image

@@ -91,7 +91,8 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"distance": now.distance, "best": past.best},
         "the images get worse and worse: they are {distance:.3g} times as far from the training images as other real "
         "images are, and were {best:.3g} at their best.",
-        "Mostly the learning rates are too high: --set optimizer.g.lr=... optimizer.d.lr=..., or a stronger penalty.",
+        "Mostly the learning rates are too high: --set optimizer.g.lr=... --set optimizer.d.lr=..., or a stronger "
+        "penalty.",
     ),
     "collapse": Rule(
         "mode collapse",
