@@ -18,7 +18,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, bef
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,7 @@ def fused(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
     return made.reshape(n, -1, height, width)
 
 
-def timed(ways: dict[str, Callable[[], Any]], seconds: float, device: torch.device) -> dict[str, float]:
+def timed(ways: Mapping[str, Callable[[], Any]], seconds: float, device: torch.device) -> dict[str, float]:
     """Median milliseconds of each, in turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for work in ways.values():

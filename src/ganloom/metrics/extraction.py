@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganloom.core import tensors
-from ganloom.core.errors import ModelError, StorageError
+from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
 from ganloom.core.memory import is_out_of_memory
 from ganloom.metrics.contract import Features, Images
