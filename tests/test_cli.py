@@ -1,5 +1,6 @@
 """The verbs, as a person types them."""
 
+import io
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
 from ganloom.core.errors import ConfigError, GanloomError
+from ganloom.core.terminal import make_terminal, say
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,16 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--set", "sample.every=3 minutes"], "minutes and hours may only end a run"),
     (["train", "--length", "3 epochs", "--epochs", "3"], "one of them"),
     (["train", "--size", "big"], "HEIGHTxWIDTH"),
-    (["train", "--size", "4"], "8 to 512 pixels"),
+    (["train", "--size", "4"], "8 to 1024 pixels"),
+    (["train", "digits", "--size", "2000"], "8 to 1024 pixels"),
+    (["train", "digits", "--set", "data=photos"], "data is a section"),
+    (["train", "digits", "--set", "data=null"], "data is a section"),
+    (["train", "digits", "--set", "start=runs/a"], "start is a section"),
+    (["train", "shapes", "--set", "penalties=5"], "penalties is a section"),
+    (["train", "shapes", "--set", "data.size=64.0"], "data.size"),
+    (["train", "shapes", "--size", "0", "--length", "10 minutes"], "data.size"),
+    (["train", "shapes", "--set", "data.sise=8"], "Did you mean 'data.size'"),
+    (["evaluate", "x", "--seed", "0"], "nothing at x"),
     (["train", "--batch", "10", "--micro-batch", "3"], "does not divide"),
     (["train", "--batch", "0"], "train.batch"),
     (["train", "--device", "gpu"], "unknown device"),
@@ -193,6 +204,28 @@ def test_model_files_that_are_none_are_refused(run: Path, tmp_path: Path) -> Non
             CliRunner().invoke(app, ["sample", str(tmp_path / f"{name}.safetensors")], catch_exceptions=False)
     with pytest.raises(GanloomError, match="Did you mean 'cat'"):
         CliRunner().invoke(app, ["sample", str(run), "--class", "cut"], catch_exceptions=False)
+
+
+def test_a_path_that_may_not_be_looked_at_is_an_error_without_a_traceback() -> None:
+    done = ganloom_process("train", "a" * 300)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_does_not_end_the_training(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ganloom", "train", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*command, *tiny_flags()], stdout=write, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_what_a_terminal_has_no_sign_for_is_written_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", output)
+    say(make_terminal(), "\u0444")
+    output.flush()
+    assert output.buffer.getvalue().split() == [b"\\u0444"]  # type: ignore[attr-defined]
 
 
 def test_a_grid_is_a_png(run: Path) -> None:

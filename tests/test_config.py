@@ -270,6 +270,20 @@ def test_a_new_schedule_drops_the_options_of_the_old_one() -> None:
     assert schedule == Cosine(name="cosine", final=0.0)
 
 
+def test_an_empty_section_leaves_nothing_of_the_one_below() -> None:
+    below = {"penalties": {"r1": {"weight": 1}}, "seed": 3}
+    assert merge(below, {"penalties": {}}) == {"penalties": {}, "seed": 3}
+    assert merge(below, {}) == below
+
+
+def test_off_is_off_also_as_yaml_reads_it() -> None:
+    assert build(**{"trackers.wandb.mode": parse_override("x=off")[1]}).trackers.wandb.mode == "off"
+
+
+def test_what_looks_like_a_date_and_is_none_is_text() -> None:
+    assert parse_override("trackers.wandb.project=2024-13-01") == ("trackers.wandb.project", "2024-13-01")
+
+
 def test_merging_leaves_what_it_was_given_alone() -> None:
     below, above = {"a": {"b": 1, "c": 2}}, {"a": {"b": 3}}
     assert merge(below, above) == {"a": {"b": 3, "c": 2}}

@@ -182,10 +182,12 @@ def inspect(
     device: DeviceOption = "auto",
 ) -> None:
     """Look at every image, name what is wrong, and propose a training."""
+    from ganloom.core.device import choose_device
     from ganloom.planning import images
     from ganloom.planning.proposal import plan
     from ganloom.report import inspection
 
+    choose_device(device)  # what is wrong with it is better known before than after
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(inspection.findings_as_text(findings)))
     try:
@@ -255,7 +257,7 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="File with the extractor's weights.")] = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder with alexnet and LPIPS weights.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Measure each class too.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the generated images and of every choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the generated images and of every choice.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file.")] = None,
     trust_code: TrustOption = False,
     device: DeviceOption = "auto",
@@ -355,4 +357,9 @@ def main() -> None:
         if "WORLD_SIZE" not in os.environ or _tells():
             lines = f"error: {error}".splitlines()
             typer.echo("\n".join(printable(line) for line in lines), err=True)
+        raise SystemExit(2) from None
+    except OSError as error:  # of a place that may not even be looked at
+        if error.filename is None:
+            raise
+        typer.echo(printable(f"error: {os.fsdecode(error.filename)}: {error.strerror}. Check the path."), err=True)
         raise SystemExit(2) from None

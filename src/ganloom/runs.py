@@ -187,7 +187,8 @@ class Run:
     def saved_seconds(self) -> float | None:
         """Of training, when the newest checkpoint was made; None where nothing says so."""
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            return float(json.loads(max(self.checkpoints.glob("*.json")).read_bytes())["seconds"])
+            newest = max(path for path in self.checkpoints.glob("*.json") if path.stem.isdigit())
+            return float(json.loads(newest.read_bytes())["seconds"])
         return None
 
 
@@ -221,6 +222,9 @@ def refuse_existing(path: Path) -> None:
         raise RunError(f"there is a run at {path}: go on with 'ganloom resume {path}', or choose another --out.")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} exists and is not empty: choose another --out.")
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"{path} cannot be made, as {above} cannot be written: choose another --out.")
 
 
 def open_run(path: Path) -> Run:

@@ -92,3 +92,8 @@ def test_a_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
 
 def test_sha256_is_the_standard_one() -> None:
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_folder_is_no_place_for_a_file() -> None:
+    with pytest.raises(StorageError, match="it is a folder"):
+        write_atomically(Path(), b"data")

@@ -53,6 +53,19 @@ def test_a_folder_of_folders_has_a_class_a_folder(tmp_path: Path) -> None:
     assert found(source) == [("cat/2.png", "train", 0), ("cat/deep/er/1.png", "train", 0), ("dog/1.png", "train", 1)]
 
 
+def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
+    inside = ("runs/a/samples/000000000960.png", "runs/a/config.yaml", "runs/a/run.json")
+    source = folder(tmp_path, "dog/1.png", "cat/2.png", *inside)
+    assert [name for name, _, _ in found(source)] == ["cat/2.png", "dog/1.png"]
+    assert source.class_names == ["cat", "dog"] and source.ignored == 0
+
+
+@pytest.mark.parametrize("letter", ["a", "\u7c73"])
+def test_a_long_name_is_cut_to_what_a_file_may_be_called(tmp_path: Path, letter: str) -> None:
+    name = folder(tmp_path / (letter * 80), "1.png").name
+    assert name and set(name) == {letter} and len(name.encode()) <= 100
+
+
 def test_one_image_outside_of_the_classes_makes_it_flat(tmp_path: Path) -> None:
     source = folder(tmp_path, "dog/1.png", "cat/2.png", "3.png")
     assert [label for _, _, label in found(source)] == [None] * 3
@@ -197,6 +210,7 @@ def test_any_tree_gives_each_visible_image_once_in_order_or_is_refused(tree: set
         assert wanted == [] or "none to train on" in str(error)
     else:
         items = list(source.items())
+        wanted = [path for path in wanted if path not in source._layout.copies]
         assert [item.name for item in items] == wanted
         assert all(item.split in SPLITS for item in items)
         numbers: set[object] = set(range(len(source.class_names))) if source.class_names else {None}

@@ -92,10 +92,14 @@ def test_a_second_copy_of_the_splits_is_left_out(tmp_path: Path, form: str) -> N
     assert dataset.description.account.ignored == len(once)
 
 
+def test_train_alone_has_no_copies() -> None:
+    assert classes_of("a/train/1.png", "train/1.png")[1] == ["a", "train"]
+
+
 def test_a_folder_of_splits_beside_the_splits_with_other_images_is_no_copy(tmp_path: Path) -> None:
-    pictures(tmp_path / "in", "train/1.png", "val/1.png", "old/train/1.png", "old/train/2.png", "train/train/1.png")
+    pictures(tmp_path / "in", "train/1.png", "val/1.png", "old/train/1.png", "train/train/1.png")
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
-    assert skipped(dataset) == {"old/train/2.png": "lies outside the folders of the splits"}
+    assert skipped(dataset) == {"old/train/1.png": "lies outside the folders of the splits"}
     assert dataset.description.splits == {"train": 2, "val": 1}
 
 

@@ -3,7 +3,8 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -280,6 +281,60 @@ def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path
     made = ganloom.train(str(home), out=tmp_path / "run", device="cpu", settings={"data": settings["data"], **settings})
     with pytest.raises(DataError, match="classification cannot be measured here: it needs real images that were not"):
         ganloom.evaluate(made.path, metrics="classification", n=150)
+
+
+def test_a_run_meets_other_images_in_its_own_form(run: Path, tmp_path: Path) -> None:
+    """Grey digits of 32 pixels, with classes; colour, at another size, without."""
+    for number in range(120):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 48, 3), np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    (score,) = ganloom.evaluate(run, tmp_path / "photos", metrics="fd", n=100)
+    assert score.shape == "32x32 grey"
+
+
+def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("classes: null", "classes: ['1', '2']"))
+    assert "classes: ['1', '2']" in (copy / "config.yaml").read_text()
+    assert ganloom.evaluate(copy, "shapes:32x32", metrics="fd", n=100)
+
+
+def test_scores_of_a_run_that_cannot_be_written_go_where_out_says(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(path: Path, scores: Any) -> None:
+        if path == run / "scores.json":
+            raise StorageError(f"cannot write {path}.")
+        write_scores(path, scores)
+
+    monkeypatch.setattr(measuring, "write_scores", write)
+    scores = ganloom.evaluate(run, metrics="fd", n=100, out=tmp_path / "mine.json")
+    assert read_scores(tmp_path / "mine.json") == scores
+    assert "note: not kept in the run: cannot write" in capsys.readouterr().out
+    with pytest.raises(StorageError):
+        ganloom.evaluate(run, metrics="fd", n=100)
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "expected"),
+    [(120, 300, "val"), (16, 120, "test"), (16, 10, "val"), (0, 7, "test"), (9, 0, "val"), (0, 0, None)],
+)
+def test_val_counts_where_it_is_enough_and_else_the_larger_split(
+    val: int, test: int, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of Kaggle's chest X-rays `val` has 16 images and `test` 624."""
+    monkeypatch.setattr(measuring, "whole_split", lambda reals, split: split)
+    reals = SimpleNamespace(count={"val": val, "test": test}.__getitem__)
+    assert measuring._held_out(cast("Any", SimpleNamespace(knows_training=True, reals=reals))) == expected
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_refused(run: Path, seed: int) -> None:
+    with pytest.raises(ConfigError, match="a seed is a number from 0"):
+        ganloom.evaluate(run, metrics="fd", n=100, seed=seed)
 
 
 def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Path) -> None:

@@ -253,3 +253,22 @@ def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [row["event"] for row in rows if "event" in row] == ["early stopping"]
     assert list(scores) == [1.0] and rows[-1]["nimg"] < 960
     assert run.newest_sample() == run.sample(rows[-1]["nimg"])  # what there was at the end is kept, and the best
+
+
+def test_without_a_guard_weights_that_are_none_end_the_training_and_what_was_good_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = AdversarialStep.advance
+
+    def sick(step: AdversarialStep, *, measure: bool) -> Any:
+        stats = advance(step, measure=measure)
+        if step.nimg >= 480:
+            with torch.no_grad():
+                step.g.weights[0].fill_(torch.nan)
+        return stats
+
+    monkeypatch.setattr(AdversarialStep, "advance", sick)
+    settings = tiny_config(guard__every="0 images").model_dump(mode="json")
+    with pytest.raises(RunError, match=r"no guard.* at 480 images.*no numbers any more.*kept: .*000000000320"):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)
+    assert max(int(path.stem) for path in (tmp_path / "run" / "checkpoints").glob("*.json")) == 320

@@ -170,6 +170,17 @@ def test_only_damaged_checkpoints_are_an_error_with_the_remedy(uninterrupted: Pa
         ganloom.resume(run, device="cpu")
 
 
+def test_what_lies_beside_the_checkpoints_is_no_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
+    """Copies that a person made, and what macOS writes beside files on other disks."""
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    for name in ("000000050000 (1).json", "backup.safetensors", "._000000000150.json"):
+        (run / "checkpoints" / name).write_bytes(b"something else")
+    ganloom.resume(run, length="1100 images", device="cpu")
+    assert Run(run).saved_seconds() is not None
+    assert len(list((run / "checkpoints").glob("*"))) >= 3
+
+
 def test_the_last_k_checkpoints_are_kept(uninterrupted: Path) -> None:
     assert len(list((uninterrupted / "checkpoints").glob("*.safetensors"))) == 2
     assert len(list((uninterrupted / "checkpoints").glob("*.json"))) == 2

@@ -304,6 +304,12 @@ def test_another_network_is_refused_with_the_remedy(trained: Path, tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_without_a_network_is_refused_with_the_remedy(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("data: null\n")
+    with pytest.raises(ConfigError, match="has no network: let it begin with 'base: dcgan-32'"):
+        fine_tuning(open_trained(trained), str(tmp_path / "mine.yaml"))
+
+
 def test_too_little_that_fits_is_refused_with_reasons(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not fit: only \d% of G's weights.*it was .* Give the same net, width"):
         tuned("digits", trained, tmp_path / "run", **{"net.g.width": 16})

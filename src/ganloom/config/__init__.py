@@ -42,6 +42,7 @@ __all__ = [
     "Evaluate",
     "Guard",
     "Optimizer",
+    "check_sections",
     "merge",
     "named",
     "parse_override",
@@ -123,6 +124,31 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def check_sections(values: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for nested values, whole or not, in which a section is none or `data` is wrong."""
+    for section, key in EXAMPLES.items():
+        given = values.get(section, {})
+        if not isinstance(given, Mapping) and not (section == "start" and given is None):
+            raise ConfigError(f"{section} is a section and cannot be {given!r}: set its keys, such as {key}.")
+    try:
+        _DataAlone.model_validate({"data": {"source": "", **values.get("data", {})}})
+    except ValidationError as error:
+        raise ConfigError(explain(error, _DataAlone)) from None
+
+
+EXAMPLES = {
+    "data": "data.size",
+    "start": "start.model",
+    "penalties": "penalties.r1.weight",
+    "train": "train.batch",
+    "optimizer": "optimizer.g.lr",
+}
+
+
+class _DataAlone(BaseModel):
+    data: Data
+
+
 def _names_first(item: tuple[str, Any]) -> tuple[int, bool]:
     """`net=mlp` brings new options, so it goes before `net.latent=64` in whatever order they were given."""
     key, _ = item
@@ -136,7 +162,9 @@ def _nest(parents: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options."""
+    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options, and an
+    empty mapping in `above`, such as `penalties: {}`, leaves nothing of the one below.
+    """
     result = dict(below)
     for key, value in above.items():
         old, new = result.get(key), value
@@ -144,7 +172,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
             old, new = named(old), named(new)
             if isinstance(old, Mapping) and isinstance(new, Mapping) and _renamed(old, new):
                 old = {shared: old[shared] for shared in old if shared in OWN_OPTIONS[key]}
-        result[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+        # An empty one means: none of them.
+        result[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) and new else new
     return result
 
 

@@ -283,7 +283,7 @@ class Sample(Section):
 class Evaluate(Section):
     """Cheap scores while training, in the features of the encoder that ganloom ships; the best model is kept."""
 
-    every: Interval | None = None  # null: chosen at the start by one timing, to take `budget` of the time; 0 images: never
+    every: Interval | None = None  # null: timed once at the start, to take `budget` of the time; 0 images: never
     budget: Annotated[float, Field(gt=0, le=1)] = 0.05
     n: Annotated[int, Field(ge=100)] = 2000  # generated images, and real ones where there are so many
     metrics: tuple[str, ...] = ("fd", "prdc")  # such as need features alone
@@ -301,7 +301,7 @@ class Guard(Section):
     most `rollbacks` times in a run; where no other settings are left, it stops. Whatever stops keeps the best model.
     """
 
-    every: Interval | None = None  # null: chosen at the start by one timing, to take `budget` of the time; 0 images: never
+    every: Interval | None = None  # null: timed once at the start, to take `budget` of the time; 0 images: never
     budget: Annotated[float, Field(gt=0, le=1)] = 0.03
     n: Annotated[int, Field(ge=50)] = 256  # generated images, training images and held-out ones, at most
     patience: PositiveInt = 3  # looks in a row that must see the same
@@ -318,8 +318,12 @@ class Log(Section):
     every: Interval = Length(4, "kimg")
 
 
+def _off(value: Any) -> Any:
+    return "off" if value is False else value  # as YAML reads it
+
+
 class Wandb(Section):
-    mode: Literal["off", "online", "offline"] = "off"
+    mode: Annotated[Literal["off", "online", "offline"], BeforeValidator(_off)] = "off"
     project: str = "ganloom"
 
 

@@ -35,6 +35,9 @@ def storage_errors(path: Path, remedy: str = "Make it writable, or choose anothe
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside, flush to the disk, rename. A kill at any moment leaves the old file or the new one, never half."""
+    with storage_errors(path):
+        if not path.name:
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storage_errors(path):
         try:

@@ -26,7 +26,7 @@ def read_value(text: str) -> Any:
     """A value of any kind; text that is no YAML as it is."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # 2024-13-01 is no date
         return text
 
 
@@ -34,7 +34,7 @@ def read_mapping(text: str, origin: str) -> dict[str, Any]:
     """A configuration. Raises `ConfigError`."""
     try:
         values = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{origin} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} is not a configuration: it should be a mapping such as 'train: {{batch: 64}}'.")

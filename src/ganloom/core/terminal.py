@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -11,8 +13,42 @@ from rich.text import Text
 __all__ = ["make_terminal", "printable", "progress_bar", "say"]
 
 
+class _Hearer:
+    """Standard output, or error, which may go away: a pipe whose reader has ended, a window that was closed. No work
+    ends for that, nor for letters that it has no signs for.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except UnicodeEncodeError as error:
+            return self._file.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        except OSError:
+            self._silence()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError:
+            self._silence()
+
+    def _silence(self) -> None:
+        """What is still held back goes nowhere, or Python would complain at its end."""
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 def make_terminal(*, stderr: bool = False) -> Console:
-    return Console(stderr=stderr, quiet=os.environ.get("RANK", "0") != "0")
+    """Standard output, or error, of the first process; the others are quiet."""
+    hearer = _Hearer(sys.stderr if stderr else sys.stdout)
+    return Console(file=cast("TextIO", hearer), quiet=os.environ.get("RANK", "0") != "0")
 
 
 def say(terminal: Console, text: str) -> None:

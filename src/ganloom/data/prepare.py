@@ -35,6 +35,7 @@ __all__ = ["MOST_SKIPPED", "Preprocessing", "Selection", "prepare"]
 
 MOST_SKIPPED = 0.05  # of the images' files; more than this is a fault of the folder, not of a file
 KEEP_EVERY = 2.0  # seconds between two moments that an interrupted preparation can go on from
+ANOTHER_CACHE = "Name another with the environment variable GANLOOM_CACHE."
 CONTINUED = "preparation.txt"  # in an unfinished dataset: the key of what it is made of
 
 Progress = Callable[[int, int | None], None]  # images done, of how many; None where only the end will tell
@@ -66,12 +67,15 @@ def prepare(
     key = _key(source, preprocessing, selection)
     cache = cache_folder()
     folder = dest.expanduser().resolve() if dest else cache / f"{source.name}-{key[:16]}"
-    remedy = "Name another folder." if dest else "Name another with the environment variable GANLOOM_CACHE."
-    with storage_errors(folder.parent, remedy):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        locks = cache / "locks"  # not beside `dest`: lock files cannot be deleted safely
+    locks = cache / "locks"  # not beside `dest`: lock files cannot be deleted safely
+    with storage_errors(locks, ANOTHER_CACHE):
         locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]):
+        lock = FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32])
+    progress = progress or (lambda done, total: None)
+    progress(0, None)  # another process may be at it, and then this one waits
+    with storage_errors(folder.parent, "Name another folder." if dest else ANOTHER_CACHE):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock:
             if not _is_made(folder, key, in_cache=dest is None):
                 if folder.exists():
                     folder.rmdir()  # empty, as was checked; one that cannot be replaced is better known now
@@ -79,7 +83,7 @@ def prepare(
                 _begin(unfinished, key)
                 try:
                     job = _Job(source, preprocessing, selection, key, unfinished)
-                    job.run(workers or os.cpu_count() or 1, max_skipped, progress or (lambda done, total: None))
+                    job.run(workers or os.cpu_count() or 1, max_skipped, progress)
                 except _TooManySkippedError:  # with --max-skipped there is nothing more to do
                     raise
                 except DataError:  # it would only end so again

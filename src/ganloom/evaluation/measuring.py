@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganloom import __version__, metrics
 from ganloom.core.device import choose_device, device_name
-from ganloom.core.errors import ConfigError, DataError
+from ganloom.core.errors import ConfigError, DataError, StorageError
 from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import make_terminal, progress_bar, say
@@ -60,6 +60,8 @@ def evaluate(
     along. Raises `GanloomError`, and then there is no number.
     """
     terminal = make_terminal()
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"a seed is a number from 0 to {2**32 - 1:,}, not {seed}.")
     asked = _asked(metrics)
     where = choose_device(device)
     network = _network(asked, extractor, weights).to(where)
@@ -69,6 +71,8 @@ def evaluate(
     subject = open_subject(Path(target).expanduser(), real, where, terminal, trust_code=trust_code)
     if subject.run:
         read_scores(subject.run.scores)  # a damaged file is better known before than after
+    if subject.run and home is None:
+        _writable(subject.run.scores)
     candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
     there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
     count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
@@ -298,15 +302,9 @@ def _keep(
     terminal: Terminal,
 ) -> None:
     """Scores into the run's folder, in place of older ones of the same name and protocol, and into `out`."""
-    homes: list[tuple[Path, Callable[[str], Path]]] = []
-    if (run := subject.run) is not None:
-        before = read_scores(run.scores)  # now: another evaluation may have come between
-        write_scores(run.scores, [*(old for old in before if not any(_replaces(new, old) for new in scores)), *scores])
-        homes.append((run.scores, run.picture))
-    if out is not None:
-        write_scores(out, scores)
-        homes.append((out, lambda name: out.with_name(f"{out.stem}-{name}.png")))
-    for path, place in homes:
+
+    def keep(path: Path, kept: Sequence[Score], place: Callable[[str], Path]) -> None:
+        write_scores(path, kept)
         say(terminal, f"scores    {path}")
         for name, picture in pictures.items():
             file = place(name)
@@ -314,7 +312,19 @@ def _keep(
                 file.parent.mkdir(parents=True, exist_ok=True)
             save_png(file, picture)
             say(terminal, f"picture   {file}")
-    if not homes:
+
+    if out is not None:
+        keep(out, scores, lambda name: out.with_name(f"{out.stem}-{name}.png"))
+    if (run := subject.run) is not None:
+        try:
+            before = read_scores(run.scores)  # now: another evaluation may have come between
+            others = [old for old in before if not any(_replaces(new, old) for new in scores)]
+            keep(run.scores, [*others, *scores], run.picture)
+        except StorageError as error:
+            if out is None:
+                raise
+            say(terminal, f"note: not kept in the run: {error}")
+    elif out is None:
         say(terminal, "not kept: --out FILE writes the scores")
 
 

@@ -91,7 +91,7 @@ def open_subject(
         reason = str(error).partition(":")[0]
         raise DataError(
             f"{reason}. To compare images of several sizes make them one size first: "
-            f"ganloom prepare {target} DEST --size N, then ganloom evaluate DEST {data}"
+            f"ganloom prepare {target} DEST --size N --holdout 0, then ganloom evaluate DEST {data}"
         ) from None
     reals = packed(find(data), _at(data, folder.shape), terminal)
     return Subject(str(target), folder.description.content_hash, None, None, folder, reals, None, True)
@@ -108,12 +108,20 @@ def _of_run(
             f"the images of {run.path} come from the code in {own[0]}. If you know where it comes from, add "
             "--trust-code; in Python, trust_code=True."
         )
-    settings = run.config.data if data is None else run.config.with_overrides({"data.source": data}).data
+    settings = run.config.data
+    if data is not None:  # where the run's images are now, or others: of the model's form
+        here = {f"data.{key}": value for key, value in _at(data, model.shape) if key in ("source", "size", "channels")}
+        settings = run.config.with_overrides(here).data
     try:
         source = find(settings.source, settings.follow_links)
     except DataError as error:
         raise DataError(f"{error} If the images were moved: ganloom evaluate {place} DATA") from None
-    reals = packed(source, settings, terminal)
+    try:
+        reals = packed(source, settings, terminal)
+    except DataError:
+        if data is None:
+            raise
+        reals = packed(source, _at(data, model.shape), terminal)  # the run's classes, groups or window are not theirs
     known = reals.description.content_hash == run.facts.content_hash
     if not known and data is None:
         raise RunError(

@@ -3,7 +3,9 @@
 The measurements behind the numbers are in docs/lab-notes.md, "The default recipe".
 """
 
+import os
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,10 +83,15 @@ class Plan:
         """What to type."""
         flags = {"data.size": "--size", "train.micro_batch": "--micro-batch", "train.batch": "--batch"}
         said = [
-            f"{flags[key]} {flat(value)}" if key in flags else f"--set {shlex.quote(f'{key}={flat(value)}')}"
+            f"{flags[key]} {flat(value)}" if key in flags else f"--set {quoted(f'{key}={flat(value)}')}"
             for key, value in self.settings.items()
         ]
-        return " ".join(["ganloom", "train", shlex.quote(source), "--recipe", self.recipe, *said])
+        return " ".join(["ganloom", "train", quoted(source), "--recipe", self.recipe, *said])
+
+
+def quoted(text: str) -> str:
+    """As this machine's shell wants it."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def derive(case: Case) -> Plan:

@@ -25,6 +25,8 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
         if recipe is None and name not in recipe_names():
             raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe for a {header.net}.")
         values = recipe_values(name)
+    if "net" not in values:
+        raise ConfigError(f"{name} has no network: let it begin with 'base: dcgan-32', say, and say what is different.")
     of_recipe = named(values["net"])
     net: dict[str, Any] = {"name": header.net, "latent": header.latent, "g": header.options}
     if config is not None:
@@ -34,7 +36,7 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
     elif is_file(header.net):
         raise ConfigError(f"{trained.path} brings its own network along: give the run's folder, which knows its file.")
     channels, height, width = header.shape
-    was = values.get("data", {})
+    was = values.get("data") or {}
     data = {
         "source": was.get("source", ""),
         "size": [height, width],

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganloom import augment, nets, objectives
-from ganloom.config import Config, merge, nested, recipe_values
+from ganloom.config import Config, check_sections, merge, nested, recipe_values
 from ganloom.core import code, distributed
+from ganloom.core.code import is_file
 from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.packages import is_installed
+from ganloom.core.shapes import ImageShape
 from ganloom.core.terminal import make_terminal, say
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.opening import packed
@@ -102,6 +105,7 @@ def plan(
 ) -> Planned:
     """Lay what a person asked for over the recipe that they named, that of a trained model, or the derived one."""
     settings = dict(given)
+    check_sections(nested(settings))
     follow_links = bool(nested(settings).get("data", {}).get("follow_links"))
     source = find(os.fspath(data), follow_links) if data is not None else None
     said: frozenset[str] = frozenset()
@@ -175,6 +179,9 @@ def check(config: Config, source: Source) -> None:
             "trackers.wandb needs the package wandb: pip install 'ganloom[wandb]', or set trackers.wandb.mode=off."
         )
     nets.check_options(config.net.name, config.net.g, config.net.d)
+    if config.data.size and not is_file(config.net.name):
+        with FakeTensorMode():  # nothing is computed, and no memory taken
+            nets.build_generator(config.net.name, ImageShape(3, *config.data.size), config.net.latent, 0, config.net.g)
     objectives.loss(config.loss.name, config.loss.options)
     for name in config.penalties:
         objectives.penalty(name)

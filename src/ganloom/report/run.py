@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganloom.config import Config
-from ganloom.core.errors import DataError, ModelError
+from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import storage_errors, write_atomically
 from ganloom.metrics.scores import Score, metric_of, read_scores
 from ganloom.nets import modelfile
@@ -61,6 +61,8 @@ def write_report(run: Path, out: Path) -> Path:
 
     Raises `RunError` if `run` is no run folder, `StorageError` if `out` cannot be written.
     """
+    if not out.name:
+        raise StorageError(f"{out} is a folder: name a file with --out, such as report.html.")
     story = read(open_run(run))
     plots = dict(draw_plots(story))
     with storage_errors(out):

@@ -59,7 +59,7 @@ def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int, ever
     write_atomically(folder / f"{name}.safetensors", data)
     voucher = Voucher(nimg=step.nimg, seconds=seconds, sha256=sha256(data), torch=torch.__version__)
     write_atomically(folder / f"{name}.json", voucher.model_dump_json().encode())
-    vouchers = sorted(folder.glob("*.json"))
+    vouchers = _numbered(folder, "json")
     eligible = [path for path in vouchers if _is_scheduled(int(path.stem), step, every)]
     healthy = [path for path in eligible if int(path.stem) <= step.health.well_at]
     for old in vouchers[:-keep]:
@@ -69,7 +69,7 @@ def save(folder: Path, step: AdversarialStep, *, seconds: float, keep: int, ever
 
 def leave_only(folder: Path, nimg: int) -> None:
     """Remove every other checkpoint."""
-    for voucher in folder.glob("*.json"):
+    for voucher in _numbered(folder, "json"):
         if int(voucher.stem) != nimg:
             _remove(voucher)
 
@@ -86,7 +86,7 @@ def go_back(folder: Path, step: AdversarialStep, every: int) -> int:
         if _is_scheduled(voucher.nimg, step, every)
     )
     nimg = next(eligible, 0)
-    for voucher in folder.glob("*.json"):
+    for voucher in _numbered(folder, "json"):
         if int(voucher.stem) > nimg:
             _remove(voucher)
     return nimg
@@ -103,7 +103,12 @@ def _is_scheduled(nimg: int, step: AdversarialStep, every: int) -> bool:
 
 def reached(folder: Path) -> int:
     """The images at which the newest checkpoint was made; 0 without one."""
-    return max((int(voucher.stem) for voucher in folder.glob("*.json")), default=0)
+    return max((int(voucher.stem) for voucher in _numbered(folder, "json")), default=0)
+
+
+def _numbered(folder: Path, suffix: str) -> list[Path]:
+    """Files of checkpoints, oldest first. Copies that a person, or a system, laid beside them do not count."""
+    return sorted(path for path in folder.glob(f"*.{suffix}") if path.stem.isdigit())
 
 
 def _remove(voucher: Path) -> None:
@@ -148,7 +153,7 @@ def newest(folder: Path) -> bytes:
 
 def _whole(folder: Path, passed_over: list[str], most: float = math.inf) -> Iterator[tuple[Path, Voucher, bytes]]:
     """Checkpoints of `most` images that are what was saved, newest first."""
-    for path in sorted(folder.glob("*.safetensors"), reverse=True):
+    for path in reversed(_numbered(folder, "safetensors")):
         if int(path.stem) > most:
             continue
         try:
@@ -172,7 +177,7 @@ def _whole(folder: Path, passed_over: list[str], most: float = math.inf) -> Iter
 
 def _set_aside(folder: Path, nimg: int) -> None:
     """Rename damaged checkpoints newer than the one in use: among the newest to keep they would crowd out good ones."""
-    for voucher in folder.glob("*.json"):
+    for voucher in _numbered(folder, "json"):
         if int(voucher.stem) > nimg:
             with storage_errors(folder):
                 voucher.unlink()

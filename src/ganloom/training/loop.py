@@ -11,6 +11,7 @@ import torch
 from ganloom.config.sections import Action
 from ganloom.core.lengths import crosses
 from ganloom.training.guard.guard import Verdict
+from ganloom.training.guard.signals import Signals, all_finite
 from ganloom.training.recorder import Recorder
 from ganloom.training.step import AdversarialStep
 from ganloom.training.stopping import Stopped, StopSignals
@@ -49,7 +50,7 @@ def loop(
     advanced: Callable[[int, float, float], None],  # hears of every step: images, seconds, images per second
     spent: float,  # seconds of training before this session
 ) -> End:
-    """Train until the plan's end, or until a signal or the guard ends it sooner."""
+    """Train until the plan's end, or until a signal, the guard or, without one, weights that are none end it sooner."""
     began, began_at = time.monotonic(), step.nimg
     seconds, end = spent, None
     evaluated_at = recorder.evaluated_at if recorder and plan.evaluate else began_at
@@ -72,8 +73,12 @@ def loop(
             stats = step.advance(measure=logged or looked)
 
             elapsed = time.monotonic() - began
-            seconds, speed = spent + elapsed, (step.nimg - began_at) / elapsed
+            seconds, speed = spent + elapsed, (step.nimg - began_at) / max(elapsed, 1e-9)  # Windows' clock ticks
             advanced(step.nimg, seconds, speed)
+            # The guard would have seen it. The weights are the same in every process.
+            if plan.guard == 0 and (logged or saved) and not all_finite([*step.g.weights, *step.d.weights]):
+                end = End(seconds, None, "stop", diverged() if recorder else None)
+                break
             if recorder and step.halved:
                 recorder.halved(step, seconds)
             step.halved = False
@@ -123,6 +128,12 @@ def evaluated(recorder: Recorder, step: AdversarialStep, seconds: float, signals
     except Stopped:
         return False
     return recorder.judge(step, scores, seconds)
+
+
+def diverged() -> Verdict:
+    """What can be told without looking at pictures."""
+    text = "its weights are no numbers any more. Lower rates help: --set optimizer.g.lr=... --set optimizer.d.lr=..."
+    return Verdict("divergence", "stop", text, {}, Signals.unseen())
 
 
 def agreed(step: AdversarialStep, action: Action | None) -> Action | None:

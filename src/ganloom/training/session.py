@@ -193,7 +193,8 @@ def train(
         say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
     if end.verdict and not end.stopped_by:
         good = run.best if run.best.exists() else checkpoint.healthiest(run.checkpoints, step)
-        why = f"the guard has stopped the training at {step.nimg:,} images: {end.verdict.text} "
+        who = "the guard has stopped" if plan.guard else "there is no guard, and nothing more to learn for"
+        why = f"{who} the training at {step.nimg:,} images: {end.verdict.text} "
         why += f"What was good is kept: {good}." if good else "There was nothing good to be kept."
         note("stopped", why)
         raise RunError(why)
@@ -242,14 +243,14 @@ def train_once(
     tell = partial(say, terminal)
     console = Console(terminal, plan.total, plan.seconds, run.sample)
     recorder, spent = None, voucher.seconds if voucher else 0.0
-    if world.is_first:
-        trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
-        recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard, plan.checkpoint)
-        recorder.reals(step)
-        spent = max(spent, recorder.tell_changes(step.nimg))
-        if config.start is not None and voucher is None:
-            recorder.save(step, spent)  # what it began with may not lie there for ever
     try:
+        if world.is_first:
+            trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
+            recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard, plan.checkpoint)
+            recorder.reals(step)
+            spent = max(spent, recorder.tell_changes(step.nimg))
+            if config.start is not None and voucher is None:
+                recorder.save(step, spent)  # what it began with may not lie there for ever
         return step, loop(step, plan, recorder, console.advance, spent)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -262,8 +263,7 @@ def train_once(
             f"(guard.n, evaluate.n, sample.count){elsewhere}. What was saved is whole."
         ) from error
     finally:
-        if recorder:
-            recorder.trackers.close()
+        (recorder.trackers if recorder else console).close()
 
 
 def make_header(config: Config, facts: Facts, code: Code | None) -> modelfile.Header:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, and say how to go on."""
+"""Ctrl-C, SIGTERM, a closed terminal: finish the step, save, and say how to go on."""
 
 import contextlib
 import signal
@@ -10,12 +10,20 @@ from typing import Self
 __all__ = ["StopSignals", "Stopped"]
 
 
+HEARD = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]  # Windows lacks one
+
+
 class Stopped(Exception):  # noqa: N818 (nothing is wrong)
     """Something that may be left undone was cut short by a signal."""
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM only raises a flag; a second SIGINT interrupts at once."""
+    """While entered, the first SIGINT, SIGTERM or SIGHUP only raises a flag; a second SIGINT interrupts at once.
+
+    A SIGHUP that is ignored, as under nohup, stays so.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
@@ -24,8 +32,9 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python does not allow handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
+            for number in HEARD:
+                if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(

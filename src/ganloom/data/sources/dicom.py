@@ -15,8 +15,8 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources.contract import Item, refused, stamp
-from ganloom.data.sources.folder import LONGEST_NAME, walk
-from ganloom.data.sources.layout import DICOM_SUFFIXES, Layout, is_hidden, is_image, suffix, text
+from ganloom.data.sources.folder import short_name, walk
+from ganloom.data.sources.layout import DICOM_SUFFIXES, Layout, is_hidden, is_image, suffix
 
 __all__ = ["DicomSource", "holds_dicom_alone", "open_source"]
 
@@ -30,7 +30,7 @@ class DicomSource:
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
-        self.name = text(root.resolve().name)[:LONGEST_NAME] or "dicom"
+        self.name = short_name(root) or "dicom"
         self._faults: dict[str, str] = {}
         paths = []
         self.ignored = 0

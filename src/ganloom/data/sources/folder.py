@@ -19,15 +19,16 @@ from ganloom.data.sources.layout import (
     text,
 )
 
-__all__ = ["FolderSource", "open_source", "walk"]
+__all__ = ["FolderSource", "open_source", "short_name", "walk"]
 
 LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with data.follow_links=true, --follow-links)"
 LEADS_NOWHERE = "is a symbolic link to nothing"
 LEADS_BACK = "is a symbolic link to a folder that it lies in"
 LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
 DICOM = "is a DICOM file among other images: give dicom:FOLDER for those"
-LONGEST_NAME = 100  # of what becomes a part of other names
+LONGEST_NAME = 100  # bytes of what becomes a part of other names
 NO_FILE = "is no regular file"
+RUN = ("config.yaml", "run.json")  # files of a run's folder, whose pictures were generated
 
 
 class FolderSource:
@@ -38,7 +39,7 @@ class FolderSource:
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
-        self.name = text(root.resolve().name)[:LONGEST_NAME] or "images"
+        self.name = short_name(root) or "images"
         self.ignored = 0
         self._faults: dict[str, str] = {}
         paths, listing = [], None
@@ -89,13 +90,19 @@ class FolderSource:
             yield Item(path, split, label, refused(fault) if fault else partial(open_image, self.root / path))
 
 
+def short_name(root: Path) -> str:
+    """A folder's name, not too long to become a part of other names."""
+    return text(root.resolve().name).encode()[:LONGEST_NAME].decode(errors="ignore")
+
+
 def open_source(spec: str, follow_links: bool = False) -> FolderSource:
     """Raises `DataError` for a folder that is unreadable or has no images."""
     return FolderSource(Path(spec), follow_links)
 
 
 def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:
-    """Every file below `root` as (path relative to it, why it will not be read or ""), in the order of paths.
+    """Every file below `root` as (path relative to it, why it will not be read or ""), in the order of paths; but none
+    of a run that lies there too.
 
     Raises `DataError` for a folder that may not be listed.
     """
@@ -117,6 +124,8 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
             yield path, LEADS_OUT
         elif real and not Path(real).exists():
             yield path, LEADS_NOWHERE
+        elif entry.is_dir() and all(Path(entry.path, name).exists() for name in RUN):
+            continue
         elif entry.is_dir():
             if real in above or real in linked:
                 yield path, LEADS_BACK if real in above else LEADS_TWICE

@@ -177,16 +177,21 @@ def _shared_folders(paths: Sequence[str]) -> int:
 
 
 def _second_splits(paths: Sequence[str]) -> set[str]:
-    """Paths such as `x/train/cat/1.png` where there is `train/cat/1.png` too."""
-    above, known = _shared_folders(paths), set(paths)
-    copies = set()
+    """All of a folder `x` that has `x/train/cat/1.png` for every `train/cat/1.png`, and nothing else."""
+    above = _shared_folders(paths)
+    below: dict[str, set[str]] = {"": set()}  # of the splits, and of every other folder at the top
     for path in paths:
-        parts = path.split("/")
-        beside, deeper = parts[above : above + 1], parts[above + 1 :]
-        splits = [part.lower() in SPLIT_NAMES for part in beside + deeper[:1]]
-        if splits == [False, True] and "/".join(parts[:above] + deeper) in known:
-            copies.add(path)
-    return copies
+        top, _, rest = "/".join(path.split("/")[above:]).partition("/")
+        if top.lower() in SPLIT_NAMES and rest:
+            below[""].add(f"{top}/{rest}")
+        else:
+            below.setdefault(top, set()).add(rest)
+    shared = "".join(f"{part}/" for part in (paths[0].split("/")[:above] if paths else []))
+    splits = {SPLIT_NAMES[path.partition("/")[0].lower()] for path in below[""]}
+    if len(splits) < 2 or "train" not in splits:
+        return set()  # `train` alone may be a class
+    doubles = [top for top, rests in below.items() if top and rests == below[""]]
+    return {f"{shared}{top}/{rest}" for top in doubles for rest in below[top]}
 
 
 def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, list[str]]:

@@ -21,7 +21,7 @@ from ganloom.metrics.pairs import some
 from ganloom.training.buffers import snapshot
 from ganloom.training.step import AdversarialStep, Stats
 
-__all__ = ["MOVES", "Eye", "Signals"]
+__all__ = ["MOVES", "Eye", "Signals", "all_finite"]
 
 BANK = 2000  # training images, at most, that features are compared with
 BINS = 25  # of k-means: ten images of a look in each
