@@ -134,7 +134,15 @@ def test_minutes_end_a_run(tmp_path: Path) -> None:
     assert max(path.name for path in (tmp_path / "run" / "checkpoints").glob("*.json")) > before
 
 
+def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    invoke("sample", run, "--out", tmp_path / "g.png", "--truncation", "0.7", "--show")
+    assert opened == [str(tmp_path / "g.png")]
+
+
 BAD: list[tuple[list[str], str]] = [
+    (["train", "--freeze-d", "1"], "say which with --from"),
     (["train", "no-such-folder"], "no folder or file"),
     (["train", "no/such.npz"], "check the path"),
     (["train", "--recipe", "dcgan32"], "Did you mean 'dcgan-32'"),

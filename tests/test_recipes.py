@@ -73,6 +73,22 @@ def test_what_needs_labels_has_them(name: str) -> None:
     ("name", "said"),
     [
         ("dcgan-32", {"net.name": "dcgan", "loss.name": "bce", "optimizer.g.lr": 2e-4, "optimizer.g.beta1": 0.5}),
+        (
+            "dcgan-cifar10",
+            {"data.size": [32, 32], "net.latent": 100, "train.length": "30 epochs", "train.batch": 128,
+             "optimizer.d.lr": 2e-4, "optimizer.d.beta1": 0.5, "optimizer.d.beta2": 0.999, "sample.count": 64},
+        ),
+        (
+            "dcgan-cifar10-64",
+            {"data.size": [64, 64], "train.length": "25 epochs", "train.batch": 128, "checkpoint.every": "1 epochs",
+             "checkpoint.keep": 25, "sample.every": "1 epochs"},
+        ),
+        (
+            "mlp-pathmnist",
+            {"net.name": "mlp", "data.size": [28, 28], "data.channels": 1, "train.length": "50 epochs",
+             "sample.every": "1 epochs", "log.every": "1 epochs"},
+        ),
+        ("chest-xray-64", {"data.size": [64, 64], "data.channels": 1, "data.mirror": False, "train.batch": 16}),
         ("lsgan-32", {"loss.name": "lsgan", "net.d.norm": "none", "penalties.r1.interval": 4}),
         ("sndcgan-32", {"loss.name": "hinge", "net.d.norm": "spectral", "optimizer.d.beta1": 0.0}),
         (

@@ -90,16 +90,7 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
         if not (isinstance(G, Growing) and isinstance(D, Growing)):
             raise ConfigError(f"{net.name} does not grow: set net=progressive, or growth=null.")
         growth = Growth(config.growth, images, G, D)
-    if config.start is not None:
-        freeze(G, config.start.freeze_g, "--freeze-g")
-        freeze(D, config.start.freeze_d, "--freeze-d")
-    if config.train.recompute:
-        if config.train.compile:
-            raise ConfigError(
-                "train.recompute and --compile have not been seen to work together: leave one of them out."
-            )
-        recompute(G)
-        recompute(D)
+    prepare_stages(config, G, D)
     modules: list[nn.Module] = [G, D, seen_through]
     for network in modules:
         # Channels last is the layout that fast convolution kernels want, on CPUs and on GPUs (not on Apple's).
@@ -136,6 +127,20 @@ def assemble(config: Config, dataset: PackedDataset, device: torch.device, world
             f"{net.name} normalises over the batch, and one image is none: use a micro-batch of {step.least} or more."
         )
     return step
+
+
+def prepare_stages(config: Config, G: nn.Module, D: nn.Module) -> None:
+    """Those that learn nothing, and those whose maps are made again in the backward pass. Raises `ConfigError`."""
+    if config.start is not None:
+        freeze(G, config.start.freeze_g, "--freeze-g")
+        freeze(D, config.start.freeze_d, "--freeze-d")
+    if config.train.recompute:
+        if config.train.compile:
+            raise ConfigError(
+                "train.recompute and --compile have not been seen to work together: leave one of them out."
+            )
+        recompute(G)
+        recompute(D)
 
 
 def without_labels(class_names: Sequence[str]) -> ConfigError:

@@ -52,16 +52,12 @@ def loop(
 ) -> End:
     """Train until the plan's end, or until a signal, the guard or, without one, weights that are none end it sooner."""
     began, began_at = time.monotonic(), step.nimg
-    seconds, end = spent, None
+    seconds = spent
+    end: End | None = None
     evaluated_at = recorder.evaluated_at if recorder and plan.evaluate else began_at
     with StopSignals() as signals:
         if began_at and crosses(plan.evaluate, began_at - step.images_per_step, began_at):
-            # A signal may have cut short the evaluation after which the training was saved.
-            enough = recorder is not None and evaluated_at < began_at and evaluated(recorder, step, seconds, signals)
-            if step.world.any(signals.received is not None, step.device):
-                end = End(seconds, signals.received)
-            elif step.world.any(enough, step.device):
-                end = End(seconds, None, "stop")
+            end = made_up(step, recorder if evaluated_at < began_at else None, seconds, signals)
             evaluated_at = began_at
         while end is None and not finished(step, plan, seconds):
             before, after = step.nimg, step.nimg + step.images_per_step
@@ -114,6 +110,14 @@ def loop(
             recorder.samples(step)
         step.world.barrier()
         return end
+
+
+def made_up(step: AdversarialStep, recorder: Recorder | None, seconds: float, signals: StopSignals) -> End | None:
+    """A signal may have cut short the evaluation after which the training was saved."""
+    enough = recorder is not None and evaluated(recorder, step, seconds, signals)
+    if step.world.any(signals.received is not None, step.device):
+        return End(seconds, signals.received)
+    return End(seconds, None, "stop") if step.world.any(enough, step.device) else None
 
 
 def evaluated(recorder: Recorder, step: AdversarialStep, seconds: float, signals: StopSignals) -> bool:
