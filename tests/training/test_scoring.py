@@ -89,6 +89,45 @@ def test_an_interrupted_run_has_the_same_scores_and_the_same_best(evaluated: Pat
         assert a.read_bytes() == b.read_bytes()
 
 
+NEVER_BETTER = {"name": "plateau", "score": True, "patience": 0, "factor": 0.5, "threshold": 10}
+
+
+@pytest.fixture(scope="module")
+def slowed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """G's rate is halved by each evaluation after the first, for none is better by so much."""
+    schedule = {"optimizer.g.schedule": NEVER_BETTER, "evaluate.metrics": ["prdc"], "evaluate.best": "coverage"}
+    return train(tmp_path_factory.mktemp("slowed") / "run", **EVERY, **schedule)
+
+
+def test_a_plateau_of_scores_lowers_the_rate(slowed: Path) -> None:
+    rows = [row for row in read_log(slowed / "log.jsonl") if "lr_g" in row]
+    rates = {row["nimg"]: row["lr_g"] / rows[0]["lr_g"] for row in rows}
+    halved = {nimg: 0.5 ** max(0, sum(at < nimg for at in (224, 416, 608, 800)) - 1) for nimg in rates}
+    assert rates == halved and rates[max(rates)] == 0.125
+
+
+def test_a_plateau_of_scores_goes_on_exactly(slowed: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    shutil.copytree(slowed, killed)
+    for newest in sorted((killed / "checkpoints").iterdir())[2:]:
+        newest.unlink()
+    ganloom.resume(killed, device="cpu")
+    assert_same_run(slowed, killed)
+
+
+def test_a_plateau_of_scores_made_longer_is_as_if_asked_for_at_once(slowed: Path, tmp_path: Path) -> None:
+    config = open_run(slowed).config.model_dump(mode="json")
+    config["train"]["length"] = "800 images"  # an evaluation is due there
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=config).path
+    ganloom.resume(run, length="960 images", device="cpu")
+    assert_same_run(slowed, run)
+
+
+def test_a_plateau_of_scores_without_scores_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a plateau of scores needs scores"):
+        train(tmp_path / "run", **{"optimizer.g.schedule": NEVER_BETTER})
+
+
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("which", [2, 5])
 def test_a_signal_cuts_an_evaluation_short_and_the_resumed_training_makes_up_for_it(
@@ -174,7 +213,7 @@ def test_a_diverged_generator_is_never_the_best(digits: PackedDataset, tmp_path:
 )
 def test_what_cannot_be_scored_is_refused_before_anything_is_prepared(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        check(Evaluate(**settings))
+        check(Evaluate(**settings), [])
 
 
 def test_metrics_for_which_there_are_too_few_images_are_left_out() -> None:
@@ -201,5 +240,7 @@ def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path)
 
 
 def test_the_word_fid_is_not_for_the_built_in_network() -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.metrics: fid is too costly while training\. There are fd, kid"):
-        check(Evaluate(metrics=("fid",), best="fd"))
+    with pytest.raises(
+        ConfigError, match=r"fid is of the inception network, too slow while training\. There are fd, kid"
+    ):
+        check(Evaluate(metrics=("fid",), best="fd"), [])

@@ -202,6 +202,7 @@ class Plateau(Schedule):
     """Multiply the rate by `factor` when the network's loss has improved in none of more than `patience` intervals."""
 
     name: Literal["plateau"]
+    score: bool = False  # look at evaluate.best, at every evaluation while training, in place of the loss
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     patience: NonNegativeInt = 5
     interval: Interval = Length(1, "epochs")

@@ -187,6 +187,6 @@ def check(config: Config, source: Source) -> None:
         objectives.penalty(name)
     if config.augment is not None:
         augment.build(config.augment.name, 3, config.augment.options)
-    scoring.check(config.evaluate)
+    scoring.check(config.evaluate, [config.optimizer.g.schedule, config.optimizer.d.schedule])
     if config.data.labels and not source.class_names:
         raise without_labels([])

@@ -1,5 +1,7 @@
 """What happens when: step, track, sample, save, stop."""
 
+import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -57,7 +59,12 @@ def loop(
     evaluated_at = recorder.evaluated_at if recorder and plan.evaluate else began_at
     with StopSignals() as signals:
         if began_at and crosses(plan.evaluate, began_at - step.images_per_step, began_at):
-            end = made_up(step, recorder if evaluated_at < began_at else None, seconds, signals)
+            # A signal may have cut short the evaluation after which the training was saved.
+            enough = evaluated(recorder if evaluated_at < began_at else None, step, plan, seconds, signals)
+            if step.world.any(signals.received is not None, step.device):
+                end = End(seconds, signals.received)
+            elif enough:
+                end = End(seconds, None, "stop")
             evaluated_at = began_at
         while end is None and not finished(step, plan, seconds):
             before, after = step.nimg, step.nimg + step.images_per_step
@@ -90,8 +97,7 @@ def loop(
                 recorder.samples(step)
             if not last and crosses(plan.evaluate, before, after):
                 evaluated_at = step.nimg
-                enough = recorder is not None and evaluated(recorder, step, seconds, signals)
-                if step.world.any(enough, step.device):
+                if evaluated(recorder, step, plan, seconds, signals):
                     end = End(seconds, None, "stop")
                     break
             if recorder and saved:
@@ -101,8 +107,7 @@ def loop(
                 break
         end = end or End(seconds)
         if finished(step, plan, seconds) and plan.evaluate:
-            if recorder and step.nimg > evaluated_at:
-                evaluated(recorder, step, seconds, signals)
+            evaluated(recorder if step.nimg > evaluated_at else None, step, plan, seconds, signals)
             if step.world.any(signals.received is not None, step.device):
                 end = end._replace(stopped_by=signals.received)
         if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
@@ -112,26 +117,24 @@ def loop(
         return end
 
 
-def made_up(step: AdversarialStep, recorder: Recorder | None, seconds: float, signals: StopSignals) -> End | None:
-    """A signal may have cut short the evaluation after which the training was saved."""
-    enough = recorder is not None and evaluated(recorder, step, seconds, signals)
-    if step.world.any(signals.received is not None, step.device):
-        return End(seconds, signals.received)
-    return End(seconds, None, "stop") if step.world.any(enough, step.device) else None
-
-
-def evaluated(recorder: Recorder, step: AdversarialStep, seconds: float, signals: StopSignals) -> bool:
+def evaluated(
+    recorder: Recorder | None, step: AdversarialStep, plan: Plan, seconds: float, signals: StopSignals
+) -> bool:
     """Scores; whether better ones are no longer to be hoped for. A signal cuts it short: whoever sends it may not wait.
 
-    What was saved then is scored when the training goes on.
+    What was saved then is scored when the training goes on. Of several processes one measures, and all are told.
     """
-    recorder.refresh(step)
-    try:
-        with signals.at_once():
-            scores = recorder.measure(step)
-    except Stopped:
-        return False
-    return recorder.judge(step, scores, seconds)
+    enough, cost = False, math.nan
+    if recorder:
+        recorder.refresh(step)
+        with contextlib.suppress(Stopped):
+            with signals.at_once():
+                scores = recorder.measure(step)
+            enough, cost = recorder.judge(step, scores, seconds)
+    # Not of an evaluation at the end alone: made longer, the training is one that never had it.
+    due = crosses(plan.evaluate, step.nimg - step.images_per_step, step.nimg)
+    step.hear(cost if due else math.nan)
+    return step.world.any(enough, step.device)
 
 
 def diverged() -> Verdict:

@@ -95,26 +95,28 @@ class Recorder:
         assert self.scorer is not None, "a plan that evaluates has a scorer"
         return self.scorer.measure(step.ema.G, step.stream.labels(0, self.config.evaluate.n))
 
-    def judge(self, step: AdversarialStep, scores: dict[str, float], seconds: float) -> bool:
+    def judge(self, step: AdversarialStep, scores: dict[str, float], seconds: float) -> tuple[bool, float]:
         """A row of scores; the model, and all of its training, are kept when they are the best so far.
 
-        Says whether they have been no better for as many evaluations as the configuration has patience.
+        Says whether they have been no better for as many evaluations as the configuration has patience, and what a
+        schedule is to hear of them.
         """
         assert self.scorer is not None, "a plan that evaluates has a scorer"
         self.trackers.scalars(step.nimg, scores)
+        cost = self.scorer.cost(scores)
         if self.scorer.is_best(scores, self.run.best):
             with storage_errors(self.run.best):
                 self.run.best_checkpoint.mkdir(parents=True, exist_ok=True)
             checkpoint.save(self.run.best_checkpoint, step, seconds=seconds, keep=2)
             checkpoint.leave_only(self.run.best_checkpoint, step.nimg)
             self._write_model(self.run.best, step, best=scores)
-            return False
+            return False, cost
         waited, patience = self.scorer.since_best(self.run), self.config.evaluate.patience
         if patience is None or waited < patience:
-            return False
+            return False, cost
         text = f"{self.config.evaluate.best} has not been better in {waited} evaluations: stopped."
         self.trackers.event(step.nimg, Event("early stopping", text, {"evaluations": waited}))
-        return True
+        return True, cost
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one class a column where there are not too many."""

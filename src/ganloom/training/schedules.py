@@ -1,6 +1,6 @@
 """Learning-rate schedules: the share of the full rate as a function of the image count.
 
-Plateau alone looks at results; what it has seen is kept in buffers, and so in checkpoints.
+Plateaus alone look at results; what they have seen is kept in buffers, and so in checkpoints.
 """
 
 import math
@@ -33,6 +33,9 @@ class Schedule(nn.Module):
 
     def observe(self, loss: Tensor, before: int, after: int) -> None:
         """Hear of an update's mean loss, on the images from `before` to `after`."""
+
+    def hear(self, score: float) -> None:
+        """Hear of an evaluation; lower is better."""
 
 
 class Linear(Schedule):
@@ -79,8 +82,12 @@ class Plateau(Schedule):
         self.memory[0] += 1
         if after // self.interval == before // self.interval:
             return
-        count, best, waited, share = self.memory.tolist()
-        mean = float(self.total) / count
+        self.judge(float(self.total) / float(self.memory[0]))
+        self.total.zero_()
+
+    def judge(self, mean: float) -> None:
+        """Take in what an interval has come to."""
+        _, best, waited, share = self.memory.tolist()
         if mean < best - self.threshold * abs(best) or (math.isinf(best) and math.isfinite(mean)):
             best, waited = mean, 0.0
         else:
@@ -88,7 +95,16 @@ class Plateau(Schedule):
         if waited > self.patience:
             share, waited = share * self.factor, 0.0
         self.memory.copy_(torch.tensor([0.0, best, waited, share]))
-        self.total.zero_()
+
+
+class ScorePlateau(Plateau):
+    """The same of scores, an interval being from one evaluation to the next."""
+
+    def observe(self, loss: Tensor, before: int, after: int) -> None:
+        pass
+
+    def hear(self, score: float) -> None:
+        self.judge(score)
 
 
 class BurnIn:
@@ -137,6 +153,7 @@ def make_schedule(
             return Cosine(warmup, settings.final, total)
         case sections.Plateau():
             interval = max(1, images(settings.interval))
-            return Plateau(warmup, settings.factor, settings.patience, interval, settings.threshold, device)
+            kind = ScorePlateau if settings.score else Plateau
+            return kind(warmup, settings.factor, settings.patience, interval, settings.threshold, device)
         case sections.Constant():
             return Schedule(warmup)

@@ -1,9 +1,10 @@
 """Cheap scores while training: the averaged generator against the training images, in the built-in encoder's features.
 
-What is measured never steers the training, so when it is measured does not matter to its outcome.
+What is measured steers nothing, unless a schedule asks for it (`plateau` with `score`) or early stopping does.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from ganloom import metrics
 from ganloom.config import Evaluate
+from ganloom.config.sections import Plateau
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.lengths import Length
@@ -34,12 +36,19 @@ FEATURES = {"features"}
 NEVER = Length(0, "images")
 
 
-def check(settings: Evaluate) -> None:
-    """Raise `ConfigError` for metrics that need more than features, and for a best that is none."""
+def check(settings: Evaluate, schedules: Sequence[object]) -> None:
+    """Raise `ConfigError` for metrics that need more than features, for a best that is none, and for schedules that
+    look at scores where there are none.
+    """
+    if settings.every == NEVER and any(isinstance(each, Plateau) and each.score for each in schedules):
+        raise ConfigError("a plateau of scores needs scores: leave evaluate.every=null, or say how often.")
     for name in settings.metrics:
         if not _is_cheap(name):
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
-            raise ConfigError(f"evaluate.metrics: {name} is too costly while training. There are {cheap}.")
+            why = (
+                "is too costly" if name not in metrics.DEFINED_BY_INCEPTION else "is of the inception network, too slow"
+            )
+            raise ConfigError(f"evaluate.metrics: {name} {why} while training. There are {cheap}.")
     given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
@@ -113,6 +122,11 @@ class Scorer:
             for key, estimate in metrics.find(name).measure(comparison).items():
                 scores[self.label(key)] = estimate.value if finite else math.nan
         return scores
+
+    def cost(self, scores: Mapping[str, float]) -> float:
+        """The number that says what is best, as one of which lower is better; NaN where it is none."""
+        value = scores.get(self.label(self.settings.best), math.nan)
+        return value if MEANINGS[self.settings.best].better == "lower" else -value
 
     def since_best(self, run: Run) -> int:
         """Evaluations in the log since the one of the model kept as the best."""

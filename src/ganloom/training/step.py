@@ -126,6 +126,14 @@ class AdversarialStep:
             stats["augment_p"] = self.adaptive.p.clone()
         return stats
 
+    def hear(self, cost: float) -> None:
+        """Tell the schedules what the first process has measured; of NaN nothing is told."""
+        told = torch.tensor(cost, device=self.device)
+        self.world.broadcast([told])
+        if torch.isfinite(told):
+            for learner in (self.g, self.d):
+                learner.schedule.hear(float(told))
+
     def discriminator_step(self, *, keep: bool = False, measure: bool = False) -> Stats:
         """Teach D to tell real images from generated ones; `keep` those for G's step, if it can take them."""
         keep = keep and self.keeps_fakes
