@@ -45,10 +45,8 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
     for name in settings.metrics:
         if not _is_cheap(name):
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
-            why = (
-                "is too costly" if name not in metrics.DEFINED_BY_INCEPTION else "is of the inception network, too slow"
-            )
-            raise ConfigError(f"evaluate.metrics: {name} {why} while training. There are {cheap}.")
+            by = ", by the inception network," if name in metrics.DEFINED_BY_INCEPTION else ""
+            raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. There are {cheap}.")
     given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
