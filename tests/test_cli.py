@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,6 +140,48 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("typer.launch", opened.append)
     invoke("sample", run, "--out", tmp_path / "g.png", "--truncation", "0.7", "--show")
     assert opened == [str(tmp_path / "g.png")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (["--seed", "3"], {"seed": 3}),
+        (["--epochs", "2"], {"train.length": "2.0 epochs"}),
+        (["--beta1", "0", "--beta2", ".9"],
+         {"optimizer.g.beta1": 0, "optimizer.d.beta1": 0, "optimizer.g.beta2": 0.9, "optimizer.d.beta2": 0.9}),
+        (["--latent", "7", "--compile"], {"net.latent": 7, "train.compile": True}),
+        (["--from", "run", "--freeze-d", "2", "--freeze-g", "1"],
+         {"start.model": "run", "start.freeze_d": 2, "start.freeze_g": 1}),
+        (["--lr-g", "1e-4", "--set", "optimizer.g.lr=.001"], {"optimizer.g.lr": 1e-3}),
+    ],
+)  # fmt: skip
+def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr("ganloom.planning.verbs.train", lambda data, **given: heard.append((data, given["settings"])))
+    invoke("train", "photos", *flags)
+    assert heard == [("photos", settings)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "expected"),
+    [
+        ("ganloom.planning.images.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+         {"drop_duplicates": True, "fast": True, "follow_links": True}),
+        ("ganloom.planning.images.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+         {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
+        ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
+         {"per_class": True, "n_real": 9, "trust_code": True}),
+        ("ganloom.planning.verbs.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+         {"length": "2 hours", "data": "photos"}),
+    ],
+)  # fmt: skip
+def test_flags_reach_the_verb(
+    verb: str, flags: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[str, Any] = {}
+    monkeypatch.setattr(verb, lambda *arguments, **given: heard.update(given))
+    invoke(*flags)
+    assert {name: heard[name] for name in expected} == expected
 
 
 BAD: list[tuple[list[str], str]] = [
