@@ -68,7 +68,7 @@ def prepare(
     cache = cache_folder()
     folder = dest.expanduser().resolve() if dest else cache / f"{source.name}-{key[:16]}"
     locks = cache / "locks"  # not beside `dest`: lock files cannot be deleted safely
-    with storage_errors(locks, ANOTHER_CACHE):
+    with storage_errors(cache, ANOTHER_CACHE):
         locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32])
     progress = progress or (lambda done, total: None)
