@@ -19,7 +19,7 @@ The score is the Frechet distance to `--n` training images in loomnet-1's featur
 `--inception` (see scripts/inception_trunk.py), at the end also that in the Inception trunk's, of `--inception-n`.
 Times faster: the time that a textbook loop took for its distance after 2, 5 and 10 minutes, over the time the contender
 took for the same distance, seed by seed: median, lowest and highest. `>` where it was there at the first
-look, `<` where it never was.
+look, `<1` where it never was.
 """
 
 import os
@@ -45,7 +45,7 @@ import torch
 from numpy.typing import NDArray
 
 import machine
-from contenders import CONTENDERS, CPU, make, open_set
+from contenders import CONTENDERS, CPU, SETS, make, open_set
 from ganloom.core import rng
 from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import grid, save_png
@@ -252,12 +252,18 @@ def main() -> int:
     if arguments.compete:
         compete(arguments)
         return 0
+    names = arguments.only.split(";") if arguments.only else [*CONTENDERS]
+    asked = arguments.sets.split(",")
+    if unknown := [name for name in names if name not in CONTENDERS] + [name for name in asked if name not in SETS]:
+        known = f"{'; '.join(CONTENDERS)}; and the sets {', '.join(SETS)}"
+        parser.error(f"there is no {', '.join(unknown)}; there are {known}")
+    if missing := [name for name in asked if not (arguments.data / SETS[name][0]).exists()]:
+        parser.error(f"{arguments.data} has no {', '.join(SETS[name][0] for name in missing)}")
     file, folder = machine.RESULTS / f"{arguments.name}.json", machine.RESULTS / arguments.name
     folder.mkdir(parents=True, exist_ok=True)
     results = json.loads(file.read_text())["results"] if file.exists() else {}
-    names = arguments.only.split(";") if arguments.only else [*CONTENDERS]
     conditions = f"{arguments.minutes:g} minutes, {arguments.threads} threads, {arguments.at_once} at once"
-    sets = {name: results.setdefault(f"{name}, {conditions}", {}) for name in arguments.sets.split(",")}
+    sets = {name: results.setdefault(f"{name}, {conditions}", {}) for name in asked}
     free = shares(arguments.threads, arguments.at_once)
     with ThreadPoolExecutor(arguments.at_once) as pool:
         races = {}

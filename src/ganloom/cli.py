@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -188,6 +189,8 @@ def inspect(
     from ganloom.report import inspection
 
     choose_device(device)  # what is wrong with it is better known before than after
+    if html is not None and not html.name:
+        raise ConfigError(f"--html {html} is a folder: name a file, such as inspect.html.")
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(inspection.findings_as_text(findings)))
     try:
@@ -306,7 +309,9 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
         return
     width = max(map(len, recipe_names()))
     for each in recipe_names():
-        typer.echo(f"{each:<{width}} {recipe_text(each).partition(chr(10))[0].removeprefix('# ')}")
+        lines = takewhile(lambda line: line.startswith("#"), recipe_text(each).splitlines())
+        sentence = " ".join(line.removeprefix("# ") for line in lines).partition(". ")[0]
+        typer.echo(f"{each:<{width}} {sentence.rstrip('.')}.")
 
 
 @app.command()

@@ -221,7 +221,7 @@ def refuse_existing(path: Path) -> None:
     if (path / "config.yaml").exists():
         raise RunError(f"there is a run at {path}: go on with 'ganloom resume {path}', or choose another --out.")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path} exists and is not empty: choose another --out.")
+        raise RunError(f"{path} exists and is no empty folder: choose another --out.")
     above = next(each for each in path.absolute().parents if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise RunError(f"{path} cannot be made, as {above} cannot be written: choose another --out.")

@@ -64,7 +64,7 @@ def test_a_number_without_a_unit_is_refused_even_when_it_is_no_text() -> None:
 
 
 def test_an_infinite_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="not a finite length"):
+    with pytest.raises(ValueError, match="longer than anybody can wait"):
         Length.parse("1e999 epochs")
 
 
@@ -73,7 +73,7 @@ def test_a_length_parses_to_itself() -> None:
     assert Length.parse(length) is length
 
 
-amounts = st.integers(0, 10**14) | st.decimals(0, 10**6, places=6, allow_nan=False)
+amounts = st.integers(0, 10**12) | st.decimals(0, 10**6, places=6, allow_nan=False)
 
 
 @settings(deadline=None)

@@ -498,6 +498,15 @@ def test_an_array_that_promises_more_than_there_is_is_a_clear_error(
         prepared(work / name, work / "out", workers=1)
 
 
+def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
+    inside = {f"photos/runs/a/{name}": b"{}" for name in ("config.yaml", "run.json")}
+    sheet = {"photos/runs/a/samples/reals.png": GOOD["0.png"]}
+    as_zip(tmp_path / "work" / "a.zip", {f"photos/{name}": content for name, content in GOOD.items()} | inside | sheet)
+    source = find(str(tmp_path / "work" / "a.zip"))
+    assert [item.name for item in source.items()] == [f"photos/{name}" for name in GOOD]
+    assert source.count == len(GOOD)
+
+
 @pytest.mark.parametrize("shape", [(10**15,), (3, 10**12), (10**15, 1), (-3,)])
 def test_labels_that_promise_more_than_there_are_images_are_a_clear_error(tmp_path: Path, shape: Any) -> None:
     work = tmp_path / "work"

@@ -134,7 +134,7 @@ def test_a_damaged_description_is_said_with_the_remedy(tmp_path: Path, damage: s
 
 def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(DataError, match="is not a packed dataset"):
+        with pytest.raises(DataError, match="is no packed dataset: make one with ganloom prepare"):
             open_packed(folder)
 
 

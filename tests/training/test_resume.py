@@ -170,6 +170,15 @@ def test_only_damaged_checkpoints_are_an_error_with_the_remedy(uninterrupted: Pa
         ganloom.resume(run, device="cpu")
 
 
+def test_a_length_that_is_behind_the_run_is_refused_and_not_written(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    before = (run / "config.yaml").read_bytes()
+    with pytest.raises(RunError, match="has seen 960 images already: 320 images is shorter"):
+        ganloom.resume(run, length="320 images", device="cpu")
+    assert (run / "config.yaml").read_bytes() == before
+
+
 def test_what_lies_beside_the_checkpoints_is_no_checkpoint(uninterrupted: Path, tmp_path: Path) -> None:
     """Copies that a person made, and what macOS writes beside files on other disks."""
     run = tmp_path / "run"
@@ -266,7 +275,7 @@ def test_a_run_that_exists_is_refused(uninterrupted: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="not empty"):
+    with pytest.raises(RunError, match="no empty folder"):
         train(tmp_path, as_settings(config()))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

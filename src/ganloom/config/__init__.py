@@ -162,8 +162,8 @@ def _nest(parents: Sequence[str], leaf: dict[str, Any]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options, and an
-    empty mapping in `above`, such as `penalties: {}`, leaves nothing of the one below.
+    """`above` laid over `below`, mapping by mapping. Another network, loss or schedule does not inherit options, and
+    `penalties: {}` means none.
     """
     result = dict(below)
     for key, value in above.items():
@@ -172,8 +172,8 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
             old, new = named(old), named(new)
             if isinstance(old, Mapping) and isinstance(new, Mapping) and _renamed(old, new):
                 old = {shared: old[shared] for shared in old if shared in OWN_OPTIONS[key]}
-        # An empty one means: none of them.
-        result[key] = merge(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) and new else new
+        laid = isinstance(old, Mapping) and isinstance(new, Mapping) and (new or key != "penalties")
+        result[key] = merge(old, new) if laid else new  # type: ignore[arg-type]
     return result
 
 
@@ -207,6 +207,15 @@ def explain(error: ValidationError, section: type[BaseModel] | None = None) -> s
             lines.append(f"unknown {place} '{fault['ctx']['tag']}'. {nearest(fault['ctx']['tag'], SCHEDULES)}")
         elif fault["type"] == "missing":
             lines.append(f"'{place}' is missing.")
+        elif fault["type"] in ("model_type", "dict_type", "tuple_type"):
+            own = str(fault["loc"][-1])
+            inside = [
+                key
+                for known in known_keys(section or Config)
+                if (key := known.replace("*", own)).startswith(f"{place}.")
+            ]
+            keys = f"is a section: set its keys, such as {inside[0]}" if inside else "is a list of values"
+            lines.append(f"{place} {keys}, and cannot be {fault['input']!r}.")
         elif isinstance(fault["input"], Mapping):  # a whole section: too much to show
             lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}.")
         else:

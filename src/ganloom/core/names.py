@@ -11,6 +11,8 @@ from ganloom.core.errors import ConfigError
 
 __all__ = ["check_name", "keyword_options", "nearest"]
 
+MOST_LISTED = 50  # names in an error message; only the configuration has more
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A sentence for an error message: `Did you mean 'hinge'?`, or else what is known."""
@@ -21,6 +23,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         close = [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], tails, n=1)]
     if close:
         return f"Did you mean '{close[0]}'?"
+    if len(known) > MOST_LISTED:
+        return "All that there are stand in the config.yaml of any run."
     return f"Known: {', '.join(known)}." if known else "There are none."
 
 

@@ -25,4 +25,7 @@ def parse_size(text: str | int) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"'{text}' is not a size; write '64' or 'HEIGHTxWIDTH', such as '48x64'")
     height = int(match.group(1))
-    return height, int(match.group(2) or height)
+    width = int(match.group(2) or height)
+    if not (height and width):
+        raise ValueError(f"'{text}' is not a size: no side can have 0 pixels")
+    return height, width

@@ -185,6 +185,8 @@ def open_packed(path: Path) -> PackedDataset:
         values = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
         description = Description.model_validate(values)
     except (OSError, ValueError, ValidationError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise DataError(f"{path} is no packed dataset: make one with ganloom prepare.") from None
         reason = str(error).splitlines()[0]
         raise DataError(f"{path} is not a packed dataset of this ganloom ({reason}): prepare it anew.") from None
     for split, count in description.splits.items():

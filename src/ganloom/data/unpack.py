@@ -33,6 +33,8 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     if not dest.name:
         raise DataError(f"'{dest}' is the folder you are in: name one to make, or a .zip.")
     to_zip = dest.suffix.lower() == ".zip"
+    if dest.suffix.lower() in (".tar", ".tgz", ".gz", ".npz"):
+        raise DataError(f"{dest} would be a folder of that name: name a folder, or a .zip.")
     is_empty_folder = dest.is_dir() and not dest.is_symlink() and not any(dest.iterdir())
     if (dest.exists() or dest.is_symlink()) and (to_zip or not is_empty_folder):
         raise DataError(f"{dest} exists: name another place to unpack to.")

@@ -188,7 +188,7 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
         sides["held-out"] = comparison.held_out
     for which, side in sides.items():
         if len(side) < metric.LEAST:
-            more = " (data.holdout of a training holds out more)" if which == "held-out" else ""
+            more = {"held-out": " (data.holdout of a training holds out more)", "generated": " (--n)"}.get(which, "")
             return f"it needs {metric.LEAST} {which} images, and there are {len(side)}{more}"
     return ""
 

@@ -1,5 +1,6 @@
 """What a set of images calls for when all of them have been looked at: the defaults, mirroring, memory and time."""
 
+import math
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +16,7 @@ from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import Findings
 from ganloom.data.packed import PackedDataset
+from ganloom.data.prepare import MOST_SKIPPED
 from ganloom.planning.defaults import Case, Plan, derive
 from ganloom.training import fitting, session, timing
 from ganloom.training.assembly import resolve
@@ -40,6 +42,8 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     settings = given | derived.settings
     if (mirror := _mirror(findings))[0]:
         settings["data.mirror"] = True
+    if (share := len(findings.faults) / max(1, findings.count + len(findings.faults))) > MOST_SKIPPED:
+        settings["data.max_skipped"] = math.ceil(100 * share) / 100
     values = recipe_values(derived.recipe)
     height, width = Config.build(values, settings).data.size or (64, 64)
     shape = ImageShape(1 if findings.is_grey else 3, height, width)

@@ -13,7 +13,7 @@ from ganloom.config import Config, check_sections, merge, nested, recipe_values
 from ganloom.core import code, distributed
 from ganloom.core.code import is_file
 from ganloom.core.device import choose_device
-from ganloom.core.errors import ConfigError, DataError
+from ganloom.core.errors import ConfigError, DataError, RunError
 from ganloom.core.packages import is_installed
 from ganloom.core.shapes import ImageShape
 from ganloom.core.terminal import make_terminal, say
@@ -24,7 +24,7 @@ from ganloom.planning.defaults import AS_YOU_SAY, Case, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.planning.images import remarks
 from ganloom.runs import Run, open_run, refuse_existing
-from ganloom.training import scoring, session
+from ganloom.training import checkpoint, scoring, session
 from ganloom.training.assembly import without_labels
 from ganloom.training.starting import open_trained
 
@@ -149,6 +149,8 @@ def resume(
     if data is not None:
         changes["data.source"] = place(os.fspath(data))
     config = opened.config.with_overrides(changes)
+    if length is not None:
+        refuse_shorter(opened, config)
     opened.own_code(config, opened.facts)  # refuses what has changed
     try:
         source = find(config.data.source, config.data.follow_links)
@@ -157,6 +159,15 @@ def resume(
     check(config, source)
     dataset = packed(source, config.data, terminal)
     return session.go_on(opened, config, dataset, chosen_device, terminal)
+
+
+def refuse_shorter(run: Run, config: Config) -> None:
+    """Raises `RunError` for a length that is behind the run: it would no longer say how to repeat it."""
+    if config.train.length.is_time:
+        return
+    seen = checkpoint.reached(run.checkpoints)
+    if config.train.length.images(epoch=run.facts.images, step=config.images_per_step) < seen:
+        raise RunError(f"{run.path} has seen {seen:,} images already: {config.train.length} is shorter. Give more.")
 
 
 def placed(config: Config) -> Config:

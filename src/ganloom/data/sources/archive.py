@@ -21,7 +21,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources.contract import Item, Label, open_image, refused, stamp
-from ganloom.data.sources.layout import LISTING, Layout, is_image, is_listing
+from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_image, is_listing, runs_among
 
 __all__ = ["ArchiveSource", "open_source"]
 
@@ -58,15 +58,20 @@ class ArchiveSource:
         self.name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
         paths, self.ignored = [], 0
         listing, content = None, None
+        names = []
         for member in _members(path):
+            names.append(member.path)
             if member.is_file and is_listing(member.path, listing):
                 listing, content = member.path, self._listing(member)
             if is_image(member.path):
                 paths.append(member.path)
             else:
                 self.ignored += 1
+        self._runs = runs_among(names)
+        paths = [each for each in paths if not each.startswith(self._runs)]
         if not paths:
-            raise DataError(f"no images in {path}.")
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            raise DataError(f"no images in {path}: looked for {kinds}, and found {self.ignored} other files.")
         self._layout = Layout(sorted(set(paths)), content, listed_in=(listing or LISTING).removesuffix(LISTING))
         copies = sum(path in self._layout.copies for path in paths)
         self.count = len(paths) + len(self._layout.missing) - copies
@@ -86,7 +91,8 @@ class ArchiveSource:
     def items(self) -> Iterator[Item]:
         placed: dict[str, tuple[str, Label, str]] = {path: place for path, *place in self._layout}  # type: ignore[misc]
         for member in _members(self.path):
-            if not is_image(member.path) or member.path in self._layout.copies:
+            passed_over = member.path in self._layout.copies or member.path.startswith(self._runs)
+            if passed_over or not is_image(member.path):
                 continue
             split, label, fault = placed.pop(member.path, ("train", None, TWICE))
             yield Item(member.path, split, label, refused(fault) if fault else _opener(member))

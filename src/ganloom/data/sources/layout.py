@@ -1,7 +1,7 @@
 """How a tree of files says which split and which class an image belongs to: by its folders, or by a dataset.json."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,7 @@ __all__ = [
     "is_hidden",
     "is_image",
     "is_listing",
+    "runs_among",
     "suffix",
     "text",
 ]
@@ -133,6 +134,13 @@ class Layout:
     def _class(self, path: str) -> Label:
         name = self._class_folder(path)
         return self._index.get(name) if name is not None else None
+
+
+def runs_among(paths: Iterable[str]) -> tuple[str, ...]:
+    """Folders of ganloom's runs, with their slash: the pictures in them were generated."""
+    known = set(paths)
+    folders = (path.removesuffix("run.json") for path in known if path.endswith("/run.json"))
+    return tuple(folder for folder in folders if f"{folder}config.yaml" in known)
 
 
 def suffix(path: str) -> str:
