@@ -1,6 +1,7 @@
 """The verbs. Torch and everything heavy is imported inside a verb, so that `--help` answers at once."""
 
 import os
+import re
 import sys
 from itertools import takewhile
 from pathlib import Path
@@ -310,7 +311,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
     width = max(map(len, recipe_names()))
     for each in recipe_names():
         lines = takewhile(lambda line: line.startswith("#"), recipe_text(each).splitlines())
-        sentence = " ".join(line.removeprefix("# ") for line in lines).partition(". ")[0]
+        sentence, *_ = re.split(r"\. (?=[A-Z])", " ".join(line.removeprefix("# ") for line in lines))
         typer.echo(f"{each:<{width}} {sentence.rstrip('.')}.")
 
 
