@@ -127,8 +127,9 @@ def test_a_damaged_checkpoint_does_not_crowd_out_good_ones(uninterrupted: Path, 
     newest = max((run / "checkpoints").glob("*.safetensors"))
     newest.write_bytes(b"torn")
     config_file = run / "config.yaml"
-    config_file.write_text(config_file.read_text().replace("keep: 2", "keep: 1"))
-    ganloom.resume(run, length="100 images", device="cpu")  # trains nothing, saves what was restored
+    text = config_file.read_text().replace("keep: 2", "keep: 1")
+    config_file.write_text(text.replace("length: 960 images", "length: 100 images"))
+    ganloom.resume(run, device="cpu")  # trains nothing, saves what was restored
     assert max((run / "checkpoints").glob("*.json")).stem < newest.stem
     ganloom.resume(run, length="960 images", device="cpu")
     ours, theirs = state_of(run), state_of(uninterrupted)
