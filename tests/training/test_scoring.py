@@ -39,6 +39,13 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("scored") / "run", **EVERY)
 
 
+def resumed_from_its_first_checkpoint(run: Path, tmp_path: Path) -> Path:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    for newest in sorted((copy / "checkpoints").iterdir())[2:]:
+        newest.unlink()
+    return ganloom.resume(copy, device="cpu").path
+
+
 def scores_of(run: Path) -> dict[int, float]:
     return {row["nimg"]: row[FD] for row in read_log(run / "log.jsonl") if FD in row}
 
@@ -75,11 +82,7 @@ def test_scores_change_nothing_of_the_training(evaluated: Path, tmp_path: Path) 
 
 def test_an_interrupted_run_has_the_same_scores_and_the_same_best(evaluated: Path, tmp_path: Path) -> None:
     """As if it had been killed after a best was kept that lies beyond the newest checkpoint."""
-    run = tmp_path / "run"
-    shutil.copytree(evaluated, run)
-    for newest in sorted((run / "checkpoints").iterdir())[2:]:
-        newest.unlink()
-    ganloom.resume(run, device="cpu")
+    run = resumed_from_its_first_checkpoint(evaluated, tmp_path)
     assert_same_run(evaluated, run)
     for name in (
         "model.safetensors",
@@ -107,12 +110,7 @@ def test_a_plateau_of_scores_lowers_the_rate(slowed: Path) -> None:
 
 
 def test_a_plateau_of_scores_goes_on_exactly(slowed: Path, tmp_path: Path) -> None:
-    killed = tmp_path / "killed"
-    shutil.copytree(slowed, killed)
-    for newest in sorted((killed / "checkpoints").iterdir())[2:]:
-        newest.unlink()
-    ganloom.resume(killed, device="cpu")
-    assert_same_run(slowed, killed)
+    assert_same_run(slowed, resumed_from_its_first_checkpoint(slowed, tmp_path))
 
 
 def test_a_plateau_of_scores_made_longer_is_as_if_asked_for_at_once(slowed: Path, tmp_path: Path) -> None:

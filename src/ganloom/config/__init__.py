@@ -126,23 +126,14 @@ def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_sections(values: Mapping[str, Any]) -> None:
     """Raises `ConfigError` for nested values, whole or not, in which a section is none or `data` is wrong."""
-    for section, key in EXAMPLES.items():
+    for section in ("data", "start", "penalties", "train", "optimizer"):
         given = values.get(section, {})
         if not isinstance(given, Mapping) and not (section == "start" and given is None):
-            raise ConfigError(f"{section} is a section and cannot be {given!r}: set its keys, such as {key}.")
+            raise ConfigError(_no_section(section, given, Config))
     try:
         _DataAlone.model_validate({"data": {"source": "", **values.get("data", {})}})
     except ValidationError as error:
         raise ConfigError(explain(error, _DataAlone)) from None
-
-
-EXAMPLES = {
-    "data": "data.size",
-    "start": "start.model",
-    "penalties": "penalties.r1.weight",
-    "train": "train.batch",
-    "optimizer": "optimizer.g.lr",
-}
 
 
 class _DataAlone(BaseModel):
@@ -208,20 +199,22 @@ def explain(error: ValidationError, section: type[BaseModel] | None = None) -> s
         elif fault["type"] == "missing":
             lines.append(f"'{place}' is missing.")
         elif fault["type"] in ("model_type", "dict_type", "tuple_type"):
-            own = str(fault["loc"][-1])
-            inside = [
-                key
-                for known in known_keys(section or Config)
-                if (key := known.replace("*", own)).startswith(f"{place}.")
-            ]
-            keys = f"is a section: set its keys, such as {inside[0]}" if inside else "is a list of values"
-            lines.append(f"{place} {keys}, and cannot be {fault['input']!r}.")
+            lines.append(_no_section(place, fault["input"], section or Config))
         elif isinstance(fault["input"], Mapping):  # a whole section: too much to show
             lines.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}.")
         else:
             message = fault["msg"].removeprefix("Value error, ")
             lines.append(f"{place}: {message} (got {fault['input']!r})." if place else f"{message}.")
     return "\n".join(dict.fromkeys(lines))
+
+
+def _no_section(place: str, given: object, within: type[BaseModel]) -> str:
+    """What to say of a value where a section, or a list, belongs."""
+    own = place.rpartition(".")[2] if "." in place else "r1"  # the r1 of penalties.r1.weight
+    keys = (key.replace("*", own) for key in known_keys(within))
+    example = next((key for key in keys if key.startswith(f"{place}.")), None)
+    said = f"is a section: set its keys, such as {example}" if example else "is a list of values"
+    return f"{place} {said}, and cannot be {given!r}."
 
 
 def known_keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -38,8 +38,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     with storage_errors(path):
         if not path.name:
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(path):
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with open(beside, "wb") as file:
                 file.write(data)

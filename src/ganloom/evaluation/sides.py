@@ -110,8 +110,8 @@ def _of_run(
         )
     settings = run.config.data
     if data is not None:  # where the run's images are now, or others: of the model's form
-        here = {f"data.{key}": value for key, value in _at(data, model.shape) if key in ("source", "size", "channels")}
-        settings = run.config.with_overrides(here).data
+        form = _at(data, model.shape).model_dump(exclude_unset=True)
+        settings = run.config.with_overrides({f"data.{key}": value for key, value in form.items()}).data
     try:
         source = find(settings.source, settings.follow_links)
     except DataError as error:

@@ -101,7 +101,7 @@ class ScorePlateau(Plateau):
     """The same of scores, an interval being from one evaluation to the next."""
 
     def observe(self, loss: Tensor, before: int, after: int) -> None:
-        pass
+        """The loss does not matter."""
 
     def hear(self, score: float) -> None:
         self.judge(score)

@@ -11,6 +11,7 @@ from ganloom.data.sources.layout import (
     DICOM_SUFFIXES,
     IMAGE_SUFFIXES,
     LISTING,
+    RUN,
     Layout,
     is_hidden,
     is_image,
@@ -28,7 +29,6 @@ LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
 DICOM = "is a DICOM file among other images: give dicom:FOLDER for those"
 LONGEST_NAME = 100  # bytes of what becomes a part of other names
 NO_FILE = "is no regular file"
-RUN = ("config.yaml", "run.json")  # files of a run's folder, whose pictures were generated
 
 
 class FolderSource:

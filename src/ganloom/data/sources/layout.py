@@ -12,6 +12,7 @@ __all__ = [
     "DICOM_SUFFIXES",
     "IMAGE_SUFFIXES",
     "LISTING",
+    "RUN",
     "SPLIT_NAMES",
     "Layout",
     "is_hidden",
@@ -29,6 +30,7 @@ IMAGE_SUFFIXES = {
 DICOM_SUFFIXES = {".dcm", ".dicom"}
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 LISTING = "dataset.json"  # StyleGAN's: {"labels": [["00000/img00000000.png", 6], ...]}
+RUN = ("run.json", "config.yaml")  # files of a run's folder, whose pictures were generated
 UNLISTED = f"has no label in {LISTING}"
 MISSING = f"is named in {LISTING} and is not there"
 STRAY = "lies beside the folders of the classes"
@@ -139,8 +141,9 @@ class Layout:
 def runs_among(paths: Iterable[str]) -> tuple[str, ...]:
     """Folders of ganloom's runs, with their slash: the pictures in them were generated."""
     known = set(paths)
-    folders = (path.removesuffix("run.json") for path in known if path.endswith("/run.json"))
-    return tuple(folder for folder in folders if f"{folder}config.yaml" in known)
+    first, *others = RUN
+    folders = (path.removesuffix(first) for path in known if path.endswith(f"/{first}"))
+    return tuple(folder for folder in folders if all(f"{folder}{name}" in known for name in others))
 
 
 def suffix(path: str) -> str:
