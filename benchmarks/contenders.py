@@ -16,7 +16,7 @@ from ganloom.data.inspect import Sizes
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
-from ganloom.nets.generate import generate
+from ganloom.models.generate import generate
 from ganloom.planning.defaults import Case, derive
 from ganloom.training.assembly import assemble, resolve
 from textbook import Textbook

@@ -41,8 +41,8 @@ from ganloom.config import Config, recipe_names, recipe_values
 from ganloom.core.distributed import World
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
+from ganloom.session.session import connected
 from ganloom.training.assembly import assemble, resolve
-from ganloom.training.session import connected
 from ganloom.training.step import AdversarialStep
 
 CPU = torch.device("cpu")

@@ -25,7 +25,7 @@ import machine
 from ganloom.metrics.extractors import inception, loomnet
 from ganloom.metrics.frechet import frechet_distance
 from ganloom.metrics.moments import Moments
-from ganloom.training import loop
+from ganloom.session import loop
 
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "metrics"))
 import oracle

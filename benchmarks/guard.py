@@ -37,9 +37,9 @@ from ganloom.core.errors import RunError
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
+from ganloom.guard.guard import Guard
 from ganloom.runs import open_run
 from ganloom.tracking.jsonl import read_log
-from ganloom.training.guard.guard import Guard
 from ganloom.training.health import SUSPICIONS
 from ganloom.training.step import AdversarialStep, Stats
 

@@ -42,7 +42,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.data.sources.shapes import BACKGROUND, COLOURS, COUNT, SHAPES, Factors, draw, factors
-from ganloom.evaluation.sides import whole_split
+from ganloom.evaluation.inputs import whole_split
 from ganloom.metrics.classifier import fit, small_images
 from ganloom.metrics.contract import Images
 from ganloom.metrics.modes import covered, divergence, posteriors, shares, temperature

@@ -33,7 +33,7 @@ from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
-from ganloom.nets.generate import generate
+from ganloom.models.generate import generate
 from ganloom.training.ema import Ema
 from time_to_quality import SHEET
 

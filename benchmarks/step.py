@@ -43,16 +43,16 @@ from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
 from ganloom.runs import Run
+from ganloom.session.loop import Plan, loop
+from ganloom.session.recorder import Recorder
+from ganloom.session.session import connected
 from ganloom.tracking import Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.tracking.tensorboard import TensorBoard
 from ganloom.training.assembly import assemble, resolve
-from ganloom.training.loop import Plan, loop
-from ganloom.training.recorder import Recorder
-from ganloom.training.session import connected
 from ganloom.training.step import AdversarialStep
 from textbook import Textbook
 

@@ -16,7 +16,7 @@ from ganloom.config import recipe_values
 from ganloom.core.distributed import World
 from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
 from ganloom.runs import Run, open_run
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.assembly import assemble

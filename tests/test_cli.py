@@ -157,7 +157,7 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
 )  # fmt: skip
 def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("ganloom.planning.verbs.train", lambda data, **given: heard.append((data, given["settings"])))
+    monkeypatch.setattr("ganloom.api.training.train", lambda data, **given: heard.append((data, given["settings"])))
     invoke("train", "photos", *flags)
     assert heard == [("photos", settings)]
 
@@ -165,13 +165,13 @@ def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypa
 @pytest.mark.parametrize(
     ("verb", "flags", "expected"),
     [
-        ("ganloom.planning.images.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
          {"drop_duplicates": True, "fast": True, "follow_links": True}),
-        ("ganloom.planning.images.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
          {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
         ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
          {"per_class": True, "n_real": 9, "trust_code": True}),
-        ("ganloom.planning.verbs.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+        ("ganloom.api.training.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
          {"length": "2 hours", "data": "photos"}),
     ],
 )  # fmt: skip

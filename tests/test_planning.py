@@ -12,11 +12,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganloom import cli
+from ganloom.api import training as verbs
 from ganloom.config import Config, merge, nested, recipe_names, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
 from ganloom.data.inspect import Findings, Sizes
-from ganloom.planning import defaults, proposal, verbs
+from ganloom.planning import defaults, proposal
 from ganloom.planning.defaults import SHORT_AVERAGE, Case, Plan, choose_recipe, derive
 from ganloom.planning.proposal import plan
 

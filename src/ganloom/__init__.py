@@ -9,13 +9,13 @@ _HOMES = {
     "GanloomError": "ganloom.core.errors",
     "compare": "ganloom.evaluation.comparing",
     "evaluate": "ganloom.evaluation.measuring",
-    "inspect": "ganloom.planning.images",
+    "inspect": "ganloom.api.images",
     "load": "ganloom.synthesis.model",
-    "open_dataset": "ganloom.planning.images",
-    "prepare": "ganloom.planning.images",
-    "resume": "ganloom.planning.verbs",
-    "train": "ganloom.planning.verbs",
-    "unpack": "ganloom.planning.images",
+    "open_dataset": "ganloom.api.images",
+    "prepare": "ganloom.api.images",
+    "resume": "ganloom.api.training",
+    "train": "ganloom.api.training",
+    "unpack": "ganloom.api.images",
 }
 
 __all__ = [

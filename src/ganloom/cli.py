@@ -99,7 +99,7 @@ def train(
     if processes > 1 and not explain:
         _launch(processes, device)
 
-    from ganloom.planning import verbs
+    from ganloom.api import training as verbs
 
     if explain:
         typer.echo(
@@ -121,7 +121,7 @@ def resume(
     if processes > 1:
         _launch(processes, device)
 
-    from ganloom.planning import verbs
+    from ganloom.api import training as verbs
 
     verbs.resume(run, length=length, data=data, device=device)
 
@@ -144,7 +144,7 @@ def prepare(
     fast: Annotated[bool, typer.Option("--fast", help="Decode JPEGs small: not right to the pixel.")] = False,
 ) -> None:
     """Pack images into a dataset that trains at once; an interrupted preparation goes on where it stopped."""
-    from ganloom.planning import images
+    from ganloom.api import images
 
     images.prepare(
         source,
@@ -170,7 +170,7 @@ def unpack(
     dest: Annotated[Path, typer.Argument(help="A folder to make, or a .zip in the manner of StyleGAN.")],
 ) -> None:
     """Write a prepared dataset as PNG files again, labels included."""
-    from ganloom.planning import images
+    from ganloom.api import images
 
     typer.echo(images.unpack(dataset, dest))
 
@@ -184,8 +184,8 @@ def inspect(
     device: DeviceOption = "auto",
 ) -> None:
     """Look at every image, name what is wrong, and propose a training."""
+    from ganloom.api import images
     from ganloom.core.device import choose_device
-    from ganloom.planning import images
     from ganloom.planning.proposal import plan
     from ganloom.report import inspection
 

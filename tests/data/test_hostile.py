@@ -12,12 +12,12 @@ import pytest
 from making import encoded, noise, pictures, prepared, rows, skipped, write
 from PIL import Image
 
+from ganloom.api.images import remarks
 from ganloom.core.errors import DataError, GanloomError, StorageError
 from ganloom.data import decode as room
 from ganloom.data.packed import open_packed
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
-from ganloom.planning.images import remarks
 
 
 def test_no_other_program_is_started_for_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

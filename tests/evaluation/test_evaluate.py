@@ -18,9 +18,9 @@ from ganloom.core.errors import ConfigError, DataError, GanloomError, ModelError
 from ganloom.core.files import sha256
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.evaluation import measuring
-from ganloom.evaluation.sides import renumbered
+from ganloom.evaluation.inputs import renumbered
 from ganloom.metrics.scores import Score, read_scores, write_scores
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
 
 QUICK = "fd,kid"
 

@@ -25,9 +25,9 @@ from variants import (
 from ganloom import nets
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
+from ganloom.models.generate import generate, generate_floats
 from ganloom.nets.contract import Growing, Judgement, Staged
-from ganloom.nets.generate import generate, generate_floats
 from ganloom.nets.layers.spectral import advance
 
 SHAPES = [

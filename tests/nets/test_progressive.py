@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from ganloom import nets
 from ganloom.core import rng
 from ganloom.core.shapes import ImageShape
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
+from ganloom.models.generate import generate_floats
 from ganloom.nets.contract import Growing
-from ganloom.nets.generate import generate_floats
 from ganloom.nets.layers.sizes import double, halve
 
 LATENT = 12

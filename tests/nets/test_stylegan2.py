@@ -10,7 +10,7 @@ from variants import CLASSES, pair
 
 from ganloom.core import rng
 from ganloom.core.shapes import ImageShape
-from ganloom.nets.generate import generate_floats
+from ganloom.models.generate import generate_floats
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear
 from ganloom.nets.stylegan2 import Discriminator, Generator, _StyledConv
 

@@ -19,7 +19,8 @@ from ganloom.core.errors import RunError, StorageError
 from ganloom.core.pictures import grid, save_png
 from ganloom.core.shapes import ImageShape
 from ganloom.metrics.scores import Score, write_scores
-from ganloom.nets import build_generator, modelfile
+from ganloom.models import modelfile
+from ganloom.nets import build_generator
 from ganloom.report.run import write_report
 from ganloom.runs import Facts, Run, create_run
 from ganloom.tracking.jsonl import Jsonl

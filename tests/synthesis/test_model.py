@@ -9,8 +9,9 @@ import ganloom
 from conftest import tiny_config
 from ganloom.core.errors import ModelError
 from ganloom.core.shapes import ImageShape
-from ganloom.nets import build_generator, modelfile
-from ganloom.nets.generate import truncated
+from ganloom.models import modelfile
+from ganloom.models.generate import truncated
+from ganloom.nets import build_generator
 from ganloom.synthesis.model import Model
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from stepping import saved_and_restored, state, tiny
 from torch import Tensor, nn
 
 from ganloom.config import sections
@@ -16,6 +15,7 @@ from ganloom.core.pictures import to_float
 from ganloom.data.packed import PackedDataset
 from ganloom.training.growth import Growth
 from ganloom.training.learner import Learner
+from stepping import saved_and_restored, state, tiny
 
 IMAGES_AN_EPOCH, IMAGES_A_STEP = 1000, 50
 

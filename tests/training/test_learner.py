@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from stepping import OFF, same, tiny, values
 from torch import Tensor, nn
 
 from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.layers.spectral import SpectralNorm
+from stepping import OFF, same, tiny, values
 
 TEXTBOOK: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"betas": (0.5, 0.99)}),

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from stepping import OFF, gradients, same, saved_and_restored, tiny, values, weights
 from torch import Tensor
 
 from ganloom.data.packed import PackedDataset
@@ -13,6 +12,7 @@ from ganloom.nets.contract import Judgement
 from ganloom.objectives import penalties
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
+from stepping import OFF, gradients, same, saved_and_restored, tiny, values, weights
 
 CLASSIFIER = {"net__d__labels": "classifier"}
 

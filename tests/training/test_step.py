@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from stepping import OFF, make, same, tiny, values, weights
 from torch import Tensor, nn
 
 from conftest import tiny_config
@@ -14,6 +13,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
+from stepping import OFF, make, same, tiny, values, weights
 
 
 def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:

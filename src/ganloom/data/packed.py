@@ -81,6 +81,14 @@ class PackedDataset:
         self._mapped = 0  # bytes, at most, since mapped pages were last given back
 
     @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def content_hash(self) -> str:
+        return self.description.content_hash
+
+    @property
     def shape(self) -> ImageShape:
         return ImageShape(*self.description.shape)
 

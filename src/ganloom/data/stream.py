@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganloom.core import rng
 from ganloom.core.device import sent
-from ganloom.data.packed import PackedDataset
+from ganloom.data.dataset import Dataset
 
 __all__ = ["Stream", "permute", "resident"]
 
@@ -30,7 +30,7 @@ RESIDENT_SHARE = 0.1
 class Stream:
     """An endless sequence of training images, from the dataset or from where they are `resident`."""
 
-    dataset: PackedDataset
+    dataset: Dataset
     seed: int
     with_labels: bool
     mirror: bool = False
@@ -72,7 +72,7 @@ class Stream:
         return index[first : first + count]
 
 
-def resident(dataset: PackedDataset, device: torch.device) -> Tensor | None:
+def resident(dataset: Dataset, device: torch.device) -> Tensor | None:
     """All training images on a GPU that has room for them, uint8 [images, H, W, C]; elsewhere None.
 
     So a step need not copy its images. From a CPU's memory the dataset's own maps are as near.

@@ -19,7 +19,7 @@ from ganloom.core.errors import ConfigError, DataError, StorageError
 from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import make_terminal, progress_bar, say
-from ganloom.evaluation.sides import GENERATED, Subject, chosen, generated, open_subject, whole_split
+from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
 from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
 from ganloom.metrics.extraction import Extraction
@@ -279,8 +279,8 @@ class _Measuring:
                 model=subject.hash,
                 nimg=subject.nimg,
                 generated=subject.name,
-                dataset=subject.reals.description.name,
-                content_hash=subject.reals.description.content_hash,
+                dataset=subject.reals.name,
+                content_hash=subject.reals.content_hash,
                 ganloom=__version__,
                 torch=torch.__version__,
                 device=self.device,

@@ -1,4 +1,4 @@
-"""Networks: one file a family. The name in the config is the file's name.
+"""Networks: one file per family. The name in the config is the file's name.
 
 A family is a module with `Generator(shape, latent, classes, *, ...)` and `Discriminator(shape, classes, *, ...)`:
 `G(z, y) -> [N, C, H, W]` in [-1, 1] and `D(x, y) -> Judgement`. `classes` is 0 without labels; the keyword-only
@@ -6,6 +6,7 @@ arguments are the family's options. A name that ends in .py is the path to a fam
 """
 
 import contextlib
+import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -21,12 +22,12 @@ from ganloom.core.shapes import ImageShape
 
 __all__ = ["build_discriminator", "build_generator", "check_options", "family", "names"]
 
-NOT_FAMILIES = {"contract", "generate", "layers", "modelfile"}
 
-
+@functools.cache
 def names() -> list[str]:
-    """Every family there is a file for."""
-    return sorted({module.name for module in pkgutil.iter_modules(__path__)} - NOT_FAMILIES)
+    """Every family: the modules of this room that define a Generator."""
+    modules = [each.name for each in pkgutil.iter_modules(__path__) if not each.ispkg]
+    return sorted(name for name in modules if hasattr(importlib.import_module(f"{__name__}.{name}"), "Generator"))
 
 
 def family(name: str, code: Code | None = None) -> ModuleType:

@@ -1,1 +1,1 @@
-"""From what a person asked for to prepared images, a complete configuration, and on to the training."""
+"""Rules alone: what to do with these images on this machine, and why."""

@@ -7,7 +7,7 @@ from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.training import rules
-from ganloom.training.starting import Trained
+from ganloom.training.finetune import Trained
 
 __all__ = ["fine_tuning"]
 

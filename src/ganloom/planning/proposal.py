@@ -14,11 +14,12 @@ from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device, device_name
 from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
+from ganloom.data.dataset import Dataset
 from ganloom.data.inspect import Findings
-from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import MOST_SKIPPED
 from ganloom.planning.defaults import Case, Plan, derive
-from ganloom.training import fitting, session, timing
+from ganloom.session import memory as fitting
+from ganloom.session import session, timing
 from ganloom.training.assembly import resolve
 
 __all__ = ["plan"]
@@ -97,13 +98,20 @@ def _mirror(findings: Findings) -> tuple[bool, str]:
     return True, f"{part}, and there are few images"
 
 
-class _Noise(PackedDataset):
-    """Random images in place of prepared ones: a training on them is as fast."""
+class _Noise(Dataset):
+    """Random images instead of prepared ones: a training on them is as fast."""
+
+    name = content_hash = "noise"
+    labelled = True
 
     def __init__(self, shape: ImageShape, class_names: list[str], count: int) -> None:
         self._shape = shape
         self._names = class_names
         self._count = count
+
+    @property
+    def splits(self) -> list[str]:
+        return ["train"]
 
     @property
     def shape(self) -> ImageShape:

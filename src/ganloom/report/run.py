@@ -8,7 +8,7 @@ from ganloom.config import Config
 from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import storage_errors, write_atomically
 from ganloom.metrics.scores import Score, metric_of, read_scores
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
 from ganloom.report.history import History, evenly, read_history
 from ganloom.report.html import escape, png_url, table, write_page
 from ganloom.report.pictures import columns, first_pictures, open_picture, shown, squarish

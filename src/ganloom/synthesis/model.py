@@ -12,9 +12,9 @@ from ganloom.core.device import choose_device
 from ganloom.core.errors import ModelError
 from ganloom.core.names import nearest
 from ganloom.core.shapes import ImageShape
-from ganloom.nets import modelfile
+from ganloom.models import modelfile
+from ganloom.models.generate import generate
 from ganloom.nets.contract import Styled
-from ganloom.nets.generate import generate
 
 __all__ = ["Model", "load"]
 

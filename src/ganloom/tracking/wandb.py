@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ganloom.tracking import Event
-from ganloom.tracking.apart import Apart
+from ganloom.tracking.background import Apart
 
 __all__ = ["WeightsAndBiases"]
 

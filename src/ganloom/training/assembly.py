@@ -14,7 +14,7 @@ from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
 from ganloom.core.shapes import ImageShape
-from ganloom.data.packed import PackedDataset
+from ganloom.data.dataset import Dataset
 from ganloom.data.stream import Stream, resident
 from ganloom.nets.contract import Growing, Staged
 from ganloom.training import rules
@@ -65,7 +65,7 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
     )
 
 
-def assemble(config: Config, dataset: PackedDataset, device: torch.device, world: World, total: int) -> AdversarialStep:
+def assemble(config: Config, dataset: Dataset, device: torch.device, world: World, total: int) -> AdversarialStep:
     """Fresh networks and all that teaches them, for a run of `total` images. Raises `ConfigError`."""
     if config.data.labels and not dataset.labelled:
         raise without_labels(dataset.class_names)

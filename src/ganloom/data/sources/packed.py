@@ -21,13 +21,13 @@ class PackedSource:
 
     def __init__(self, dataset: PackedDataset) -> None:
         self.dataset = dataset
-        self.name = dataset.description.name
+        self.name = dataset.name
         self.class_names = dataset.class_names
         self.splits = dataset.splits
         self.count = sum(dataset.count(split) for split in dataset.splits)
 
     def fingerprint(self) -> Iterator[str]:
-        yield self.dataset.description.content_hash
+        yield self.dataset.content_hash
 
     def items(self) -> Iterator[Item]:
         rows = {split: self.dataset.rows(split) for split in self.dataset.splits}

@@ -32,7 +32,7 @@ def find(name: str, weights: Path | None = None) -> Extractor:
         from ganloom.metrics.extractors import loomnet
 
         return loomnet.load()
-    from ganloom.metrics.extractors import own
+    from ganloom.metrics.extractors import custom as own
 
     if own.is_own(name):
         return own.load(name)

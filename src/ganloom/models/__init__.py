@@ -1,0 +1,1 @@
+"""The self-describing model file, and images from a generator."""

@@ -1,0 +1,1 @@
+"""A run in time: start it, resume it, step, record, score, stop."""

@@ -1,0 +1,154 @@
+"""Cheap scores while training: the averaged generator against the training images, in the built-in encoder's features.
+
+What is measured steers nothing, unless a schedule asks for it (`plateau` with `score`) or early stopping does.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ganloom import metrics
+from ganloom.config import Evaluate
+from ganloom.config.sections import Plateau
+from ganloom.core import rng
+from ganloom.core.errors import ConfigError, ModelError
+from ganloom.core.lengths import Length
+from ganloom.core.names import nearest
+from ganloom.core.pictures import to_uint8
+from ganloom.data.dataset import Dataset
+from ganloom.metrics.contract import Comparison, Images, Side
+from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extractors import loomnet
+from ganloom.metrics.meanings import MEANINGS, is_better
+from ganloom.metrics.pairs import some
+from ganloom.metrics.scores import label
+from ganloom.models import modelfile
+from ganloom.models.generate import generate_floats
+from ganloom.runs import Run
+from ganloom.tracking.jsonl import read_log
+
+__all__ = ["NEVER", "Scorer", "check", "fitting"]
+
+FEATURES = {"features"}
+NEVER = Length(0, "images")
+
+
+def check(settings: Evaluate, schedules: Sequence[object]) -> None:
+    """Raise `ConfigError` for metrics that need more than features, for a best that is none, and for schedules that
+    look at scores where there are none.
+    """
+    if settings.every == NEVER and any(isinstance(each, Plateau) and each.score for each in schedules):
+        raise ConfigError("a plateau of scores needs scores: leave evaluate.every=null, or say how often.")
+    for name in settings.metrics:
+        if not _is_cheap(name):
+            cheap = ", ".join(filter(_is_cheap, metrics.names()))
+            by = ", by the inception network," if name in metrics.DEFINED_BY_INCEPTION else ""
+            raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. There are {cheap}.")
+    given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
+    if settings.best not in given:
+        raise ConfigError(
+            f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
+            f"better and a worse. {nearest(settings.best, given)}"
+        )
+
+
+def _is_cheap(name: str) -> bool:
+    """The network is the built-in one: its distance is called fd."""
+    return metrics.find(name).NEEDS <= FEATURES and name not in metrics.DEFINED_BY_INCEPTION
+
+
+def fitting(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
+    """Without the metrics that need more images than there are, and why. Without the one that says what is best there
+    are none.
+    """
+    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).LEAST]
+    if not lacking:
+        return settings, ""
+    kept = [name for name in settings.metrics if name not in lacking]
+    least = max(metrics.find(name).LEAST for name in lacking)
+    why = f"{', '.join(lacking)} left out while training: with {images} images; {least} are needed"
+    if not any(settings.best in metrics.find(name).GIVES for name in kept):
+        return settings.model_copy(update={"every": NEVER}), f"{why}, so there are no scores"
+    return settings.model_copy(update={"metrics": tuple(kept)}), why
+
+
+class Scorer:
+    """Measures a generator against some images of the training, always the same ones."""
+
+    def __init__(self, settings: Evaluate, dataset: Dataset, latent: int, seed: int, device: torch.device) -> None:
+        self.settings, self.latent, self.seed = settings, latent, seed
+        self.extraction = Extraction(loomnet.load().to(device), device)
+        self.class_names = dataset.class_names
+        rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
+        content = dataset.content_hash
+        reals = Images(dataset.images, rows, None, dataset.name, content, "train")
+        self.real = Side(reals, self.extraction.kept)
+
+    def prepare(self) -> None:
+        """Look at the real images now rather than at the first measurement."""
+        self.real.features  # noqa: B018
+
+    def measure(
+        self,
+        G: nn.Module,
+        y: torch.Tensor | None,  # int64 [n] or float [n, K]
+    ) -> dict[str, float]:
+        """Scores by label, such as fd[loomnet-1]@2000; NaN for all of them where G's images are no numbers."""
+        n = self.settings.n
+        finite, made = True, []
+        for part in generate_floats(G, self.latent, n, self.seed, y):
+            finite = finite and bool(torch.isfinite(part).all())
+            made.append(to_uint8(part).cpu())
+        pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
+        comparison = Comparison(
+            real=self.real,
+            fake=Side(Images.generated(pictures), self.extraction.features),
+            training=self.real,
+            held_out=None,
+            generator=None,
+            extract=lambda images: self.extraction(images)[0],
+            class_names=self.class_names,
+            seed=self.seed,
+        )
+        scores: dict[str, float] = {}
+        for name in self.settings.metrics:
+            for key, estimate in metrics.find(name).measure(comparison).items():
+                scores[self.label(key)] = estimate.value if finite else math.nan
+        return scores
+
+    def cost(self, scores: Mapping[str, float]) -> float:
+        """The number that says what is best, as one of which lower is better; NaN where it is none."""
+        value = scores.get(self.label(self.settings.best), math.nan)
+        return value if MEANINGS[self.settings.best].better == "lower" else -value
+
+    def since_best(self, run: Run) -> int:
+        """Evaluations in the log since the one of the model kept as the best."""
+        name = self.label(self.settings.best)
+        try:
+            best = modelfile.read_header(run.best).training.get("nimg", 0)
+        except ModelError:
+            best = 0
+        return sum(name in row and row["nimg"] > best for row in read_log(run.log))
+
+    def evaluated_at(self, run: Run) -> int:
+        """The images of the last scores in the log; 0 where there are none."""
+        name = self.label(self.settings.best)
+        return max((row["nimg"] for row in read_log(run.log) if name in row), default=0)
+
+    def label(self, key: str) -> str:
+        return label(key, self.extraction.extractor.id, self.settings.n)
+
+    def is_best(self, scores: dict[str, float], best: Path) -> bool:
+        """Whether the chosen score is better than that of the model kept as the best, if there is one."""
+        name = self.label(self.settings.best)
+        if not math.isfinite(scores.get(name, math.nan)):
+            return False
+        try:
+            kept = modelfile.read_header(best).training
+        except ModelError:  # none yet, or one that is damaged
+            return True
+        before = kept.get("best", {}).get(name)
+        return before is None or is_better(self.settings.best, scores[name], before)

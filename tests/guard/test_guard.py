@@ -1,0 +1,230 @@
+"""The guard: what it sees, and what it says."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganloom.config import Guard
+from ganloom.core.pictures import to_float
+from ganloom.data.packed import PackedDataset
+from ganloom.guard.guard import Guard as Watch
+from ganloom.guard.signals import Eye, Signals, area
+from ganloom.guard.verdicts import RULES, Past
+from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extractors import loomnet
+from ganloom.nets.contract import Judgement
+from ganloom.training.health import SUSPICIONS
+from ganloom.training.step import AdversarialStep
+from stepping import CPU, state, tiny
+
+
+@pytest.fixture(scope="module")
+def eye(digits: PackedDataset) -> Eye:
+    return Eye(digits, Extraction(loomnet.load(), CPU), 60, seed=0)
+
+
+def look(eye: Eye, step: AdversarialStep) -> Signals:
+    return eye.look(step, step.advance(measure=True), 0.5)
+
+
+class Copying(nn.Module):
+    """Training images, in the order of the calls, from the first again after the last."""
+
+    def __init__(self, dataset: PackedDataset, rows: slice) -> None:
+        super().__init__()
+        self.images = to_float(torch.from_numpy(dataset.images(np.arange(dataset.count())[rows])).permute(0, 3, 1, 2))
+        self.place = 0
+
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        self.place += len(z)
+        return self.images[torch.arange(self.place - len(z), self.place) % len(self.images)]
+
+
+class ByHeart(nn.Module):
+    """A D that is sure of what it has seen, and takes all else for generated."""
+
+    def __init__(self, seen: Tensor) -> None:
+        super().__init__()
+        self.known = {image.numpy().tobytes() for image in seen}
+
+    def forward(self, x: Tensor, y: Tensor | None) -> Judgement:
+        noise = torch.linspace(0, 0.1, len(x))
+        return Judgement(torch.tensor([1.0 if image.numpy().tobytes() in self.known else -1.0 for image in x]) + noise)
+
+
+# What is seen.
+
+
+def test_a_look_leaves_no_trace(digits: PackedDataset, eye: Eye) -> None:
+    settings = {"net__d": {"width": 8, "norm": "spectral"}, "augment": {"name": "ada", "p": 0.5}}
+    watched, alone = tiny(digits, **settings), tiny(digits, **settings)
+    for _ in range(3):
+        look(eye, watched)
+        alone.advance(measure=False)
+    ours, theirs = state(watched), state(alone)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_the_same_training_looks_the_same(digits: PackedDataset, eye: Eye) -> None:
+    assert look(eye, tiny(digits)) == look(eye, tiny(digits))
+
+
+def test_images_that_are_all_alike(digits: PackedDataset, eye: Eye) -> None:
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    step.g.net = Copying(digits, slice(0, 1))
+    step.g.net.forward = lambda z, y: step.g.net.images.expand(len(z), -1, -1, -1)
+    seen = eye.look(step, stats, 0.5)
+    assert seen.spread < 0.01 and seen.vendi < 0.1 and seen.ndb > 0.1
+
+
+def test_training_images_as_if_generated(digits: PackedDataset, eye: Eye) -> None:
+    """Their nearest training images are they themselves; else they are as real images are."""
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    step.g.net = Copying(digits, slice(0, 60))
+    seen = eye.look(step, stats, 0.5)
+    assert seen.nearest < 0.01
+    assert 0.8 < seen.spread < 1.2 and 0.8 < seen.vendi < 1.2 and seen.distance < 1.5
+
+
+def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, eye: Eye) -> None:
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    step.g.net = Copying(digits, slice(0, 60))
+    held_out = digits.images(np.arange(60), "val")
+    step.g.net.images = to_float(torch.from_numpy(held_out).permute(0, 3, 1, 2))
+    assert 0.8 < eye.look(step, stats, 0.5).nearest < 1.2
+
+
+def test_a_discriminator_that_knows_its_images_by_heart(digits: PackedDataset, eye: Eye) -> None:
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    rows = digits.images(np.arange(digits.count()))
+    step.D = ByHeart(to_float(torch.from_numpy(rows).permute(0, 3, 1, 2)))
+    seen = eye.look(step, stats, 1.0)
+    assert seen.gap == pytest.approx(1.0, abs=0.1) and seen.gap_auc == 1.0 and seen.auc == 1.0
+
+
+def test_numbers_that_are_none(digits: PackedDataset, eye: Eye) -> None:
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    with torch.no_grad():
+        step.g.weights[0][0] = math.nan
+    seen = eye.look(step, stats, 0.5)
+    assert not seen.finite and math.isnan(seen.distance)
+
+
+def test_measured_steps_say_how_far_they_go(digits: PackedDataset) -> None:
+    step = tiny(digits)
+    before = [weight.detach().clone() for weight in step.d.weights]
+    stats = step.advance(measure=True)
+    moved = math.sqrt(sum(float((a.detach() - b).square().sum()) for a, b in zip(step.d.weights, before, strict=True)))
+    assert float(stats["update_d"]) == pytest.approx(
+        moved / math.sqrt(sum(float(b.square().sum()) for b in before)), rel=1e-4
+    )
+    assert float(stats["gradient_g"]) > 0
+
+
+def test_the_area_under_the_curve_by_hand() -> None:
+    assert area(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 1.0])) == (2 + 0.5) / 4
+
+
+# What is said.
+
+WELL = Signals(
+    finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
+    gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
+)  # fmt: skip
+
+
+class Blind:
+    """Sees what it is told."""
+
+    def __init__(self, seen: Iterator[Signals]) -> None:
+        self.seen = seen
+
+    def look(self, step: object, stats: object, sign: float) -> Signals:
+        return next(self.seen)
+
+
+def told(digits: PackedDataset, *seen: Signals, **settings: Any) -> list[list[str]]:
+    """Suspicions that became verdicts, look by look."""
+    watch = Watch(Guard(**settings), Blind(iter(seen)))  # type: ignore[arg-type]
+    step = tiny(digits)
+    return [[verdict.suspicion for verdict in watch.look(step, {})[1]] for _ in seen]
+
+
+def but(**changes: float) -> Signals:
+    return dataclasses.replace(WELL, **changes)
+
+
+def test_a_verdict_needs_patience_and_is_given_once(digits: PackedDataset) -> None:
+    alike = but(spread=0.01, vendi=0.01)
+    looks = [WELL] * 8 + [alike] * 5 + [WELL] + [alike] * 3
+    verdicts = told(digits, *looks, patience=3)
+    assert [place for place, found in enumerate(verdicts) if "collapse" in found] == [10, 16]
+
+
+def test_numbers_that_are_none_need_no_patience(digits: PackedDataset) -> None:
+    assert told(digits, WELL, Signals.unseen(), Signals.unseen()) == [[], ["divergence"], []]
+    assert told(digits, WELL, but(distance=200.0), Signals.unseen()) == [[], [], ["divergence"]]
+    (verdict,) = Watch(Guard(), Blind(iter([Signals.unseen()]))).look(tiny(digits), {})[1]  # type: ignore[arg-type]
+    assert "no longer finite" in verdict.text and verdict.is_ruin
+
+
+def test_every_suspicion_has_a_rule_and_an_action() -> None:
+    assert set(RULES) == set(SUSPICIONS) < set(Guard.model_fields)
+
+
+@pytest.mark.parametrize(
+    "suspicion, sick",
+    [
+        ("divergence", {"distance": 200.0}),
+        ("collapse", {"spread": 0.05}),
+        ("collapse", {"spread": 0.3}),  # of .9 before
+        ("collapse", {"vendi": 0.1, "distance": 50.0}),
+        ("memorisation", {"nearest": 0.1}),
+        ("overfitting", {"gap": 0.9, "gap_auc": 0.95}),
+        ("stalled", {"update_d": 1e-12}),
+        ("stalled", {"update_g": 1e-12}),
+    ],
+)
+def test_what_is_suspected(suspicion: str, sick: dict[str, float]) -> None:
+    past = Past()
+    for _ in range(3):
+        past = past.after(WELL)
+    assert [name for name, rule in RULES.items() if rule.suspects(but(**sick), past)] == [suspicion]
+    assert not any(rule.suspects(WELL, past) for rule in RULES.values())
+
+
+def test_what_gets_no_better_for_long() -> None:
+    """Whether D is sure of everything, or nothing has been learned at all."""
+    past = Past()
+    for _ in range(9):
+        past = past.after(WELL)
+    found = {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), past)}
+    assert found == {"overpowering", "stalled"}
+    learned = Past().after(but(distance=200.0))
+    for _ in range(9):
+        learned = learned.after(WELL)
+    assert {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), learned)} == {"overpowering"}
+    assert not {name for name, rule in RULES.items() if rule.suspects(WELL, learned)}
+
+
+def test_what_cannot_be_known_is_not_suspected() -> None:
+    nothing = but(gap=math.nan, gap_auc=math.nan, sign=math.nan)
+    assert not any(rule.suspects(nothing, Past().after(WELL)) for rule in RULES.values())
+
+
+def test_a_young_generator_is_not_suspected() -> None:
+    """Its images are all alike, and as far from real ones as it gets."""
+    young = but(spread=0.2, vendi=0.03, distance=900.0, nearest=20.0, auc=1.0, sign=1.0)
+    past = Past().after(young)
+    assert not any(rule.suspects(young, past) for rule in RULES.values())

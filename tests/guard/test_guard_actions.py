@@ -1,0 +1,275 @@
+"""What the guard does about what it finds: it warns, it stops, it goes back and on with other settings."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ganloom
+from comparison import assert_same_run, state_of
+from conftest import tiny_config
+from ganloom.config import Config
+from ganloom.core.errors import RunError
+from ganloom.guard import guard as guard_module
+from ganloom.guard.remedies import other_settings
+from ganloom.guard.verdicts import RULES
+from ganloom.runs import Run, open_run
+from ganloom.session import recorder, session
+from ganloom.tracking.jsonl import read_log
+from ganloom.training import checkpoint
+from ganloom.training.step import AdversarialStep
+
+
+def test_other_settings_go_further_each_time() -> None:
+    config = tiny_config()
+    tried = []
+    for _ in range(3):
+        changes = other_settings("divergence", config, 1e-3, 1e-3)
+        config = config.with_overrides(changes)
+        tried.append((config.optimizer.g.lr, config.optimizer.d.lr, config.penalties["r1"].weight))
+    assert len(set(tried)) == 3 and tried == sorted(tried, key=lambda each: -each[0])
+
+
+def test_more_augmentation_as_the_loss_allows() -> None:
+    config = tiny_config()
+    first = config.with_overrides(other_settings("overfitting", config, 1.0, 1.0))
+    assert first.augment is not None and first.augment.name == "ada"
+    again = first.with_overrides(other_settings("memorisation", first, 1.0, 1.0))
+    assert again.augment is not None and again.augment.options["target"] == pytest.approx(0.45)
+    paired = tiny_config(loss="relativistic")
+    probabilities = []
+    while changes := other_settings("overfitting", paired, 1.0, 1.0):
+        paired = paired.with_overrides(changes)
+        assert paired.augment is not None
+        probabilities.append(paired.augment.options["p"])
+    assert probabilities == pytest.approx([0.2, 0.4, 0.6, 0.8])  # beyond, augmented images are what G learns
+
+
+def test_a_network_that_stands_still_gets_the_others_rate() -> None:
+    config = tiny_config(optimizer__d__lr=1e-12)
+    assert other_settings("stalled", config, 1e-3, 1e-12) == {"optimizer.d.lr": config.optimizer.g.lr}
+    assert other_settings("stalled", config, 1e-3, 1e-3) == {}
+
+
+def train(out: Path, **settings: Any) -> Run:
+    return ganloom.train(out=out, device="cpu", settings=tiny_config(**settings).model_dump(mode="json"))
+
+
+@pytest.fixture
+def dislikes_high_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Suspects divergence where G moves fast, from the fourth look on."""
+    rule = RULES["divergence"]._replace(
+        suspects=lambda now, past: past.looks >= 3 and now.update_g > 3e-4,
+        evidence=lambda now, past: {"distance": now.distance, "best": past.best},
+    )
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": rule})
+
+
+def quiet() -> dict[str, Any]:
+    return {name: rule._replace(suspects=lambda now, past: False) for name, rule in RULES.items()}
+
+
+SICK = {"guard__every": "100 images", "guard__n": 60, "guard__patience": 2, "optimizer__g__lr": 1e-3}
+
+
+def test_going_back_with_other_settings(dislikes_high_rates: None, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", **SICK)
+    rows = read_log(run.log)
+    changes = run.changes
+    assert changes and all(change.reason == "divergence" and change.to < change.nimg for change in changes)
+    rates = [change.after["optimizer.g.lr"] for change in changes]
+    assert rates[0] == 2.5e-4 and len(set(rates)) == len(rates)
+    assert run.config.optimizer.g.lr == rates[-1]
+    assert [row["event"] for row in rows if row.get("event") == "rollback"] == ["rollback"] * len(changes)
+    images = [row["nimg"] for row in rows]
+    assert images == sorted(images) and images[-1] == 960
+    assert max(row["lr_g"] for row in rows if row["nimg"] > changes[-1].to and "lr_g" in row) == rates[-1]
+
+
+SHORT = {**SICK, "train__length": "640 images"}
+
+
+def test_a_kill_after_going_back_changes_nothing(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any checkpoint, before and after the change, and between the two writes of the change itself."""
+    save, saves = recorder.Recorder.save, []
+
+    def counted(self: recorder.Recorder, step: Any, seconds: float) -> None:
+        saves.append(step.nimg)
+        save(self, step, seconds)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder.Recorder, "save", counted)
+        whole = train(tmp_path / "whole", **SHORT)
+    assert whole.changes
+    for kill in range(len(saves)):
+        left = iter(range(kill))
+
+        def killed(self: recorder.Recorder, step: Any, seconds: float, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            save(self, step, seconds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recorder.Recorder, "save", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(tmp_path / f"killed-{kill}", **SHORT)
+        resumed = ganloom.resume(tmp_path / f"killed-{kill}", device="cpu")
+        assert_same_run(resumed.path, whole.path)
+        told = [change.model_dump(exclude={"seconds"}) for change in resumed.changes]
+        assert told == [change.model_dump(exclude={"seconds"}) for change in whole.changes]
+    with monkeypatch.context() as patch:
+
+        def killed_between(self: Run, config: Config) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Run, "save_config", killed_between)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "between", **SHORT)
+    resumed = ganloom.resume(tmp_path / "between", device="cpu")
+    assert_same_run(resumed.path, whole.path)
+
+
+def test_what_a_person_wrote_after_going_back_stands(dislikes_high_rates: None, tmp_path: Path) -> None:
+    """Also where there was no checkpoint since: the rate that the guard chose was not low enough."""
+    run = train(tmp_path / "run", **SHORT)
+    change = run.changes[-1]
+    checkpoint.leave_only(run.checkpoints, change.to)
+    run.save_config(run.config.with_overrides({"optimizer.g.lr": 1e-5}))
+    assert ganloom.resume(run.path, device="cpu").config.optimizer.g.lr == 1e-5
+
+
+def test_what_is_gone_back_to_does_not_depend_on_signals(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint that one has left between two that are due is there to go on from, not to go back to."""
+    alone = train(tmp_path / "alone", **SHORT)
+    saved, advance = 192, AdversarialStep.advance  # before the last look that is well, after what was saved before it
+
+    def signalled(step: AdversarialStep, *, measure: bool) -> Any:
+        stats = advance(step, measure=measure)
+        if step.nimg == saved:
+            signal.raise_signal(signal.SIGTERM)
+        return stats
+
+    monkeypatch.setattr(AdversarialStep, "advance", signalled)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", **SHORT)
+    monkeypatch.setattr(AdversarialStep, "advance", advance)
+    assert (tmp_path / "run" / "checkpoints" / f"{saved:012d}.json").exists()
+    ganloom.resume(tmp_path / "run", device="cpu")
+    assert [change.to for change in Run(tmp_path / "run").changes] == [change.to for change in alone.changes]
+    assert_same_run(tmp_path / "run", alone.path)
+
+
+def test_what_is_gone_back_to_is_whole(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged checkpoint is none: there is another further back, or the beginning."""
+    monkeypatch.setattr(session, "roll_back", damaging(session.roll_back))
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match="the guard has stopped"):  # what is left of the training is too sick for it
+        train(run, **SHORT, guard__rollbacks=1)
+    assert [change.to for change in Run(run).changes] == [0]
+    assert read_log(run / "log.jsonl")[-1]["nimg"] == 416
+
+
+def damaging(roll_back: Any) -> Any:
+    def damaged(run: Run, *arguments: Any) -> Any:
+        for file in run.checkpoints.glob("*.safetensors"):
+            file.write_bytes(b"torn")
+        return roll_back(run, *arguments)
+
+    return damaged
+
+
+def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    always = RULES["collapse"]._replace(suspects=lambda now, past: past.looks >= 5)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "collapse": always})
+    with pytest.raises(RunError, match=r"the guard has stopped .* mode collapse"):
+        train(tmp_path / "run", **SICK, guard__rollbacks=2, checkpoint__every="300 images")
+    run = open_run(tmp_path / "run")
+    assert len(run.changes) == 2
+    healthy = max(int(path.stem) for path in run.checkpoints.glob("*.json"))
+    assert healthy == run.changes[-1].to  # what was sick is not kept as the newest
+    ganloom.load(run.model, device="cpu")
+
+
+@pytest.mark.parametrize("action", ["warn", "stop"])
+def test_to_warn_and_to_stop(action: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    always = RULES["overfitting"]._replace(suspects=lambda now, past: past.looks >= 2)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "overfitting": always})
+    if action == "stop":
+        with pytest.raises(RunError, match="discriminator overfitting"):
+            train(tmp_path / "run", **SICK, guard__overfitting=action)
+    else:
+        train(tmp_path / "run", **SICK, guard__overfitting=action)
+    run = open_run(tmp_path / "run")
+    rows = read_log(run.log)
+    (event,) = [row for row in rows if "event" in row]
+    assert event["event"] == "overfitting" and not run.changes
+    assert max(int(path.stem) for path in run.checkpoints.glob("*.json")) == (
+        960 if action == "warn" else event["nimg"]
+    )
+
+
+def test_a_guard_that_only_watches_changes_nothing(tmp_path: Path) -> None:
+    actions = dict.fromkeys(("guard__divergence", "guard__collapse"), "warn")
+    watched = train(tmp_path / "watched", **SICK, **actions)
+    alone = train(tmp_path / "alone", **{**SICK, "guard__every": "0 images"})
+    ours, theirs = (
+        {name: value for name, value in state_of(run.path).items() if not name.startswith("health/")}
+        for run in (watched, alone)
+    )
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_what_was_trained_without_a_guard_is_no_loss_when_there_is_one_later(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It goes back to where it was switched on, not to the beginning."""
+    at_once = RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 1e-3)
+    monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": at_once})
+    run = train(tmp_path / "run", guard__every="0 images", train__length="320 images", optimizer__g__lr=1e-3)
+    run.save_config(run.config.with_overrides({"guard.every": "100 images", "guard.n": 60, "guard.patience": 1}))
+    ganloom.resume(run.path, device="cpu", length="640 images")
+    assert {change.to for change in run.changes} == {320}
+
+
+def test_the_interval_is_chosen_at_the_start_and_written_down(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", guard__every=None, guard__n=60)
+    assert run.config.guard.every is not None and run.config.guard.every.amount > 0
+
+
+def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([5.0, 3.0, 4.0, 3.5, 3.2, 1.0])
+    monkeypatch.setattr(recorder.Scorer, "measure", lambda self, G, y: {self.label("fd"): next(scores)})
+    settings = {"evaluate__every": "100 images", "evaluate__n": 150, "evaluate__metrics": ["fd"]}
+    run = train(tmp_path / "run", **settings, evaluate__patience=3)
+    rows = read_log(run.log)
+    assert [row["event"] for row in rows if "event" in row] == ["early stopping"]
+    assert list(scores) == [1.0] and rows[-1]["nimg"] < 960
+    assert run.newest_sample() == run.sample(rows[-1]["nimg"])  # what there was at the end is kept, and the best
+
+
+def test_without_a_guard_weights_that_are_none_end_the_training_and_what_was_good_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = AdversarialStep.advance
+
+    def sick(step: AdversarialStep, *, measure: bool) -> Any:
+        stats = advance(step, measure=measure)
+        if step.nimg >= 480:
+            with torch.no_grad():
+                step.g.weights[0].fill_(torch.nan)
+        return stats
+
+    monkeypatch.setattr(AdversarialStep, "advance", sick)
+    settings = tiny_config(guard__every="0 images").model_dump(mode="json")
+    with pytest.raises(RunError, match=r"no guard.* at 480 images.*no numbers any more.*kept: .*000000000320"):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)
+    assert max(int(path.stem) for path in (tmp_path / "run" / "checkpoints").glob("*.json")) == 320
