@@ -29,8 +29,8 @@ import torch
 from PIL import Image
 
 import machine
-from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import to_float
+from ganloom.core.runtime import tune_process
 from ganloom.data.decode import Preprocessing
 from ganloom.data.packed import Account, Description, PackedDataset, open_packed, shard_path
 from ganloom.data.prepare import prepare
@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--name", default="data", help="of the file under benchmarks/results")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    keep_freed_memory()
+    tune_process()
     if options.read:
         read(options.read)
         return

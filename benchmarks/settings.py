@@ -23,8 +23,8 @@ import yaml
 import machine
 from contenders import CPU, SETS, OfARecipe, by_default
 from ganloom.core import rng
-from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import grid, save_png
+from ganloom.core.runtime import tune_process
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -102,7 +102,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
-    keep_freed_memory()
+    tune_process()
     file, usual = SETS[arguments.set]
     size = arguments.size or usual
     dataset = prepare(find(str(arguments.data / file)), Preprocessing((size, size)))

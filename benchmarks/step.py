@@ -145,7 +145,7 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
     run = Run(folder)
     for sub in (run.samples, run.checkpoints):
         sub.mkdir(parents=True)
-    console = Console(Terminal(file=io.StringIO(), force_terminal=True, width=120), 10**9, None, run.sample)
+    console = Console(10**9, None, run.sample, Terminal(file=io.StringIO(), force_terminal=True, width=120))
     header = modelfile.Header(
         net=config.net.name, latent=config.net.latent, options=config.net.g, shape=dataset.description.shape,
         labels=False, class_names=[], training={},

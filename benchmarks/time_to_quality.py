@@ -47,8 +47,8 @@ from numpy.typing import NDArray
 import machine
 from contenders import CONTENDERS, CPU, SETS, make, open_set
 from ganloom.core import rng
-from ganloom.core.memory import keep_freed_memory
 from ganloom.core.pictures import grid, save_png
+from ganloom.core.runtime import tune_process
 from ganloom.metrics import frechet
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
@@ -79,7 +79,7 @@ def compete(arguments: argparse.Namespace) -> None:
     reals = Images(dataset.images, rows, None, set_name, content, "train")
     real = judge.kept(reals).pooled
     if not isinstance(CONTENDERS[name], int):
-        keep_freed_memory()
+        tune_process()
     contender = make(name, dataset, arguments.minutes, int(seed))
     seconds = 0.0
     best: NDArray[np.uint8] | None = None

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ganloom.core import rng, tensors
 from ganloom.core.files import write_atomically
-from ganloom.core.memory import keep_freed_memory
+from ganloom.core.runtime import tune_process
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
 from ganloom.metrics.extractors.loomnet import LAYERS, POOLED, SIZE, Loomnet, pool
@@ -161,7 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     torch.set_flush_denormal(True)
-    keep_freed_memory()
+    tune_process()
     sources, classes = read(options.data)
     net = train(sources, classes, options.epochs, options.seed)
     about = {"id": "loomnet-1", "sources": ", ".join(SOURCES), "epochs": str(options.epochs), "seed": str(options.seed)}

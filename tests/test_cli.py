@@ -21,7 +21,7 @@ from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
 from ganloom.core.errors import ConfigError, GanloomError
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.terminal import log, shown
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,8 @@ def test_a_reader_that_goes_away_does_not_end_the_training(tmp_path: Path) -> No
 def test_what_a_terminal_has_no_sign_for_is_written_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr("sys.stdout", output)
-    say(make_terminal(), "\u0444")
+    with shown():
+        log.info("\u0444")
     output.flush()
     assert output.buffer.getvalue().split() == [b"\\u0444"]  # type: ignore[attr-defined]
 

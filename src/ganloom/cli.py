@@ -5,17 +5,33 @@ import re
 import sys
 from itertools import takewhile
 from pathlib import Path
+from signal import SIGINT
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
-from ganloom.core.errors import ConfigError, GanloomError
-from ganloom.core.terminal import printable
+from ganloom.core.errors import ConfigError, GanloomError, Interrupted
+from ganloom.core.runtime import set_environment, tune_process
+from ganloom.core.terminal import printable, shown
 
 __all__ = ["main"]
 
+
+class _Verbs(typer.core.TyperGroup):
+    """What all verbs share: they show the log, and a signal ends in the exit code that shells expect."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with shown():
+                return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise SystemExit(128 + (error.signal if isinstance(error, Interrupted) else SIGINT)) from None
+
+
 app = typer.Typer(
     name="ganloom",
+    cls=_Verbs,
     help="Train GANs on your own images: from a folder to trained pictures in one command.",
     no_args_is_help=True,
     add_completion=False,
@@ -106,6 +122,7 @@ def train(
             "\n".join(printable(line) for line in verbs.explain(data, recipe=recipe, device=device, settings=settings))
         )
         return
+    tune_process()
     verbs.train(data, recipe=recipe, out=out, device=device, settings=settings)
 
 
@@ -123,6 +140,7 @@ def resume(
 
     from ganloom.api import training as verbs
 
+    tune_process()
     verbs.resume(run, length=length, data=data, device=device)
 
 
@@ -189,6 +207,7 @@ def inspect(
     from ganloom.planning.proposal import plan
     from ganloom.report import inspection
 
+    tune_process()
     choose_device(device)  # what is wrong with it is better known before than after
     if html is not None and not html.name:
         raise ConfigError(f"--html {html} is a folder: name a file, such as inspect.html.")
@@ -352,11 +371,8 @@ def _tells() -> bool:
 
 
 def main() -> None:
-    """What `ganloom` runs: errors a person can mend end in one message and exit code 2, without a traceback."""
-    # How long OpenMP's threads spin before they sleep. Its default starves a busy machine (94 img/s where this gives
-    # 417), not to spin at all slows a quiet one (730 against 1,180): measured on two cores, digits recipe.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what Apple's GPUs cannot do yet, such as ADA's backward
+    """What `ganloom` runs: errors that the user can fix end in one message and exit code 2, without a traceback."""
+    set_environment()
     try:
         app()
     except GanloomError as error:

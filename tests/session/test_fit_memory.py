@@ -1,6 +1,5 @@
 """Does a step fit into memory? Asked before there is a run."""
 
-import io
 import os
 import subprocess
 import sys
@@ -9,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console as Terminal
 
 import ganloom
 from conftest import tiny_config, tiny_flags
@@ -28,7 +26,7 @@ MIB = 2**20
 
 def fitted(digits: PackedDataset, **settings: object) -> tuple[int, int]:
     config = resolve(tiny_config(**settings), digits.shape, 1)
-    found = fitting.fitted(config, digits, CPU, World(), Terminal(file=io.StringIO())).train
+    found = fitting.fitted(config, digits, CPU, World()).train
     return found.micro_batch, found.micro_batch_g
 
 

@@ -204,9 +204,7 @@ def test_wandb_not_installed_says_how_to_install_it(tmp_path: Path, monkeypatch:
 def test_wandb_hears_of_events_and_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", client)
-    tracker = WeightsAndBiases(
-        tmp_path, mode="online", project="mine", id="1", name="run", config={}, tell=lambda text: None
-    )
+    tracker = WeightsAndBiases(tmp_path, mode="online", project="mine", id="1", name="run", config={})
     tracker.event(32, Event("mode collapse", "the same few images", {"spread": 0.1}))
     tracker.close()
     assert client.logged == [{"nimg": 32, "mode collapse/spread": 0.1}]

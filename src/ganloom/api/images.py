@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ganloom.config import Data, explain
 from ganloom.core.errors import ConfigError
-from ganloom.core.terminal import make_terminal, progress_bar, say
+from ganloom.core.terminal import log, progress_bar
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
 from ganloom.data.opening import packed
@@ -58,10 +58,9 @@ def prepare(
             "fast": fast,
         }
     )
-    terminal = make_terminal()
-    dataset = packed(find(data.source, data.follow_links), data, terminal, Path(dest), workers)
+    dataset = packed(find(data.source, data.follow_links), data, Path(dest), workers)
     for line in account(dataset):
-        say(terminal, line)
+        log.info(line)
     return dataset
 
 
@@ -76,7 +75,7 @@ def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str]) -> Pat
     Both can be prepared again, to the same dataset. Raises `GanloomError`.
     """
     opened = open_packed(Path(dataset))
-    with progress_bar(make_terminal(), "unpacking", opened.name) as progress:
+    with progress_bar("unpacking", opened.name) as progress:
         return unpacking.unpack(opened, Path(dest), progress)
 
 
@@ -85,7 +84,7 @@ def inspect(
 ) -> inspection.Findings:
     """Look at every image of a source. Raises `DataError` when there are none to look at."""
     found = find(os.fspath(source), follow_links)
-    with progress_bar(make_terminal(), "looking at", found.name) as progress:
+    with progress_bar("looking at", found.name) as progress:
         return inspection.inspect(found, workers=workers, progress=progress)
 
 

@@ -17,7 +17,7 @@ from ganloom.core.device import choose_device
 from ganloom.core.errors import ConfigError, DataError, RunError
 from ganloom.core.packages import is_installed
 from ganloom.core.shapes import ImageShape
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.terminal import log
 from ganloom.data.inspect import look_at_sizes
 from ganloom.data.opening import packed
 from ganloom.data.sources import Source, find, place
@@ -52,7 +52,6 @@ def train(
     and end in `SystemExit`.
     """
     chosen_device = choose_device(device)
-    terminal = make_terminal()
     planned = plan(data, recipe, chosen_device, settings or {})
     config = planned.config
     source = planned.source
@@ -62,13 +61,13 @@ def train(
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
         return resume(target, device=device)
     refuse_existing(target)
-    dataset = packed(source, config.data, terminal)
+    dataset = packed(source, config.data)
     for line in remarks(dataset):
-        say(terminal, line)
+        log.info(line)
     if config.data.labels and not dataset.labelled and planned.chose("labels"):
-        say(terminal, "labels    off: some images have none")
+        log.info("labels    off: some images have none")
         config = config.with_overrides({"data.labels": False})
-    return session.begin(config, dataset, target, planned.recipe, chosen_device, terminal)
+    return session.begin(config, dataset, target, planned.recipe, chosen_device)
 
 
 def explain(
@@ -144,7 +143,6 @@ def resume(
 ) -> Run:
     """Go on with a run where it was. `length` makes it longer; `data` says where its images lie now."""
     chosen_device = choose_device(device)
-    terminal = make_terminal()
     opened = open_run(Path(run))
     changes = {} if length is None else {"train.length": length}
     if data is not None:
@@ -158,8 +156,8 @@ def resume(
     except DataError as error:
         raise DataError(f"{error} If the images were moved, say where they are with --data.") from None
     check(config, source)
-    dataset = packed(source, config.data, terminal)
-    return session.go_on(opened, config, dataset, chosen_device, terminal)
+    dataset = packed(source, config.data)
+    return session.go_on(opened, config, dataset, chosen_device)
 
 
 def refuse_shorter(run: Run, config: Config) -> None:

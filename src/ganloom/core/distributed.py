@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ganloom.core.errors import RunError
+from ganloom.core.errors import Interrupted, RunError
 
 __all__ = ["World", "connect", "launch", "note", "noted", "tells"]
 
@@ -106,7 +106,7 @@ def _end_with(parent: int) -> None:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it has been killed already
-            raise SystemExit(128 + signal.SIGTERM)
+            raise Interrupted(signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,17 @@
 """One exception tree. What a person can mend is a `GanloomError`, and its message names the remedy."""
 
-__all__ = ["ConfigError", "DataError", "DeviceError", "GanloomError", "ModelError", "RunError", "StorageError"]
+from signal import Signals
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "GanloomError",
+    "Interrupted",
+    "ModelError",
+    "RunError",
+    "StorageError",
+]
 
 
 class GanloomError(Exception):
@@ -29,3 +40,11 @@ class RunError(GanloomError):
 
 class StorageError(GanloomError):
     """A disk that is full, may not be written, or is gone for now; what was saved before is still valid."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training was stopped by a signal, such as Ctrl-C's, after it was saved. `signal` is which one."""
+
+    def __init__(self, signal: Signals) -> None:
+        super().__init__(signal.name)
+        self.signal = signal

@@ -1,8 +1,6 @@
-"""How this process asks the operating system for memory, and how much it may ask for."""
+"""How much memory there is, and how much a step takes."""
 
-import ctypes
 import re
-import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,27 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Counter", "free_memory", "is_out_of_memory", "keep_freed_memory"]
-
-# Options of glibc's mallopt (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-NEVER = 2**31 - 1
-
-
-def keep_freed_memory() -> None:
-    """Keep memory that tensors have freed for the next ones, instead of returning it.
-
-    A step frees and asks again for the same large blocks; glibc returns each at once, and the kernel then has to hand
-    out and clear every page anew. On other systems this does nothing. Measured by benchmarks/step.py.
-    """
-    if sys.platform != "linux":
-        return
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, NEVER)
-    except (OSError, AttributeError):
-        pass  # another C library: nothing to set
+__all__ = ["Counter", "free_memory", "is_out_of_memory"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

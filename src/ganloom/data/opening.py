@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from rich.console import Console as Terminal
-
 from ganloom.config import Data
-from ganloom.core.terminal import progress_bar, say
+from ganloom.core.terminal import log, progress_bar
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import Source
@@ -13,12 +11,13 @@ from ganloom.data.sources import Source
 __all__ = ["packed"]
 
 
-def packed(
-    source: Source, data: Data, terminal: Terminal, dest: Path | None = None, workers: int | None = None
-) -> PackedDataset:
-    """The prepared images of a source: in `dest`, or in the cache without it. Ctrl-C ends in `SystemExit`."""
+def packed(source: Source, data: Data, dest: Path | None = None, workers: int | None = None) -> PackedDataset:
+    """The prepared images of a source: in `dest`, or in the cache without it. Raises `DataError`.
+
+    What Ctrl-C leaves half done, the same call takes up again.
+    """
     try:
-        with progress_bar(terminal, "preparing", source.name) as progress:
+        with progress_bar("preparing", source.name) as progress:
             return prepare(
                 source,
                 Preprocessing(data.size, data.channels, data.resize, data.window, data.fast),
@@ -29,5 +28,5 @@ def packed(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        say(terminal, "stopped; the same command goes on where this one was")
-        raise SystemExit(130) from None
+        log.info("stopped; the same command resumes where this one stopped")
+        raise

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console as Terminal
 from torch import Tensor
 
 from ganloom.config import Data
@@ -20,7 +19,7 @@ from ganloom.core.errors import DataError, ModelError, RunError
 from ganloom.core.files import sha256, storage_errors
 from ganloom.core.pictures import to_uint8
 from ganloom.core.shapes import ImageShape
-from ganloom.core.terminal import progress_bar, say
+from ganloom.core.terminal import log, progress_bar
 from ganloom.data.dataset import Dataset
 from ganloom.data.opening import packed
 from ganloom.data.sources import find
@@ -57,34 +56,32 @@ class Fakes:
     generator: Generator | None
 
 
-def open_subject(
-    target: Path, data: str | None, device: torch.device, terminal: Terminal, *, trust_code: bool = False
-) -> Subject:
+def open_subject(target: Path, data: str | None, device: torch.device, *, trust_code: bool = False) -> Subject:
     """A run or its best/ (and its own images, unless `data` says where they are now), a model file, a folder of images.
 
     Real images are prepared to the size and the channels of the generated ones. Code that the run or the model brings
     along is run with `trust_code` alone. Raises `GanloomError`.
     """
     if (target / "config.yaml").is_file():
-        return _of_run(open_run(target), None, data, device, terminal, trust_code)
+        return _of_run(open_run(target), None, data, device, trust_code)
     if (target.parent / "config.yaml").is_file() and (target / "model.safetensors").is_file():  # RUN/best
-        return _of_run(open_run(target.parent), target, data, device, terminal, trust_code)
+        return _of_run(open_run(target.parent), target, data, device, trust_code)
     if not target.exists():
         raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
     if data is None:
         raise DataError(f"{target} is no run folder, so say what to compare it with: ganloom evaluate {target} DATA")
     if target.suffix == ".safetensors":
         model = load(target, device=str(device), trust_code=trust_code)
-        reals = packed(find(data), _at(data, model.shape), terminal)
+        reals = packed(find(data), _at(data, model.shape))
         trained_on = model.header.training.get("content_hash")
         known = trained_on == reals.content_hash
         if not known:
-            say(terminal, f"note: the images of {data} are not those that {target} was trained on")
+            log.info(f"note: the images of {data} are not those that {target} was trained on")
         return Subject(
             str(target), sha256(target.read_bytes()), model.header.training.get("nimg"), model, None, reals, None, known
         )
     try:
-        folder = packed(find(str(target)), Data(source=str(target), holdout=0.0), terminal)
+        folder = packed(find(str(target)), Data(source=str(target), holdout=0.0))
     except DataError as error:
         if "--size" not in str(error):
             raise
@@ -93,13 +90,11 @@ def open_subject(
             f"{reason}. To compare images of several sizes make them one size first: "
             f"ganloom prepare {target} DEST --size N --holdout 0, then ganloom evaluate DEST {data}"
         ) from None
-    reals = packed(find(data), _at(data, folder.shape), terminal)
+    reals = packed(find(data), _at(data, folder.shape))
     return Subject(str(target), folder.content_hash, None, None, folder, reals, None, True)
 
 
-def _of_run(
-    run: Run, best: Path | None, data: str | None, device: torch.device, terminal: Terminal, trust_code: bool
-) -> Subject:
+def _of_run(run: Run, best: Path | None, data: str | None, device: torch.device, trust_code: bool) -> Subject:
     """The newest model of a run, or its `best` one, whose scores then are not the run's own."""
     place = best or run.path
     model = load(place, device=str(device), trust_code=trust_code)
@@ -117,11 +112,11 @@ def _of_run(
     except DataError as error:
         raise DataError(f"{error} If the images were moved: ganloom evaluate {place} DATA") from None
     try:
-        reals = packed(source, settings, terminal)
+        reals = packed(source, settings)
     except DataError:
         if data is None:
             raise
-        reals = packed(source, _at(data, model.shape), terminal)  # the run's classes, groups or window are not theirs
+        reals = packed(source, _at(data, model.shape))  # the run's classes, groups or window are not theirs
     known = reals.content_hash == run.facts.content_hash
     if not known and data is None:
         raise RunError(
@@ -129,7 +124,7 @@ def _of_run(
             f"back, or name others: ganloom evaluate {place} DATA"
         )
     if not known:
-        say(terminal, f"note: the images of {data} are not those that {run.path} was trained on")
+        log.info(f"note: the images of {data} are not those that {run.path} was trained on")
     nimg = model.header.training.get("nimg")
     digest = sha256((place / "model.safetensors").read_bytes())
     return Subject(str(place), digest, nimg, model, None, reals, None if best else run, known)
@@ -161,7 +156,7 @@ def chosen(images: Images, n: int, seed: int) -> Images:
 
 
 @contextlib.contextmanager
-def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Terminal) -> Iterator[Fakes]:
+def generated(subject: Subject, n: int, seed: int, reals: Images) -> Iterator[Fakes]:
     """`n` generated images: made now, on the disk as long as the context lasts, or chosen from the folder.
 
     A model that takes labels gets them in the real images' proportions. Labels are numbered as those of the real images
@@ -179,7 +174,7 @@ def generated(subject: Subject, n: int, seed: int, reals: Images, terminal: Term
     shape = model.shape
     with tempfile.TemporaryDirectory(prefix="ganloom-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "generated"
-        with progress_bar(terminal, "generating", subject.name) as progress:
+        with progress_bar("generating", subject.name) as progress:
             fill(file, model, n, seed, y, progress)
         array = np.memmap(file, np.uint8, "r", shape=(n, shape.height, shape.width, shape.channels))
         labels = renumbered(None if y is None else y.numpy(), model.class_names, names)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console as Terminal
 from torch import Tensor
 
 from ganloom import __version__, metrics
@@ -18,7 +17,7 @@ from ganloom.core.device import choose_device, device_name
 from ganloom.core.errors import ConfigError, DataError, StorageError
 from ganloom.core.files import storage_errors
 from ganloom.core.pictures import save_png
-from ganloom.core.terminal import make_terminal, progress_bar, say
+from ganloom.core.terminal import log, progress_bar
 from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
 from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
@@ -59,7 +58,6 @@ def evaluate(
     split (all, at most n). Scores go to `out`, or into the run. `trust_code` runs the code that a model or a run brings
     along. Raises `GanloomError`, and then there is no number.
     """
-    terminal = make_terminal()
     if not 0 <= seed < 2**32:
         raise ConfigError(f"a seed is a number from 0 to {2**32 - 1:,}, not {seed}.")
     asked = _asked(metrics)
@@ -68,7 +66,7 @@ def evaluate(
     perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
     home = None if out is None else _writable(Path(out))
     real = None if data is None else os.fspath(data)
-    subject = open_subject(Path(target).expanduser(), real, where, terminal, trust_code=trust_code)
+    subject = open_subject(Path(target).expanduser(), real, where, trust_code=trust_code)
     if subject.run:
         read_scores(subject.run.scores)  # a damaged file is better known before than after
     if subject.run and home is None:
@@ -78,20 +76,20 @@ def evaluate(
     count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
     wanted = min(count, len(candidates)) if n_real is None else _of("--n-real", n_real, len(candidates))
     reals = chosen(candidates, wanted, seed)
-    say(terminal, f"generated {count:,} of {subject.name}, {subject.reals.shape}")
-    say(terminal, f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
-    say(terminal, f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
+    log.info(f"generated {count:,} of {subject.name}, {subject.reals.shape}")
+    log.info(f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
+    log.info(f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
     extraction = Extraction(network, where)
 
     def features(images: Images) -> Features:
-        with progress_bar(terminal, "features of", images.name) as progress:
+        with progress_bar("features of", images.name) as progress:
             extraction.progress = progress
             if images.split == GENERATED:
                 return extraction.features(images)
             return _telling(extraction.kept(images), network)
 
     held_out = _held_out(subject)
-    with generated(subject, count, seed, training, terminal) as fakes:
+    with generated(subject, count, seed, training) as fakes:
         real_side = Side(reals, features)
         comparison = Comparison(
             real=real_side,
@@ -106,8 +104,8 @@ def evaluate(
         )
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         measuring = _Measuring(subject, network, comparison, device_name(where), seed, now)
-        scores = list(measuring.run(asked, per_class, terminal))
-    _keep(subject, scores, comparison.pictures, home, terminal)
+        scores = list(measuring.run(asked, per_class))
+    _keep(subject, scores, comparison.pictures, home)
     return scores
 
 
@@ -208,7 +206,7 @@ class _Measuring:
     seed: int
     created: str
 
-    def run(self, asked: Sequence[str] | None, per_class: bool, terminal: Terminal) -> Iterator[Score]:
+    def run(self, asked: Sequence[str] | None, per_class: bool) -> Iterator[Score]:
         """Scores in the order of the metrics. What was asked for and cannot be measured is refused before anything
         is; of a default metric that does not fit it is said why. Raises `DataError`.
         """
@@ -220,37 +218,37 @@ class _Measuring:
             self.check_classes()
         for name, reason in lacks.items():
             if reason:
-                say(terminal, f"left out  {name}: {reason}")
+                log.info(f"left out  {name}: {reason}")
                 continue
             try:
                 scores = list(self.measure(name, self.comparison, None))
             except DataError as error:
                 if asked:
                     raise
-                say(terminal, f"left out  {name}: {error}")
+                log.info(f"left out  {name}: {error}")
                 continue
             for score in scores:
-                say(terminal, f"{score.name:<34} {score.text}")
+                log.info(f"{score.name:<34} {score.text}")
                 yield score
             if per_class and frozenset() < metrics.find(name).NEEDS <= OF_FEATURES:
-                yield from self.of_classes(name, terminal)
+                yield from self.of_classes(name)
 
     def check_classes(self) -> None:
         for need, side in (("labels", self.comparison.real), ("fake labels", self.comparison.fake)):
             if not _is_labelled(side):
                 raise DataError(f"--per-class cannot be measured here: it needs {NEEDED[need]}.")
 
-    def of_classes(self, name: str, terminal: Terminal) -> Iterator[Score]:
+    def of_classes(self, name: str) -> Iterator[Score]:
         """The same metric class by class."""
         real, fake = self.comparison.real, self.comparison.fake
         for number, class_name in enumerate(self.comparison.class_names):
             sides = [side.only(np.flatnonzero(np.asarray(side.labels) == number)) for side in (real, fake)]
             part = replace(self.comparison, real=sides[0], fake=sides[1], training=sides[0], held_out=None)
             if lacks := _lacks(name, part, self.network):
-                say(terminal, f"left out  {name} of {class_name}: {lacks}")
+                log.info(f"left out  {name} of {class_name}: {lacks}")
                 continue
             for score in self.measure(name, part, class_name):
-                say(terminal, f"{score.name:<34} {score.text}")
+                log.info(f"{score.name:<34} {score.text}")
                 yield score
 
     def measure(self, name: str, comparison: Comparison, class_name: str | None) -> Iterator[Score]:
@@ -299,19 +297,18 @@ def _keep(
     scores: Sequence[Score],
     pictures: Mapping[str, Tensor],
     out: Path | None,
-    terminal: Terminal,
 ) -> None:
     """Scores into the run's folder, in place of older ones of the same name and protocol, and into `out`."""
 
     def keep(path: Path, kept: Sequence[Score], place: Callable[[str], Path]) -> None:
         write_scores(path, kept)
-        say(terminal, f"scores    {path}")
+        log.info(f"scores    {path}")
         for name, picture in pictures.items():
             file = place(name)
             with storage_errors(file):
                 file.parent.mkdir(parents=True, exist_ok=True)
             save_png(file, picture)
-            say(terminal, f"picture   {file}")
+            log.info(f"picture   {file}")
 
     if out is not None:
         keep(out, scores, lambda name: out.with_name(f"{out.stem}-{name}.png"))
@@ -323,9 +320,9 @@ def _keep(
         except StorageError as error:
             if out is None:
                 raise
-            say(terminal, f"note: not kept in the run: {error}")
+            log.info(f"note: not kept in the run: {error}")
     elif out is None:
-        say(terminal, "not kept: --out FILE writes the scores")
+        log.info("not kept: --out FILE writes the scores")
 
 
 def _replaces(new: Score, old: Score) -> bool:

@@ -3,14 +3,13 @@
 import os
 
 import torch
-from rich.console import Console as Terminal
 from torch._subclasses import fake_tensor
 
 from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.memory import Counter, free_memory, is_out_of_memory
-from ganloom.core.terminal import say
+from ganloom.core.terminal import log
 from ganloom.data.dataset import Dataset
 from ganloom.training.assembly import assemble
 
@@ -24,7 +23,7 @@ NOT_RECKONED = (  # what a network does that wants real numbers
 )
 
 
-def fitted(config: Config, dataset: Dataset, device: torch.device, world: World, terminal: Terminal) -> Config:
+def fitted(config: Config, dataset: Dataset, device: torch.device, world: World) -> Config:
     """With micro-batches that fit. Raises `ConfigError` where there are none, and on a CPU with those that do.
 
     A GPU says when memory does not suffice, and is asked. A CPU's system would kill the training instead: what it
@@ -33,10 +32,10 @@ def fitted(config: Config, dataset: Dataset, device: torch.device, world: World,
     if device.type == "cpu":
         refuse_too_much(config, dataset, device, world)
         return config
-    return halved(config, dataset, device, world, terminal)
+    return halved(config, dataset, device, world)
 
 
-def halved(config: Config, dataset: Dataset, device: torch.device, world: World, terminal: Terminal) -> Config:
+def halved(config: Config, dataset: Dataset, device: torch.device, world: World) -> Config:
     """With the largest micro-batches that fit, of those that halving makes."""
     step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)
     try:
@@ -48,7 +47,7 @@ def halved(config: Config, dataset: Dataset, device: torch.device, world: World,
     if not step.halved:
         return config
     d, g = step.d.micro_batch, step.g.micro_batch
-    say(terminal, f"note: micro-batches of {config.train.micro_batch} do not fit into memory: on with {d} (G: {g})")
+    log.info(f"note: micro-batches of {config.train.micro_batch} do not fit into memory: on with {d} (G: {g})")
     return config.with_overrides({"train.micro_batch": d, "train.micro_batch_g": g})
 
 

@@ -5,21 +5,20 @@ import datetime
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
-from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console as Terminal
 
 from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.device import device_name
 from ganloom.core.distributed import World, connect, note, noted, tells
-from ganloom.core.errors import GanloomError, ModelError, RunError
+from ganloom.core.errors import GanloomError, Interrupted, ModelError, RunError
 from ganloom.core.lengths import Length
-from ganloom.core.memory import is_out_of_memory, keep_freed_memory
-from ganloom.core.terminal import say
+from ganloom.core.memory import is_out_of_memory
+from ganloom.core.runtime import flushed_denormals
+from ganloom.core.terminal import log
 from ganloom.data.dataset import Dataset
 from ganloom.guard.guard import Guard
 from ganloom.metrics.scores import metric_of
@@ -43,13 +42,13 @@ from ganloom.training.step import AdversarialStep
 __all__ = ["begin", "connected", "go_on"]
 
 
-def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torch.device, terminal: Terminal) -> Run:
+def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torch.device) -> Run:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device) as world:
         config = resolve(config, dataset.shape, world.size)
         try_first(config, dataset, device, world)
-        config = fitted(config, dataset, device, world, terminal)
-        config, speed = timed(config, dataset, device, world, terminal, None)
+        config = fitted(config, dataset, device, world)
+        config, speed = timed(config, dataset, device, world, None)
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
             id=uuid.uuid4().hex[:12],
@@ -67,14 +66,14 @@ def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torc
             images_per_minute=speed,
             code={path: text.sha256 for path, text in code.items()},
         )
-        announce(terminal, config, dataset, device, facts, out)
+        announce(config, dataset, device, facts, out)
         if world.is_first:
             note("run", facts.id)
             create_run(out, config, facts, code)
         run = Run(out)
         world.barrier()
         with run.alone() if world.is_first else contextlib.nullcontext():
-            train(run, config, dataset, facts, device, world, terminal)
+            train(run, config, dataset, facts, device, world)
     return run
 
 
@@ -91,7 +90,7 @@ def take_over(config: Config, step: AdversarialStep) -> list[str]:
     return [] if config.start is None else begin_with(open_trained(Path(config.start.model)), step)
 
 
-def go_on(run: Run, config: Config, dataset: Dataset, device: torch.device, terminal: Terminal) -> Run:
+def go_on(run: Run, config: Config, dataset: Dataset, device: torch.device) -> Run:
     """Continue a run where its newest whole checkpoint was made, or from the start if there is none.
 
     `config` is the run's own, with another length or another place of the same images.
@@ -106,38 +105,35 @@ def go_on(run: Run, config: Config, dataset: Dataset, device: torch.device, term
         )
     with connected(device) as world, run.alone() if world.is_first else contextlib.nullcontext():
         config = resolve(caught_up(run, config), dataset.shape, world.size)
-        config = fitted(config, dataset, device, world, terminal)
-        config, speed = timed(config, dataset, device, world, terminal, facts.images_per_minute)
+        config = fitted(config, dataset, device, world)
+        config, speed = timed(config, dataset, device, world, facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
         if world.is_first:
             run.clean()
             run.save_config(config)
             run.save_facts(facts)
-        announce(terminal, config, dataset, device, facts, run.path)
+        announce(config, dataset, device, facts, run.path)
         if (facts.torch, facts.threads) != (torch.__version__, torch.get_num_threads()):
-            say(
-                terminal,
+            log.info(
                 f"note: the run began with torch {facts.torch} and {facts.threads} threads; with others it goes "
                 "on well, but not bit for bit.",
             )
-        train(run, config, dataset, facts, device, world, terminal)
+        train(run, config, dataset, facts, device, world)
     return run
 
 
 @contextlib.contextmanager
 def connected(device: torch.device) -> Iterator[World]:
     """The processes of this training, with this one made ready for it."""
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
     world = connect(device)
     try:
-        yield world
+        with flushed_denormals():
+            yield world
     except GanloomError:
         tells()  # now: the others fail as soon as this one has left them
         raise
     finally:
         world.close()
-        torch.set_flush_denormal(False)  # the caller's own arithmetic is not ours to change
 
 
 def make_plan(config: Config, facts: Facts) -> Plan:
@@ -163,19 +159,18 @@ def train(
     facts: Facts,
     device: torch.device,
     world: World,
-    terminal: Terminal,
 ) -> None:
-    """Train from the newest checkpoint on, and say how it ended. A signal saves and ends in `SystemExit`."""
+    """Train from the newest checkpoint on, and say how it ended. Raises `Interrupted` after a signal."""
     plan = make_plan(config, facts)
-    scorer = make_scorer(config, dataset, device, terminal) if plan.evaluate and world.is_first else None
-    guard = make_guard(config, dataset, device, terminal) if plan.guard and world.is_first else None
+    scorer = make_scorer(config, dataset, device) if plan.evaluate and world.is_first else None
+    guard = make_guard(config, dataset, device) if plan.guard and world.is_first else None
     while True:
-        step, end = train_once(run, config, plan, dataset, facts, device, world, terminal, scorer, guard)
+        step, end = train_once(run, config, plan, dataset, facts, device, world, scorer, guard)
         if end.action != "rollback":
             break
         why_not = roll_back(run, end.verdict, step, end.seconds, plan.checkpoint) if end.verdict else None
         if world.any(why_not is not None, device):
-            say(terminal, f"guard     not gone back: {why_not}")
+            log.info(f"guard     not gone back: {why_not}")
             break
         world.barrier()
         config = run.config
@@ -184,13 +179,13 @@ def train(
         del step  # two of them may not fit into memory
     for name, made in (("pictures", run.newest_sample()), ("model", run.model)):
         if made is not None and made.exists():  # a training that was ruined at once has made neither
-            say(terminal, f"{name:<9} {made}")
+            log.info(f"{name:<9} {made}")
     with contextlib.suppress(ModelError):  # no best yet, or a damaged one, which the next best replaces
         best = modelfile.read_header(run.best).training
         score = ", ".join(
             f"{name} {value:.4g}" for name, value in best["best"].items() if metric_of(name) == config.evaluate.best
         )
-        say(terminal, f"best      {run.best} ({best['nimg']:,} images; {score})")
+        log.info(f"best      {run.best} ({best['nimg']:,} images; {score})")
     if end.verdict and not end.stopped_by:
         good = run.best if run.best.exists() else checkpoint.healthiest(run.checkpoints, step)
         who = "the guard has stopped" if plan.guard else "there is no guard, and nothing more to learn for"
@@ -200,8 +195,8 @@ def train(
         raise RunError(why)
     if end.stopped_by:
         reached = run.changes[-1].to if end.action == "rollback" else step.nimg
-        say(terminal, f"stopped at {reached:,} images; go on with: ganloom resume {run.path}")
-        raise SystemExit(128 + end.stopped_by)
+        log.info(f"stopped at {reached:,} images; go on with: ganloom resume {run.path}")
+        raise Interrupted(end.stopped_by)
 
 
 def train_once(
@@ -212,7 +207,6 @@ def train_once(
     facts: Facts,
     device: torch.device,
     world: World,
-    terminal: Terminal,
     scorer: Scorer | None,
     guard: Guard | None,
 ) -> tuple[AdversarialStep, End]:
@@ -222,30 +216,28 @@ def train_once(
     voucher, passed_over = checkpoint.load_newest(run.checkpoints, step)
     begins_healthy(run, step)
     for damage in passed_over:
-        say(terminal, f"warning: damaged checkpoint passed over: {damage}")
+        log.warning(f"damaged checkpoint passed over: {damage}")
     for line in take_over(config, step) if voucher is None else []:
-        say(terminal, line)
+        log.info(line)
     if step.nimg:
-        say(terminal, f"going on from {step.nimg:,} images")
+        log.info(f"going on from {step.nimg:,} images")
     if plan.seconds is None and step.nimg >= plan.total:
-        say(terminal, f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
+        log.info(f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
     if step.growth is not None:
-        say(terminal, f"growth    whole images from {step.growth.grown_at:,} images on")
+        log.info(f"growth    whole images from {step.growth.grown_at:,} images on")
         if step.growth.grown_at > plan.total:
-            say(
-                terminal,
-                f"warning: the training ends at {plan.total:,} images, before that: what it makes stays coarse. "
+            log.warning(
+                f"the training ends at {plan.total:,} images, before that: what it makes stays coarse. "
                 "Make it longer (--length), or growth.hold and growth.fade shorter.",
             )
     if world.is_first:
         run.forget_samples(after=step.nimg)
 
-    tell = partial(say, terminal)
-    console = Console(terminal, plan.total, plan.seconds, run.sample)
+    console = Console(plan.total, plan.seconds, run.sample)
     recorder, spent = None, voucher.seconds if voucher else 0.0
     try:
         if world.is_first:
-            trackers = Trackers([*make_trackers(run, config, facts, step.nimg, tell), console], tell)
+            trackers = Trackers([*make_trackers(run, config, facts, step.nimg), console])
             recorder = Recorder(run, config, make_header(config, facts, net), trackers, scorer, guard, plan.checkpoint)
             recorder.reals(step)
             spent = max(spent, recorder.tell_changes(step.nimg))
@@ -285,13 +277,13 @@ def make_header(config: Config, facts: Facts, code: Code | None) -> modelfile.He
     )
 
 
-def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Callable[[str], None]) -> list[Tracker]:
+def make_trackers(run: Run, config: Config, facts: Facts, nimg: int) -> list[Tracker]:
     """The log, and what the configuration asks for besides; all forget what came after `nimg`."""
     trackers: list[Tracker] = [Jsonl(run.log, nimg)]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
 
-        trackers += start(lambda: TensorBoard(run.events, nimg), "TensorBoard", tell)
+        trackers += start(lambda: TensorBoard(run.events, nimg), "TensorBoard")
     if (settings := config.trackers.wandb).mode != "off":
         from ganloom.tracking.wandb import WeightsAndBiases
 
@@ -303,23 +295,21 @@ def make_trackers(run: Run, config: Config, facts: Facts, nimg: int, tell: Calla
                 id=facts.id,
                 name=run.path.name,
                 config=config.model_dump(mode="json"),
-                tell=tell,
             )
         )
     return trackers
 
 
-def start(make: Callable[[], Tracker], name: str, tell: Callable[[str], None]) -> list[Tracker]:
+def start(make: Callable[[], Tracker], name: str) -> list[Tracker]:
     """A tracker, or none and a warning: a file in the way. The training matters more."""
     try:
         return [make()]
     except Exception as error:
-        tell(f"warning: {name} could not start ({error}); training goes on without it.")
+        log.warning(f"{name} could not start ({error}); training continues without it.")
         return []
 
 
 def announce(
-    terminal: Terminal,
     config: Config,
     dataset: Dataset,
     device: torch.device,
@@ -344,4 +334,4 @@ def announce(
         "run": str(out),
     }
     for name, text in lines.items():
-        say(terminal, f"{name:<9} {text}")
+        log.info(f"{name:<9} {text}")

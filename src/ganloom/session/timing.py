@@ -4,12 +4,11 @@ import math
 import time
 
 import torch
-from rich.console import Console as Terminal
 
 from ganloom.augment import Adaptive
 from ganloom.config import Config
 from ganloom.core.distributed import World
-from ganloom.core.terminal import progress_bar, say
+from ganloom.core.terminal import log, progress_bar
 from ganloom.data.dataset import Dataset
 from ganloom.guard import signals
 from ganloom.guard.guard import Guard
@@ -26,22 +25,21 @@ USUAL_P = 0.2  # of ADA, in the middle of a training
 
 
 def timed(
-    config: Config, dataset: Dataset, device: torch.device, world: World, terminal: Terminal, speed: float | None
+    config: Config, dataset: Dataset, device: torch.device, world: World, speed: float | None
 ) -> tuple[Config, float | None]:
     """With the speed of the training, where its length is in minutes, and with the images between two evaluations, and
     between two looks of the guard, where they are to take a share of the time.
     """
     settings, why = fitting(config.evaluate, dataset.count())
     if why and config.evaluate.every != NEVER:
-        say(terminal, f"note: {why}")
+        log.info(f"note: {why}")
         config = config.model_copy(update={"evaluate": settings})
     if dataset.count() < signals.LEAST and config.guard.every != NEVER:
-        say(terminal, f"note: no guard: of fewer than {signals.LEAST} images it could say nothing")
+        log.info(f"note: no guard: of fewer than {signals.LEAST} images it could say nothing")
         config = config.model_copy(update={"guard": config.guard.model_copy(update={"every": NEVER})})
     most = max(dataset.count("val"), dataset.count("test"))
     if config.guard.every != NEVER and most < signals.LEAST:
-        say(
-            terminal,
+        log.info(
             f"note: the guard cannot see D learn its images by heart: that takes {signals.LEAST} held-out images, and "
             f"there are {most}. With no splits of their own, data.holdout=20% holds out more.",
         )
@@ -53,7 +51,7 @@ def timed(
     assert speed is not None, "measured above"
     step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)  # as `speed` is
     for name in unknown:
-        seconds = time_evaluation(config, step, terminal) if name == "evaluate" else time_look(config, step, terminal)
+        seconds = time_evaluation(config, step) if name == "evaluate" else time_look(config, step)
         images = seconds * speed / 60 / getattr(config, name).budget
         every = torch.tensor(max(1, math.ceil(images / 1000)), device=device)
         world.broadcast([every])
@@ -61,17 +59,17 @@ def timed(
     return config, speed
 
 
-def time_evaluation(config: Config, step: AdversarialStep, terminal: Terminal) -> float:
+def time_evaluation(config: Config, step: AdversarialStep) -> float:
     """Seconds."""
-    scorer = make_scorer(config, step.stream.dataset, step.device, terminal)
+    scorer = make_scorer(config, step.stream.dataset, step.device)
     began = time.monotonic()
     scorer.measure(step.ema.G, step.stream.labels(0, config.evaluate.n))
     return time.monotonic() - began
 
 
-def time_look(config: Config, step: AdversarialStep, terminal: Terminal) -> float:
+def time_look(config: Config, step: AdversarialStep) -> float:
     """Seconds, with what a measured step takes more than others."""
-    guard = make_guard(config, step.stream.dataset, step.device, terminal)
+    guard = make_guard(config, step.stream.dataset, step.device)
     stats = step.advance(measure=True)
     guard.look(step, stats)  # the first pays for everything that is set up once
     began = time.monotonic()
@@ -81,18 +79,18 @@ def time_look(config: Config, step: AdversarialStep, terminal: Terminal) -> floa
     return time.monotonic() - between - (between - began)
 
 
-def make_guard(config: Config, dataset: Dataset, device: torch.device, terminal: Terminal) -> Guard:
+def make_guard(config: Config, dataset: Dataset, device: torch.device) -> Guard:
     """With the features of the real images, from the cache or computed now."""
     extraction = Extraction(loomnet.load().to(device), device)
-    with progress_bar(terminal, "features of", dataset.name) as progress:
+    with progress_bar("features of", dataset.name) as progress:
         extraction.progress = progress
         return Guard(config.guard, signals.Eye(dataset, extraction, config.guard.n, config.seed))
 
 
-def make_scorer(config: Config, dataset: Dataset, device: torch.device, terminal: Terminal) -> Scorer:
+def make_scorer(config: Config, dataset: Dataset, device: torch.device) -> Scorer:
     """With the features of the real images, from the cache or computed now."""
     scorer = Scorer(config.evaluate, dataset, config.net.latent, config.seed, device)
-    with progress_bar(terminal, "features of", dataset.name) as progress:
+    with progress_bar("features of", dataset.name) as progress:
         scorer.extraction.progress = progress
         scorer.prepare()
     return scorer

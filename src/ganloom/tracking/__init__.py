@@ -1,11 +1,12 @@
 """Trackers: one file each, all with `scalars`, `event`, `images` and `close`. One that fails never stops a training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from ganloom.core.errors import StorageError
+from ganloom.core.terminal import log
 
 __all__ = ["Event", "Tracker", "Trackers"]
 
@@ -41,9 +42,8 @@ class Trackers:
     A full disk alone is passed on: the training's own files share it.
     """
 
-    def __init__(self, trackers: Sequence[Tracker], tell: Callable[[str], None]) -> None:
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._active = list(trackers)
-        self._tell_person = tell
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         self._tell("scalars", nimg, values)
@@ -66,4 +66,4 @@ class Trackers:
             except Exception as error:
                 self._active.remove(tracker)
                 name = type(tracker).__name__
-                self._tell_person(f"warning: {name} failed ({error}); training goes on without it.")
+                log.warning(f"{name} failed ({error}); training continues without it.")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganloom.tracking import Event, Tracker
 
-__all__ = ["Apart"]
+__all__ = ["BackgroundTracker"]
 
 CLOSE_SECONDS = 45.0  # after the end of a training; longer than any limit that a tracker keeps by itself
 MOST_WAITING = 1000  # calls; memory is the training's
@@ -17,7 +17,7 @@ MOST_WAITING = 1000  # calls; memory is the training's
 T = TypeVar("T", bound=Tracker)
 
 
-class Apart(Generic[T]):
+class BackgroundTracker(Generic[T]):
     """Makes a tracker and passes on every call, in order. What it throws, the next call throws, with the remedy.
 
     The thread is a daemon: one that hangs does not keep the process alive.

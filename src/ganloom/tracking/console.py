@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 from torch import Tensor
 
-from ganloom.core.terminal import say
+from ganloom.core.terminal import log, terminal
 from ganloom.tracking import Event
 
 __all__ = ["Console"]
@@ -38,15 +38,18 @@ class _Screen(Progress):
 class Console:
     """Progress of a training of `total` images (or, for a length in minutes, of that many seconds)."""
 
-    def __init__(self, terminal: Terminal, total: int, seconds: float | None, newest: Callable[[int], Path]) -> None:
-        self._terminal, self._total, self._seconds, self._path = terminal, total, seconds, newest
+    def __init__(
+        self, total: int, seconds: float | None, newest: Callable[[int], Path], screen: Terminal | None = None
+    ) -> None:
+        self._total, self._seconds, self._path = total, seconds, newest
+        self._terminal = screen or terminal()
         self._printed = self._drawn = -math.inf
         self._progress = _Screen(
             TextColumn("{task.fields[done]}"),
             BarColumn(bar_width=32),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}"),
-            console=terminal,
-            disable=not terminal.is_terminal,
+            console=self._terminal,
+            disable=not self._terminal.is_terminal,
             auto_refresh=False,  # a thread that draws takes its core from one that trains: 3 % on two cores
         )
         self._task = self._progress.add_task("", total=1.0, done="starting", rate="")
@@ -75,16 +78,16 @@ class Console:
         if not self._terminal.is_terminal and (ended or time.monotonic() - self._printed > PLAIN_SECONDS):
             self._printed = time.monotonic()
             done, rate = self._progress_text(nimg, values["seconds"], values["images_per_second"])
-            say(self._terminal, f"{done}  {rate}  {losses}")
+            log.info(f"{done}  {rate}  {losses}")
 
     def event(self, nimg: int, event: Event) -> None:
-        say(self._terminal, f"event     at {nimg:,} images: {event.text}")
+        log.info(f"event     at {nimg:,} images: {event.text}")
 
     def _scores(self, nimg: int, values: Mapping[str, float]) -> None:
         text = f"{nimg / 1000:,.1f} kimg  " + "  ".join(f"{name} {value:.3g}" for name, value in values.items())
         self._progress.scores = text
         if not self._terminal.is_terminal:
-            say(self._terminal, text)
+            log.info(text)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
         self._progress.newest = f"newest pictures: {self._path(nimg)}"

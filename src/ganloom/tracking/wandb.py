@@ -1,13 +1,14 @@
 """Weights & Biases (extra `wandb`): losses, images and the configuration, online or offline."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
+from ganloom.core.terminal import log
 from ganloom.tracking import Event
-from ganloom.tracking.background import Apart
+from ganloom.tracking.background import BackgroundTracker
 
 __all__ = ["WeightsAndBiases"]
 
@@ -16,7 +17,7 @@ INIT_SECONDS = 30.0
 FINISH_SECONDS = 30.0
 
 
-class WeightsAndBiases(Apart["_Client"]):
+class WeightsAndBiases(BackgroundTracker["_Client"]):
     """W&B in a thread of its own, as its server may be out of reach, or silent."""
 
     def __init__(
@@ -28,12 +29,11 @@ class WeightsAndBiases(Apart["_Client"]):
         id: str,
         name: str,
         config: dict[str, Any],
-        tell: Callable[[str], None],
     ) -> None:
         given = {"mode": mode, "project": project, "id": id, "name": name, "config": config}
         super().__init__(
             lambda: _Client(folder, given),
-            made=lambda client: tell(f"wandb     {client.url or 'offline'}"),
+            made=lambda client: log.info(f"wandb     {client.url or 'offline'}"),
             remedy=_remedy,
         )
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from ganloom.core.errors import DataError
 from ganloom.core.files import cache_folder, storage_errors
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.terminal import log, terminal
 from ganloom.data.sources.contract import stamp
 
 __all__ = ["Remote", "download", "fetch", "local_data"]
@@ -81,11 +81,11 @@ def _download(url: str, known_hash: str, path: Path) -> str:
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
-    terminal = make_terminal(stderr=True)
-    say(terminal, f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
+    console = terminal()
+    log.info(f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             downloader = pooch.HTTPDownloader(progressbar=_Bar(bar), chunk_size=CHUNK, timeout=TIMEOUT)
             pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
@@ -93,7 +93,7 @@ def _download(url: str, known_hash: str, path: Path) -> str:
     except ValueError:  # pooch's word for a wrong hash
         return f"what came is not the published file (its {known_hash.partition(':')[0].upper()} differs)"
     finally:
-        say(terminal, f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
+        log.info(f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
     return ""
 
 

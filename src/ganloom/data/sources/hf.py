@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.core.terminal import make_terminal, say
+from ganloom.core.terminal import log
 from ganloom.data.sources.contract import SPLITS, Item, open_image
 from ganloom.data.sources.layout import SPLIT_NAMES
 
@@ -40,8 +40,7 @@ class HubSource:
                 f"'{spec}' has no split 'train', only {', '.join(parts)}: ganloom reads {', '.join(SPLIT_NAMES)}."
             )
         if others:
-            say(
-                make_terminal(stderr=True),
+            log.info(
                 f"{spec}: the splits {', '.join(others)} are left out; ganloom reads {', '.join(SPLIT_NAMES)}",
             )
         features = next(iter(parts.values())).features
@@ -91,8 +90,7 @@ def open_source(spec: str) -> HubSource:
     if "/" not in path.strip("/"):  # `datasets` would take 'parquet' for the files of the working folder
         raise DataError(f"'{spec}' names no dataset: write hf:OWNER/NAME, as on https://huggingface.co/datasets.")
     if not Path(path).is_dir():
-        say(
-            make_terminal(stderr=True),
+        log.info(
             f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}",
         )
     try:
