@@ -1,19 +1,25 @@
 """The verbs. Torch and everything heavy is imported inside a verb, so that `--help` answers at once."""
 
+import inspect as python_inspect
 import os
 import re
 import sys
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from signal import SIGINT
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 import typer.core
 
+from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError, Interrupted
 from ganloom.core.runtime import set_environment, tune_process
 from ganloom.core.terminal import printable, shown
+
+if TYPE_CHECKING:
+    from ganloom.config.flags import TrainFlags
 
 __all__ = ["main"]
 
@@ -54,76 +60,60 @@ TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the code th
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
 
 
-@app.command()
 def train(
     data: Annotated[str | None, typer.Argument(help="As for prepare, or a prepared dataset. [default: digits]")] = None,
     recipe: Annotated[str | None, typer.Option(help="A name from 'ganloom recipes', or a YAML file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-OF-DATA]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to create. [default: runs/NAME-OF-DATA]")] = None,
     device: DeviceOption = "auto",
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    length: Annotated[
-        str | None, typer.Option(help="'30 epochs', '200 kimg', '5000 steps', '10 minutes', '2 hours' ...")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="The same as --length 'N epochs'.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images an update.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Images a forward pass; gradients accumulate.")] = None,
-    lr_g: Annotated[float | None, typer.Option(help="Learning rate of the generator.")] = None,
-    lr_d: Annotated[float | None, typer.Option(help="Learning rate of the discriminator.")] = None,
-    beta1: Annotated[float | None, typer.Option(help="Adam's beta1, of both.")] = None,
-    beta2: Annotated[float | None, typer.Option(help="Adam's beta2, of both.")] = None,
-    latent: Annotated[int | None, typer.Option(help="Size of z.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Size of the images in pixels.")] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Compile both networks.")] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", metavar="MODEL", help="Fine-tune: a run folder, or a model.safetensors.")
-    ] = None,
-    freeze_d: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of D that stay.")] = None,
-    freeze_g: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of G that stay.")] = None,
     set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
     ] = None,
     processes: ProcessesOption = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would be done, and why; train nothing.")] = False,
+    **flags: Any,
 ) -> None:
     """Train on a folder of images, an archive, array files, or a dataset by its name."""
-    if length is not None and epochs is not None:
-        raise ConfigError("--length and --epochs say the same thing: give one of them.")
-    flags = {
-        "seed": seed,
-        "train.length": length if epochs is None else f"{epochs} epochs",
-        "train.batch": batch,
-        "train.micro_batch": micro_batch,
-        "optimizer.g.lr": lr_g,
-        "optimizer.d.lr": lr_d,
-        "optimizer.g.beta1": beta1,
-        "optimizer.d.beta1": beta1,
-        "optimizer.g.beta2": beta2,
-        "optimizer.d.beta2": beta2,
-        "net.latent": latent,
-        "data.size": size,
-        "train.compile": compile,
-        "start.model": None if start is None else str(start),
-        "start.freeze_d": freeze_d,
-        "start.freeze_g": freeze_g,
-    }
-    if start is None and (freeze_d or freeze_g):
-        raise ConfigError("--freeze-d and --freeze-g keep what a trained model knows: say which with --from.")
     from ganloom.config import parse_override
 
-    settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    settings |= dict(parse_override(text) for text in set or [])
+    settings = dict(parse_override(text) for text in set or [])
+    settings_of(flags)  # raises here rather than in each of the processes
     if processes > 1 and not explain:
         _launch(processes, device)
+    tune_process()
 
-    from ganloom.api import training as verbs
+    from ganloom import api
 
     if explain:
-        typer.echo(
-            "\n".join(printable(line) for line in verbs.explain(data, recipe=recipe, device=device, settings=settings))
-        )
+        plan = api.plan(data, recipe=recipe, device=device, settings=settings, **cast("TrainFlags", flags))
+        typer.echo("\n".join(printable(line) for line in str(plan).splitlines()))
         return
-    tune_process()
-    verbs.train(data, recipe=recipe, out=out, device=device, settings=settings)
+    api.train(data, recipe=recipe, out=out, device=device, settings=settings, **cast("TrainFlags", flags))
+
+
+def _with_train_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each row of the table of flags."""
+    signature = python_inspect.signature(command)
+    *own, _ = signature.parameters.values()
+    options = [
+        python_inspect.Parameter(
+            name,
+            python_inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                flag.kind | None, typer.Option(flag.option, help=flag.help, metavar=flag.metavar, min=flag.min)
+            ],
+        )
+        for name, flag in FLAGS.items()
+    ]
+    parameters = [*own[:4], *options, *own[4:]]
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[each.replace(kind=python_inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    )
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+app.command()(_with_train_flags(train))
 
 
 @app.command()
@@ -138,10 +128,11 @@ def resume(
     if processes > 1:
         _launch(processes, device)
 
-    from ganloom.api import training as verbs
-
     tune_process()
-    verbs.resume(run, length=length, data=data, device=device)
+
+    from ganloom import api
+
+    api.resume(run, length=length, data=data, device=device)
 
 
 @app.command()
@@ -162,9 +153,9 @@ def prepare(
     fast: Annotated[bool, typer.Option("--fast", help="Decode JPEGs small: not right to the pixel.")] = False,
 ) -> None:
     """Pack images into a dataset that trains at once; an interrupted preparation goes on where it stopped."""
-    from ganloom.api import images
+    from ganloom import api
 
-    images.prepare(
+    api.prepare(
         source,
         dest,
         workers=workers,
@@ -188,9 +179,9 @@ def unpack(
     dest: Annotated[Path, typer.Argument(help="A folder to make, or a .zip in the manner of StyleGAN.")],
 ) -> None:
     """Write a prepared dataset as PNG files again, labels included."""
-    from ganloom.api import images
+    from ganloom import api
 
-    typer.echo(images.unpack(dataset, dest))
+    typer.echo(api.unpack(dataset, dest))
 
 
 @app.command()
@@ -204,7 +195,8 @@ def inspect(
     """Look at every image, name what is wrong, and propose a training."""
     from ganloom.api import images
     from ganloom.core.device import choose_device
-    from ganloom.planning.proposal import plan
+    from ganloom.planning.defaults import Reason
+    from ganloom.planning.proposal import propose
     from ganloom.report import inspection
 
     tune_process()
@@ -214,10 +206,10 @@ def inspect(
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(inspection.findings_as_text(findings)))
     try:
-        proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
+        proposed = propose(findings, device, {"data.follow_links": True} if follow_links else None)
         reasons, command = proposed.reasons, proposed.command(source)
     except ConfigError as error:  # no network takes them; what was found is worth reading all the same
-        reasons, command = [("none", "", str(error))], ""
+        reasons, command = [Reason("none", "", str(error))], ""
     typer.echo("\n".join(inspection.plan_as_text(reasons, command)))
     if html is not None:
         typer.echo(f"report     {inspection.write_inspection(html, findings, reasons, command)}")

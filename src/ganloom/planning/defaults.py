@@ -8,7 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,7 +18,7 @@ from ganloom.core.lengths import Length
 from ganloom.core.shapes import parse_size
 from ganloom.data.inspect import Sizes
 
-__all__ = ["AS_YOU_SAY", "Case", "Plan", "choose_recipe", "derive", "flat"]
+__all__ = ["AS_YOU_SAY", "Case", "Defaults", "Reason", "choose_recipe", "derive", "flat"]
 
 AS_YOU_SAY = "as you say"
 SMALL = 48  # images with a shorter side below this are trained at 32 pixels, others at 64
@@ -36,6 +36,14 @@ SMALL_BATCH = 16
 SHORT_AVERAGE = Length(60, "images")
 R1_AT_64, R1_EVERY = 0.1, 16  # gamma of 64x64 images, and in how many updates once
 FAST, LARGEST_FAST_BATCH = 5e-4, 32  # the rate of both networks, and up to where it has been tried
+
+
+class Reason(NamedTuple):
+    """One decision: what it is about, its value as it is typed, and why."""
+
+    what: str
+    value: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -71,12 +79,12 @@ Rule = tuple[dict[str, Any], str, str]  # settings, what they are in a word, why
 
 
 @dataclass(frozen=True)
-class Plan:
+class Defaults:
     """A recipe, what to set over it, and why."""
 
     recipe: str
     settings: dict[str, Any]  # dotted keys
-    reasons: list[tuple[str, str, str]] = field(default_factory=list)  # what, value, why
+    reasons: list[Reason] = field(default_factory=list)
     said: frozenset[str] = frozenset()  # keys that a person has decided, in place of a rule, and `reasons` say so
 
     def command(self, source: str) -> str:
@@ -94,7 +102,7 @@ def quoted(text: str) -> str:
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
-def derive(case: Case) -> Plan:
+def derive(case: Case) -> Defaults:
     """The recipe for images, with its settings. What a person has decided is left alone, and the rules heed it."""
     recipe, own = choose_recipe(case.sizes)
     side = SIDES[recipe]
@@ -114,7 +122,7 @@ def derive(case: Case) -> Plan:
                 "penalty": _penalty(case, shape),
                 "average": _average(case, shape),
             }
-    reasons: list[tuple[str, str, str]] = []
+    reasons: list[Reason] = []
     settings: dict[str, Any] = {}
     said: set[str] = set()
     for what, (made, word, why) in rules.items():
@@ -123,8 +131,8 @@ def derive(case: Case) -> Plan:
         if made and not left:
             word, why = flat(case.decided(next(iter(made)))), AS_YOU_SAY
             said |= {key for key in made if flat(case.decided(key)) == word}
-        reasons.append((what, word, why))
-    return Plan(recipe, settings, reasons, frozenset(said))
+        reasons.append(Reason(what, word, why))
+    return Defaults(recipe, settings, reasons, frozenset(said))
 
 
 def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:

@@ -17,12 +17,14 @@ from ganloom.core.shapes import ImageShape
 from ganloom.data.dataset import Dataset
 from ganloom.data.inspect import Findings
 from ganloom.data.prepare import MOST_SKIPPED
-from ganloom.planning.defaults import Case, Plan, derive
-from ganloom.session import memory as fitting
-from ganloom.session import session, timing
+from ganloom.planning.defaults import Case, Defaults, Reason, derive
+from ganloom.session.context import connected
+from ganloom.session.memory import peak_memory
+from ganloom.session.preflight import full_size, trial_step
+from ganloom.session.timing import images_per_minute
 from ganloom.training.assembly import resolve
 
-__all__ = ["plan"]
+__all__ = ["propose"]
 
 SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
 FEWEST = 20  # images of which an average says something
@@ -31,7 +33,7 @@ SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
 LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
 
 
-def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Plan:
+def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Defaults:
     """Propose a training for what was found; its speed is measured on `device` for two seconds.
 
     `given` are settings that are decided already.
@@ -50,21 +52,19 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     config = resolve(Config.build(values, settings), shape, 1)
-    free = SHARE_OF_MEMORY * _free_memory(chosen)
-
-    @cache
-    def needed(micro_batch: int) -> int:  # bytes
-        sizes = {"train.micro_batch": micro_batch, "train.micro_batch_g": micro_batch}
-        return fitting.needed(config.with_overrides(sizes), noise, chosen)
-
     batch = config.train.batch
     assert batch, "it is resolved"
-    micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
-    if micro_batch < batch:
-        settings["train.micro_batch"] = micro_batch
-    config = resolve(Config.build(values, settings), shape, 1)
-    with session.connected(chosen) as world:
-        speed = timing.images_per_minute(config, noise, chosen, world)
+    free = SHARE_OF_MEMORY * _free_memory(chosen)
+    with connected(chosen, noise) as context:
+        step = trial_step(config, context)
+        full_size(step)
+        needed = cache(lambda size: peak_memory(step, size, size))
+        micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
+        if micro_batch < batch:
+            settings["train.micro_batch"] = micro_batch
+            step = trial_step(resolve(Config.build(values, settings), shape, 1), context)
+            full_size(step)
+        speed = images_per_minute(step)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
     length = config.train.length
@@ -73,12 +73,12 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     measured = f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s{lasts}"
     reasons = [
         *derived.reasons,
-        ("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
-        ("micro-batch", str(micro_batch), memory),
-        ("mirror", "on" if mirror[0] else "off", mirror[1]),
-        ("time", f"{60_000 / speed:.1f} s a kimg", measured),
+        Reason("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
+        Reason("micro-batch", str(micro_batch), memory),
+        Reason("mirror", "on" if mirror[0] else "off", mirror[1]),
+        Reason("time", f"{60_000 / speed:.1f} s a kimg", measured),
     ]
-    return Plan(derived.recipe, settings, reasons)
+    return Defaults(derived.recipe, settings, reasons)
 
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
