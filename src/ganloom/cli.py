@@ -57,7 +57,9 @@ GROUP_BY = "Images whose names match it with the same text, such as a patient's,
 MAX_SKIPPED = "Largest share of files that may be unusable. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
-TRUNCATION = "Keep z within T standard deviations, or styles within T of their distance from the mean: fewer failures, less variety."
+TRUNCATION = (
+    "Fewer failures, less variety: z within T standard deviations, or styles within T of their mean's distance."
+)
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the Python code that the model contains.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; usually one per GPU.")]
 
@@ -156,7 +158,7 @@ def prepare(
         bool, typer.Option("--fast", help="Decode JPEGs at reduced size: faster, not exact to the pixel.")
     ] = False,
 ) -> None:
-    """Pack images into a dataset from which trainings start at once. An interrupted preparation resumes where it stopped."""
+    """Pack images into a dataset from which trainings start at once; resume a preparation that was interrupted."""
     from ganloom import api
 
     api.prepare(

@@ -172,8 +172,8 @@ def _labels(case: Case) -> Rule:
     if case.classes < 2:
         return {"data.labels": False}, "off", "there are no classes"
     if case.images is not None and case.images < MIN_PER_CLASS * case.classes:
-        why = f"fewer than {MIN_PER_CLASS} images for each of {case.classes} classes: with labels, G may make one image per"
-        return {"data.labels": False}, "off", f"{why} class; --set data.labels=true tries it"
+        why = f"fewer than {MIN_PER_CLASS} images for each of {case.classes} classes: with labels, G may collapse"
+        return {"data.labels": False}, "off", f"{why} to one image per class; --set data.labels=true tries it"
     return (
         {"data.labels": True},
         "on",

@@ -89,10 +89,8 @@ def _mirror(findings: Findings) -> tuple[bool, str]:
     if findings.asymmetry > SYMMETRIC:
         return False, f"{part}: left and right are not alike"
     if findings.is_grey:
-        return (
-            False,
-            f"{part}, but grey images are often medical, where left and right matter: turn it on if yours may be mirrored",
-        )
+        why = "but grey images are often medical, where left and right matter: --set data.mirror=true if yours may be"
+        return False, f"{part}, {why} mirrored"
     if findings.splits["train"] >= FEW:
         return False, f"{part}, but there are enough images: turn it on with --set data.mirror=true"
     return True, f"{part}, and there are few images"
