@@ -22,7 +22,8 @@ from ganloom.core.errors import ConfigError
 from ganloom.data.packed import PackedDataset
 from ganloom.models import modelfile
 from ganloom.runs import open_folder
-from ganloom.session.scoring import NEVER, Scorer, check, fitting
+from ganloom.session.intervals import NEVER
+from ganloom.session.scoring import Scorer, check, drop_infeasible
 from ganloom.tracking.jsonl import read_log
 
 EVERY = {"evaluate.every": "200 images", "evaluate.n": 150}
@@ -216,10 +217,10 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_prepared(settings: 
 
 def test_metrics_for_which_there_are_too_few_images_are_left_out() -> None:
     settings = Evaluate(every="1 kimg", metrics=("fd", "ndb"))
-    assert fitting(settings, 5000) == (settings, "")
-    fewer, why = fitting(settings, 60)
+    assert drop_infeasible(settings, 5000) == (settings, "")
+    fewer, why = drop_infeasible(settings, 60)
     assert fewer.metrics == ("fd",) and "ndb left out" in why
-    none, why = fitting(settings, 4)
+    none, why = drop_infeasible(settings, 4)
     assert none.every == NEVER and "no scores" in why
 
 

@@ -106,6 +106,11 @@ def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, ver
     """Write a packed dataset as a folder of PNG files or, if `dest` ends in .zip, as a zip in StyleGAN's format.
 
     Both can be prepared again, to the same dataset. Returns the path written. Raises `GanloomError`.
+
+    >>> import ganloom
+    >>> _ = ganloom.prepare("digits", "packed/digits")
+    >>> str(ganloom.unpack("packed/digits", "digits.zip"))
+    'digits.zip'
     """
     opened = open_packed(Path(dataset))
     with shown(verbose), progress_bar("unpacking", opened.name) as progress:
