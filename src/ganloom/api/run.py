@@ -85,8 +85,8 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     """A run folder as a `Run`. Raises `RunError` if there is none.
 
     >>> import ganloom
-    >>> run = ganloom.train("digits", out="runs/opened", length="640 images", batch=32, device="cpu")
-    >>> ganloom.open_run("runs/opened").status.state
-    'finished'
+    >>> run = ganloom.open_run("runs/photos")
+    >>> run.status.state, run.history()["nimg"][-1]
+    ('finished', 320)
     """
     return Run(open_folder(Path(path).expanduser()))

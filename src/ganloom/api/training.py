@@ -117,9 +117,8 @@ def resume(
     Raises what `ganloom.train` raises.
 
     >>> import ganloom
-    >>> run = ganloom.train("digits", out="runs/longer", length="640 images", batch=32, device="cpu")
-    >>> ganloom.resume(run, length="960 images", device="cpu")
-    Run('runs/longer', finished, 960 images)
+    >>> ganloom.resume("runs/photos", length="640 images", device="cpu")
+    Run('runs/photos', finished, 640 images)
 
     """
     with shown(verbose):

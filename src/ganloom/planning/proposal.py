@@ -1,4 +1,4 @@
-"""What a set of images calls for when all of them have been looked at: the defaults, mirroring, memory and time."""
+"""A training for images that have all been inspected: the defaults, mirroring, memory and time."""
 
 import math
 import os
@@ -26,17 +26,17 @@ from ganloom.training.assembly import resolve
 
 __all__ = ["propose"]
 
-SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
-FEWEST = 20  # images of which an average says something
-FEW = 2000  # images; with fewer, mirroring is worth a great deal
-SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
-LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
+SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like real ones
+MIN_FOR_MEAN = 20  # images whose average says something
+FEW = 2000  # training images below which mirroring helps much
+SHARE_OF_MEMORY = 0.5  # of the free memory, for a training
+ASSUMED_MEMORY = 4.0 * 2**30  # bytes free, where the system does not say
 
 
 def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Defaults:
     """Propose a training for what was found; its speed is measured on `device` for two seconds.
 
-    `given` are settings that are decided already.
+    `given` are settings of the user. Raises `ConfigError` if no network takes the images.
     """
     chosen = choose_device(device)
     given = dict(given or {})
@@ -82,17 +82,15 @@ def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] |
 
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
-    """Whether mirror images would look like the others, and why."""
-    if findings.count < FEWEST:
-        return False, "too few images to say whether left and right are alike"
+    """Whether mirror images would look like real ones, and why."""
+    if findings.count < MIN_FOR_MEAN:
+        return False, "too few images to tell whether left and right are alike"
     part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
     if findings.asymmetry > SYMMETRIC:
         return False, f"{part}: left and right are not alike"
     if findings.is_grey:
-        return (
-            False,
-            f"{part}, but grey images are often medical, and a heart has a side: turn it on if yours have none",
-        )
+        why = "but grey images are often medical, where left and right matter: --set data.mirror=true if yours may be"
+        return False, f"{part}, {why} mirrored"
     if findings.splits["train"] >= FEW:
         return False, f"{part}, but there are enough images: turn it on with --set data.mirror=true"
     return True, f"{part}, and there are few images"
@@ -138,5 +136,5 @@ def _free_memory(device: torch.device) -> float:
         return float(torch.cuda.mem_get_info(device)[0])
     if (free := free_memory()) is not None:
         return float(free)
-    known = hasattr(os, "sysconf")  # half of all there is; Windows does not say
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
+    known = hasattr(os, "sysconf")  # half of the memory; Windows does not say
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else ASSUMED_MEMORY

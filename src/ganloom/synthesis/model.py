@@ -61,9 +61,8 @@ class Model:
         Raises `ModelError` for an unknown class, and for a truncation that the network does not have.
 
         >>> import ganloom
-        >>> run = ganloom.train("digits", out="runs/sampled", length="640 images", batch=32, device="cpu")
-        >>> ganloom.load("runs/sampled").sample(16, seed=1).dtype
-        torch.uint8
+        >>> ganloom.load("runs/photos").sample(16, seed=1).shape
+        torch.Size([16, 1, 32, 32])
 
         """
         batches = self.samples(n, seed=seed, class_name=class_name, truncation=truncation, batch=batch)
@@ -133,6 +132,10 @@ def load(path: str | Path, *, device: str = "auto", trust_code: bool = False) ->
 
     A model of a custom network holds its Python code; `trust_code=True` allows to run it. Raises `ModelError` for
     anything that is not a model.
+
+    >>> import ganloom
+    >>> ganloom.load("runs/photos")
+    Model(dcgan, 32x32 grey, 10 classes, trained with 320 images)
     """
     G, header = modelfile.read(modelfile.locate(Path(path).expanduser()), trust_code=trust_code)
     return Model(G.to(choose_device(device)), header)
