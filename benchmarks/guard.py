@@ -8,7 +8,7 @@ verdicts    the guard's verdicts, with the image count (patience: three checks i
 delay       images from the cause to the first expected verdict
 cost        share of the training time that the checks took; `every` is the interval chosen for 3 %
 fd          Frechet distance of the final EMA generator from its training images (loomnet-1, n=2000): without actions
-            of the guard, and, where a rollback is allowed, with them (`mended`), at the same number of images
+            of the guard, and, where a rollback is allowed, with them (`rollback`), at the same number of images
 In healthy trainings every verdict is a false alarm.
 """
 
@@ -220,7 +220,7 @@ def main() -> int:
     arguments = parser.parse_args()
     given = {"fashion": arguments.fashion, **({"cifar": arguments.cifar} if arguments.cifar else {})}
     results, _ = trial.open_results(arguments.name)
-    print(f"{'case':<28} {'every':>8} {'delay':>8} {'cost':>6} {'fd':>8} {'mended':>8}  verdicts")
+    print(f"{'case':<28} {'every':>8} {'delay':>8} {'cost':>6} {'fd':>8} {'rollback':>8}  verdicts")
     every = {"guard.every": arguments.every} if arguments.every else {}
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
@@ -236,9 +236,9 @@ def main() -> int:
                 row, model = run(case, source, folder / "watched", watch)
                 if case.rollback:
                     row["fd"] = distance(model, source)
-                    mending = watch | {f"guard.{case.rollback}": "rollback"}
-                    mended, model = run(case, source, folder / "mended", mending)
-                    row |= {"fd_mended": distance(model, source), "mended": mended["verdicts"]}
+                    acting = watch | {f"guard.{case.rollback}": "rollback"}
+                    rolled_back, model = run(case, source, folder / "rollback", acting)
+                    row |= {"fd_mended": distance(model, source), "mended": rolled_back["verdicts"]}
                 results[name] = {**row, "expected": sorted(case.expected), "commit": machine.describe()["commit"]}
                 machine.write(arguments.name, results)
             print(show(name, results[name]), flush=True)

@@ -2,10 +2,10 @@
 
     python benchmarks/learning.py [--minutes 0.5] [--fashion FILE.npz] [--only NAME,NAME] [--again] [--seed 0]
 
-Every case is trained by `ganloom.train` in a separate process, without scores or sample images, so that all of its
-time is training. The results say what works on two cores in a minute, not what the papers reach: cases marked `*` are
-adapted to two cores, with fewer channels, smaller batches or higher learning rates than their recipes (see `settings` in
-the results). Cases that are already in the results, with the same minutes and seed, are kept.
+Every case is trained by `ganloom.train` in a separate process, without scores or sample images, so that all of its time
+is training. The results say what works on two cores in a minute, not what the papers reach: cases marked `*` are
+adapted to two cores, with fewer channels, smaller batches or higher learning rates than their recipes (see `settings`
+in the results). Cases that are already in the results, with the same minutes and seed, are kept.
 
 fd          Frechet distance in loomnet-1's features, 2,000 images on each side; `before` is that of the untrained G
 modes, KL   classes covered, and the divergence of their shares from the real ones in nats, as in the metric `modes`;

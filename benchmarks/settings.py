@@ -5,10 +5,10 @@
 
 FOLDER and sets are those of time_to_quality.py; as there, the default is trained without labels. The changes are
 trained one after the other; '' stands for no change. At each number of images these are scored: the EMA generator
-(column `own`), G itself, and G averaged with the half-lives in `--averages` (values below 1 are shares of the images seen,
-others are images). The score is the Frechet distance of `--n` generated images from at most 5,000 training images in
-loomnet-1's features. Results are added to those with the same name, set and size; sheets of the EMA generator are saved
-beside them. Images per second include the cost of the additional averages.
+(column `own`), G itself, and G averaged with the half-lives in `--averages` (values below 1 are shares of the images
+seen, others are images). The score is the Frechet distance of `--n` generated images from at most 5,000 training images
+in loomnet-1's features. Results are added to those with the same name, set and size; sheets of the EMA generator are
+saved beside them. Images per second include the cost of the additional averages.
 """
 
 import argparse

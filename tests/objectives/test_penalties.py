@@ -227,7 +227,7 @@ def test_wgan_gp_and_dragan_of_a_constant_d_and_their_derivatives_are_finite(nam
 
 @pytest.mark.parametrize("name", ["r1", "r2", *UNIT_NORM])
 def test_a_gradient_of_d_that_is_not_differentiable_is_an_error(name: str) -> None:
-    with pytest.raises(AssertionError, match="no graph of its own"):
+    with pytest.raises(AssertionError, match="not differentiable"):
         d_part(name, nn.Sequential(nn.Flatten(), Sum()), images(1), images(2))
 
 

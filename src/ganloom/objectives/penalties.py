@@ -108,7 +108,7 @@ def path_length() -> Penalty:
         images = G.synthesize(w)
         noise = torch.randn_like(images) * (images.shape[2] * images.shape[3]) ** -0.5
         (gradient,) = torch.autograd.grad((images * noise).sum(), w, create_graph=True)
-        assert gradient.requires_grad, "the gradient of G has no graph of its own"
+        assert gradient.requires_grad, "the gradient of G is not differentiable"
         length = (gradient.square().sum(2).mean(1) + 1e-12).sqrt()  # [N]
         return Paths((length - G.path_length).square(), length)
 
@@ -149,7 +149,7 @@ def gradient_square(judged: Judged) -> Tensor:  # [N]
     """||grad_x D(x)||^2 per image, differentiable again."""
     (gradient,) = torch.autograd.grad(judged.logits.sum(), judged.images, create_graph=True)
     # Some compiled graphs silently drop the second derivative; the penalty would then have no effect.
-    assert gradient.requires_grad, "the gradient of D has no graph of its own"
+    assert gradient.requires_grad, "the gradient of D is not differentiable"
     return gradient.square().flatten(1).sum(1)
 
 
