@@ -91,7 +91,7 @@ class TextbookLoop:
         torch.set_rng_state(state)
 
 
-class OfARecipe:
+class RecipeTraining:
     """ganloom's training step with its data stream and EMA, as in `ganloom train`."""
 
     def __init__(self, dataset: PackedDataset, recipe: str, settings: Mapping[str, Any], seed: int) -> None:
@@ -126,7 +126,7 @@ def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Conten
         return TextbookLoop(dataset, contender, seed)
     if isinstance(contender, dict):
         contender = by_default(dataset, contender, f"{minutes} minutes")
-    return OfARecipe(dataset, *contender, seed)
+    return RecipeTraining(dataset, *contender, seed)
 
 
 def by_default(dataset: PackedDataset, given: dict[str, Any], length: str) -> tuple[str, dict[str, Any]]:

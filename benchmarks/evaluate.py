@@ -90,9 +90,8 @@ def frechet(rounds: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     factors = [random.standard_normal((D, 2 * D)) / np.sqrt(2 * D) for _ in range(2)]
     S1, S2 = (factor @ factor.T for factor in factors)
-    a, b = (
-        Moments(2, np.zeros(D), S) for S in (S1, S2)
-    )  # of two images: then the scatter matrix equals the covariance
+    # Of two images, so that the scatter matrix equals the covariance.
+    a, b = (Moments(2, np.zeros(D), S) for S in (S1, S2))
     values: dict[str, float] = {}
 
     def ours() -> None:

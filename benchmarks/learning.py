@@ -161,9 +161,7 @@ def drawn(
     colours = np.array(list(COLOURS.values()), np.float32) - np.array(BACKGROUND, np.float32)
     along, squares = ink @ colours.T, (colours**2).sum(axis=1)
     amounts = np.clip(along / squares, 0, 1)  # [N, 32, 32, 6], how much of each colour
-    best = (
-        (2 * amounts * along - amounts**2 * squares).sum(axis=(1, 2)).argmax(axis=1)
-    )  # the colour that explains the most
+    best = (2 * amounts * along - amounts**2 * squares).sum(axis=(1, 2)).argmax(axis=1)  # explains the most
     found = np.full(len(ink), -1)
     positions = np.arange(SIZE) + 0.5 - SIZE / 2
     for index, (picture, colour) in enumerate(zip(ink, best, strict=True)):

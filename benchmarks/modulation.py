@@ -75,13 +75,9 @@ def main() -> None:
     for channels, pixels in SHAPES:
         for batch in BATCHES:
             for layout in ("channels_last", "plain"):
-                memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-                x = torch.randn(batch, channels, pixels, pixels, device=device).to(memory_format=memory_format)
-                weight = (
-                    torch.randn(channels, channels, 3, 3, device=device)
-                    .to(memory_format=memory_format)
-                    .requires_grad_()
-                )
+                order = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+                x = torch.randn(batch, channels, pixels, pixels, device=device).to(memory_format=order)
+                weight = torch.randn(channels, channels, 3, 3, device=device).to(memory_format=order).requires_grad_()
                 style = torch.randn(batch, channels, device=device, requires_grad=True)
                 exact = x.double(), weight.double(), style.double()
                 torch.testing.assert_close(scaled(*exact), fused(*exact))  # the same result

@@ -21,7 +21,7 @@ import torch
 import yaml
 
 import machine
-from contenders import CPU, SETS, OfARecipe, by_default
+from contenders import CPU, SETS, RecipeTraining, by_default
 from ganloom.core import rng
 from ganloom.core.pictures import grid, save_png
 from ganloom.core.runtime import tune_process
@@ -41,7 +41,7 @@ REALS = 5000
 NEVER = 10**12  # images: so long that only the share of the images seen limits the half-life
 
 
-def averages_of(training: OfARecipe, half_lives: str) -> dict[str, Ema]:
+def averages_of(training: RecipeTraining, half_lives: str) -> dict[str, Ema]:
     """The averages to score: the training's own, G itself, and those with other half-lives."""
     G, own = training.training.g.net, training.training.ema
     others = {each: float(each) for each in half_lives.split(",") if each}
@@ -57,7 +57,7 @@ def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sh
     kimg = [float(each) for each in arguments.kimg.split(",")]
     settings = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in change.split())}
     derived = by_default(dataset, {"data.labels": False} | settings, f"{kimg[-1]:g} kimg")
-    training = OfARecipe(dataset, *derived, arguments.seed)
+    training = RecipeTraining(dataset, *derived, arguments.seed)
     step = training.training
     averages = averages_of(training, arguments.averages)
     additional = [each for each in averages.values() if each is not step.ema]

@@ -100,9 +100,7 @@ def digest(recipe: str, changes: dict[str, Any]) -> str:
 def save_sheet(made: torch.Tensor, classes: int, path: Path) -> None:
     columns = classes or COLUMNS
     sheet = Image.fromarray(grid(made[: COLUMNS * columns], columns).permute(1, 2, 0).numpy().squeeze())
-    sheet = (
-        sheet.quantize() if made.shape[1] == 3 else sheet
-    )  # 256 colours take half of the bytes, with no visible difference
+    sheet = sheet.quantize() if made.shape[1] == 3 else sheet  # 256 colours: half the bytes, no visible difference
     sheet.save(path, optimize=True)
 
 

@@ -96,9 +96,8 @@ def test_g_does_not_learn_adas_changes_of_brightness(shapes: PackedDataset) -> N
     step = make(shapes, ADA)
     real, made = edges(step.reals(next(step.micro_batches(step.d, 0)))), edges(generated(step, STEPS_OF_ADA))
     assert real.std(dim=0).max() == 0
-    torch.testing.assert_close(
-        made.mean(dim=0), real.mean(dim=0), atol=0.1, rtol=0
-    )  # it has learned the brightness of the shapes
+    # It has learned the brightness of the shapes.
+    torch.testing.assert_close(made.mean(dim=0), real.mean(dim=0), atol=0.1, rtol=0)
     assert made.std(dim=0).mean() < 0.03
 
 

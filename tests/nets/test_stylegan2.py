@@ -36,9 +36,8 @@ def test_a_modulated_convolution_matches_the_paper_image_by_image(doubles: bool)
     layer = _StyledConv(6, 5, 4, (10, 14) if doubles else (5, 7), doubles=doubles).double().eval()
     x, w = torch.randn(3, 6, 5, 7, dtype=torch.float64), torch.randn(3, 4, dtype=torch.float64)
     found = layer(x, w)
-    kernel = (
-        torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])).double() / 16
-    )  # gain 4, as 3 of 4 pixels are zero
+    tap = torch.tensor([1.0, 3, 3, 1]).double()
+    kernel = torch.outer(tap, tap) / 16  # with gain 4, as 3 of 4 pixels are zero
     for image, style, result in zip(x, layer.style(w), found, strict=True):
         weight = layer.weight * style[None, :, None, None]  # the norm cancels the layer's scale
         weight = weight / (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-8 * 54).sqrt()
@@ -109,9 +108,8 @@ def test_every_layer_starts_with_the_scale_of_the_paper(network: str) -> None:
         net = Generator(SHAPE, 256, 3, width=256, mapping=4) if network == "G" else Discriminator(SHAPE, 3, width=256)
         for name, layer in net.named_modules():
             if isinstance(layer, EqualizedLinear):
-                out = (
-                    layer(torch.randn(256, layer.weight.shape[1])) - layer.bias * layer.rate
-                )  # the bias of a style layer is 1
+                # The bias of a style layer is 1.
+                out = layer(torch.randn(256, layer.weight.shape[1])) - layer.bias * layer.rate
             elif isinstance(layer, EqualizedConv2d):
                 out = layer(torch.randn(8, layer.weight.shape[1], 16, 16))
             elif isinstance(layer, _StyledConv):

@@ -57,9 +57,7 @@ class Styled(Protocol):
 class Growing(Protocol):
     """A network that starts with small images and grows. In a family, either both networks grow or neither."""
 
-    level: (
-        Tensor  # a buffer: 0 for images of about 4 pixels, 1 for 8, 2 for 16; 1.5 is halfway through fading in level 2
-    )
+    level: Tensor  # a buffer: 0 for images of about 4 pixels, 1 for 8, 2 for 16 ...; at 1.5, level 2 is half faded in
 
     @property
     def levels(self) -> int:
