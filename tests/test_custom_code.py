@@ -236,7 +236,9 @@ def test_code_that_is_not_that_of_its_hash_is_never_run(copied: Path) -> None:
     model = copied / "run" / "model.safetensors"
     replace_code(model, "raise SystemExit('it was run')\n", with_hash=False)
     for trust_code in (False, True):
-        with pytest.raises(ModelError, match=r"header .* damaged \(the code of net\.py in it is not the one"):
+        with pytest.raises(
+            ModelError, match=r"header .* damaged \(the code of net\.py in it does not match its sha256"
+        ):
             ganloom.load(model, trust_code=trust_code)
 
 
@@ -244,7 +246,7 @@ def test_a_header_leads_to_no_file(copied: Path) -> None:
     model = copied / "run" / "model.safetensors"
     for net in ("net.py", str(copied / "net.py")):
         rewrite(model, {**header_of(model), "net": net, "code": None})
-        with pytest.raises(ModelError, match=r"damaged \(it names .* and does not hold it"):
+        with pytest.raises(ModelError, match=r"damaged \(it names .* but does not contain its code"):
             ganloom.load(model, trust_code=True)
 
 
@@ -318,10 +320,10 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
         ("net.py", ".view(-1, *self.shape)", "", r"G of .*net\.py gives a tensor \[\d, 1024\], where images \["),
         ("net.py", "return Judgement(self", "return (self", r"D of .*net\.py gives a tensor \[\d\], where a Judgement"),
         ("net.py", ".flatten())", ")", r"D of .*net\.py gives a tensor \[\d, 1\], where a Judgement with logits"),
-        ("net.py", "nn.Module", "object", r"net\.py, line \d+: AttributeError|a network should be a torch\.nn\.Module"),
+        ("net.py", "nn.Module", "object", r"net\.py, line \d+: AttributeError|a network must be a torch\.nn\.Module"),
         ("loss.py", "def loss", "def lose", r"loss\.py has no loss: .*called as loss\(\*, OPTION=\.\.\.\)"),
         ("loss.py", "loss(*, margin", "loss(margin", r"loss\(margin=1\.0\) does not fit, it is called as loss\(\*"),
-        ("loss.py", "Loss(d, g)", "d, g", r"loss\(\) should return Loss\(d, g\) or Relativistic.*of type tuple"),
+        ("loss.py", "Loss(d, g)", "d, g", r"loss\(\) must return a Loss or a Relativistic.*, not tuple"),
         ("loss.py", "return -fake", "return -fake.mean()", r"loss\.py: g gives a tensor \[\] for logits \[4\]"),
         (
             "loss.py",

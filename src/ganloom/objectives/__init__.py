@@ -1,4 +1,4 @@
-"""Losses and penalties: one function each, with its formula and its source."""
+"""Losses and penalties: one function per loss or penalty, with its formula and its paper."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ __all__ = ["Judge", "Judged", "Loss", "Penalty", "RelativisticLoss", "loss", "pe
 
 
 def loss(name: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
-    """The loss of that name, or in the file at that path, with those options.
+    """The built-in loss of that name, or the one in the file at that path, with these options.
 
-    Raises `ConfigError` with the nearest known name, or with what is wrong in the file.
+    Raises `ConfigError` for an unknown name or option, with the nearest known one, and for an error in the file.
     """
     if is_file(name):
-        return _own_loss(name, options)
+        return _custom_loss(name, options)
     check_name("loss", name, losses.__all__)
     function = getattr(losses, name)
     built: Loss | RelativisticLoss = function(**keyword_options(f"loss '{name}'", function, options))
     return built
 
 
-def _own_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
+def _custom_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
     module = load_file(path)
     function = take(module, "loss")
     values = keyword_options(f"loss '{path}'", function, options)
@@ -32,8 +32,8 @@ def _own_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
         built = function(**values)
     if not isinstance(built, Loss | RelativisticLoss):
         raise ConfigError(
-            f"{path}: loss() should return Loss(d, g) or RelativisticLoss(d, g), of ganloom.objectives, "
-            f"not something of type {type(built).__name__}."
+            f"{path}: loss() must return a Loss or a RelativisticLoss from ganloom.objectives, "
+            f"not {type(built).__name__}."
         )
     return built
 
