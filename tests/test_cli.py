@@ -216,7 +216,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "digits", "--set", "guard=off"], "guard is a section: set its keys, such as guard.every"),
     (["train", "digits", "--set", "penalties.r1=3"], r"penalties\.r1 is a section: set its keys"),
     (["train", "digits", "--set", "x=1"], "config.yaml of any run"),
-    (["train", "digits", "--length", "1e300 images"], "longer than anybody can wait"),
+    (["train", "digits", "--length", "1e300 images"], "exceeds the maximum length"),
     (["inspect", "shapes", "--html", "."], "name a file"),
     (["unpack", ".", "x"], "is no packed dataset: make one with ganloom prepare"),
     (["train", "shapes", "--size", "0", "--length", "10 minutes"], "data.size"),

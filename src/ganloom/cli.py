@@ -337,6 +337,25 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
 
 
 @app.command()
+def config(
+    key: Annotated[str | None, typer.Argument(help="A key or section, such as train.batch or train.")] = None,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema of a configuration.")
+    ] = False,
+) -> None:
+    """List all keys of the configuration, or explain one: meaning, type, unit, default, recipes that set it."""
+    import json
+
+    from ganloom.config import describe, listing
+
+    if json_schema:
+        typer.echo(json.dumps(describe.json_schema(), indent=2))
+        return
+    lines = listing.listing(describe.settings()) if key is None else listing.details(describe.find(key))
+    typer.echo("\n".join(printable(line) for line in lines))
+
+
+@app.command()
 def doctor() -> None:
     """Show this machine's hardware, optional packages, and what will be used."""
     from ganloom import doctor

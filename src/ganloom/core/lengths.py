@@ -37,7 +37,7 @@ class Length:
                              f"'200 kimg', '5000 images', '5000 steps', '10 minutes' or '2 hours'")  # fmt: skip
         amount = float(match.group(1).replace("_", "").replace(",", ""))
         if amount > MOST:
-            raise ValueError(f"'{text}' is longer than anybody can wait")
+            raise ValueError(f"'{text}' exceeds the maximum length of {MOST:,.0f} {unit}")
         return cls(amount, unit)
 
     def __str__(self) -> str:

@@ -24,7 +24,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean '{close[0]}'?"
     if len(known) > MOST_LISTED:
-        return "All that there are stand in the config.yaml of any run."
+        return "'ganloom config' lists all keys."
     return f"Known: {', '.join(known)}." if known else "There are none."
 
 
