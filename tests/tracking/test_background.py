@@ -123,7 +123,7 @@ def test_what_it_raises_is_reported_at_the_next_call(error: BaseException, caplo
 
 
 def test_calls_that_wait_do_not_fill_the_memory(let_go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "MOST_WAITING", 3)
+    monkeypatch.setattr(background, "MAX_QUEUED_CALLS", 3)
     tracker = BackgroundTracker(lambda: Slow("__init__", let_go), nothing, remedy)
     for nimg in range(3):
         tracker.scalars(nimg, {})
