@@ -1,6 +1,7 @@
 """ganloom evaluate: what a person can ask for, what every number is stored with, and when there is no number."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Handwritten digits as PNGs in a folder a class: two halves, and one that is only sevens."""
+    """Handwritten digits as PNGs in one folder per class: two halves, and one that is only sevens."""
     root = tmp_path_factory.mktemp("digits")
     folders = {name: root / name for name in ("first", "second", "sevens")}
     for index, item in enumerate(DigitsSource().items()):
@@ -238,22 +239,25 @@ def test_nothing_that_fits_is_an_error_and_writes_no_file(folders: dict[str, Pat
 
 
 def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
     with pytest.raises(DataError, match="lpips"):
         ganloom.evaluate(run, metrics="fd,kid,lpips", n=100)
-    assert "fd[" not in capsys.readouterr().out
+    assert caplog.messages and "fd[" not in caplog.text
 
 
 def test_a_default_metric_that_fails_on_the_way_costs_no_other(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
+
     def fail(*given: object) -> None:
         raise DataError("all copies.")
 
     monkeypatch.setattr("ganloom.metrics.vendi.measure", fail)
     assert "fd" in {score.metric for score in ganloom.evaluate(run, n=150)}
-    assert "left out  vendi: all copies." in capsys.readouterr().out
+    assert "left out  vendi: all copies." in caplog.messages
     with pytest.raises(DataError, match="all copies"):
         ganloom.evaluate(run, metrics="fd,vendi", n=150)
 
@@ -303,8 +307,10 @@ def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, 
 
 
 def test_scores_of_a_run_that_cannot_be_written_go_where_out_says(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
+
     def write(path: Path, scores: Any) -> None:
         if path == run / "scores.json":
             raise StorageError(f"cannot write {path}.")
@@ -313,7 +319,7 @@ def test_scores_of_a_run_that_cannot_be_written_go_where_out_says(
     monkeypatch.setattr(measuring, "write_scores", write)
     scores = ganloom.evaluate(run, metrics="fd", n=100, out=tmp_path / "mine.json")
     assert read_scores(tmp_path / "mine.json") == scores
-    assert "note: not kept in the run: cannot write" in capsys.readouterr().out
+    assert "note: not stored in the run: cannot write" in caplog.text
     with pytest.raises(StorageError):
         ganloom.evaluate(run, metrics="fd", n=100)
 

@@ -17,8 +17,8 @@ REAL, FAKE, HELD_OUT = slice(0, 600), slice(600, 1200), slice(1200, None)
 def short() -> object:
     """So small images of digits are learned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 60)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 60)
         yield
 
 

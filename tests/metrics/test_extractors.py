@@ -102,7 +102,7 @@ def test_an_onnx_model_of_one_size_gets_its_images_resized_and_one_of_batch_one_
 
 
 def test_an_onnx_model_of_another_batch_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"batches of 4 alone: export it with a dynamic first dimension"):
+    with pytest.raises(ModelError, match=r"only takes batches of 4: export it with a dynamic first dimension"):
         extractors.find(str(exported(tmp_path / "means.onnx", batch=4)))
 
 
@@ -187,7 +187,7 @@ def test_nobody_elses_network_passes_for_a_built_in_one(tmp_path: Path, id: str)
         ("no_such_file.py:mine", "there is no file no_such_file.py"),
         ("{file}:mien", "has no callable 'mien'. Did you mean 'mine'?"),
         ("{file}:number", "has no callable 'number'"),
-        ("{file}:three", "returns something of type int: called without arguments, it should return the extractor"),
+        ("{file}:three", "returns something of type int, but should return the extractor"),
     ],
 )
 def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, message: str) -> None:
@@ -202,9 +202,9 @@ def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, mes
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("x", r"answers with shape \[3, 3, 8, 8\], where \[3, D\] is expected"),
-        ("x.mean()", r"answers with shape \[\], where \[3, D\]"),
-        ("x[:2].mean((2, 3))", r"answers with shape \[2, 3\], where \[3, D\]"),
+        ("x", r"returns shape \[3, 3, 8, 8\], where \[3, D\] is expected"),
+        ("x.mean()", r"returns shape \[\], where \[3, D\]"),
+        ("x[:2].mean((2, 3))", r"returns shape \[2, 3\], where \[3, D\]"),
         ("(x.mean((2, 3)), x)", r"shape \[3, 3\] and \[3, 3, 8, 8\], where"),
         ("(x, x, x)", "not 3 values"),
         ("'hello'", "not something of type str"),

@@ -28,7 +28,7 @@ def test_variances_of_two_sets_add_up() -> None:
 
 
 def test_an_interval_ends_where_no_number_is_smaller() -> None:
-    assert influence_interval(0.1, np.arange(10.0), least=0.0).low == 0.0
+    assert influence_interval(0.1, np.arange(10.0), minimum=0.0).low == 0.0
 
 
 def test_the_interval_of_a_share_is_wilson_s() -> None:

@@ -23,8 +23,8 @@ TRAINING, NEW = slice(0, 1200), slice(1200, None)
 def short() -> object:
     """So small images of digits are learned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 80)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 80)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 80)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 80)
         yield
 
 
@@ -141,8 +141,8 @@ def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_classifier_is_a_function_of_the_seed_and_leaves_random_numbers_alone() -> None:
     images, labels = small_images(images_of(SMALL[:200])), LABELS[:200]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 10)
         torch.manual_seed(3)
         before = torch.get_rng_state()
         first, again, other = (fit(images, labels, 10, seed) for seed in (0, 0, 1))
@@ -170,7 +170,7 @@ def test_images_of_any_size_are_made_small(height: int, width: int, small: tuple
 def test_few_images_are_enough_to_train_with() -> None:
     images, labels = shapes(10, size=16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 10)
         assert len(images) < BATCH and fit(small_images(images_of(images)), labels, 5, 0).predict(
             small_images(images_of(images))
         ).shape == (10,)
@@ -179,7 +179,7 @@ def test_few_images_are_enough_to_train_with() -> None:
 @pytest.mark.slow
 def test_the_classifier_reads_new_digits() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 200)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 200)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 200)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 200)
         classifier = fit(small_images(images_of(IMAGES[:1300])), LABELS[:1300], 10, 0)
     assert (classifier.predict(small_images(images_of(IMAGES[1300:]))) == LABELS[1300:]).mean() > 0.98

@@ -20,7 +20,7 @@ from ganloom.core.pictures import save_png
 from ganloom.core.terminal import log, progress_bar
 from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
-from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
+from ganloom.metrics.contract import NEEDED, Features, Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors.contract import Extractor
 from ganloom.metrics.extractors.perceptual import load_lpips
@@ -30,7 +30,7 @@ __all__ = ["evaluate"]
 
 DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation")
 DEFAULT_EXTRACTOR = "loomnet-1"
-MOST = 10_000  # generated images, when nobody says how many
+MAX_IMAGES = 10_000  # generated images, when nobody says how many
 OF_FEATURES = {"features", "logits"}
 
 
@@ -73,7 +73,7 @@ def evaluate(
         _writable(subject.run.scores)
     candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
     there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
-    count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
+    count = min(MAX_IMAGES, there or len(candidates)) if n is None else _of("--n", n, there)
     wanted = min(count, len(candidates)) if n_real is None else _of("--n-real", n_real, len(candidates))
     reals = chosen(candidates, wanted, seed)
     log.info(f"generated {count:,} of {subject.name}, {subject.reals.shape}")
@@ -86,16 +86,16 @@ def evaluate(
             extraction.progress = progress
             if images.split == GENERATED:
                 return extraction.features(images)
-            return _telling(extraction.kept(images), network)
+            return _telling(extraction.cached(images), network)
 
     held_out = _held_out(subject)
     with generated(subject, count, seed, training) as fakes:
-        real_side = Side(reals, features)
-        comparison = Comparison(
+        real_side = ImageSet(reals, features)
+        comparison = Inputs(
             real=real_side,
-            fake=Side(fakes.images, features),
-            training=real_side if len(reals) == len(training) and split == "train" else Side(training, features),
-            held_out=None if held_out is None else Side(held_out, features),
+            fake=ImageSet(fakes.images, features),
+            training=real_side if len(reals) == len(training) and split == "train" else ImageSet(training, features),
+            held_out=None if held_out is None else ImageSet(held_out, features),
             generator=fakes.generator,
             extract=lambda images: extraction(images)[0],
             class_names=subject.reals.class_names,
@@ -149,7 +149,7 @@ def _held_out(subject: Subject) -> Images | None:
     """
     if not subject.knows_training:
         return None
-    enough = max(metrics.find(name).LEAST for name in metrics.names() if "held out" in metrics.find(name).NEEDS)
+    enough = max(metrics.find(name).MIN_IMAGES for name in metrics.names() if "held out" in metrics.find(name).NEEDS)
     val, test = (subject.reals.count(name) for name in ("val", "test"))
     split = "val" if val >= min(enough, test) else "test"
     return whole_split(subject.reals, split) if val or test else None
@@ -165,7 +165,7 @@ def _writable(out: Path) -> Path:
             return out
 
 
-def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
+def _lacks(name: str, comparison: Inputs, network: Extractor) -> str:
     """Why a metric cannot be measured here, or nothing."""
     metric = metrics.find(name)
     there = {
@@ -185,13 +185,13 @@ def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
     if "held out" in metric.NEEDS and comparison.held_out is not None:
         sides["held-out"] = comparison.held_out
     for which, side in sides.items():
-        if len(side) < metric.LEAST:
+        if len(side) < metric.MIN_IMAGES:
             more = {"held-out": " (data.holdout of a training holds out more)", "generated": " (--n)"}.get(which, "")
-            return f"it needs {metric.LEAST} {which} images, and there are {len(side)}{more}"
+            return f"it needs {metric.MIN_IMAGES} {which} images, and there are {len(side)}{more}"
     return ""
 
 
-def _is_labelled(side: Side) -> bool:
+def _is_labelled(side: ImageSet) -> bool:
     return side.labels is not None and side.labels.ndim == 1 and bool((side.labels >= 0).any())
 
 
@@ -201,7 +201,7 @@ class _Measuring:
 
     subject: Subject
     network: Extractor
-    comparison: Comparison
+    comparison: Inputs
     device: str
     seed: int
     created: str
@@ -251,7 +251,7 @@ class _Measuring:
                 log.info(f"{score.name:<34} {score.text}")
                 yield score
 
-    def measure(self, name: str, comparison: Comparison, class_name: str | None) -> Iterator[Score]:
+    def measure(self, name: str, comparison: Inputs, class_name: str | None) -> Iterator[Score]:
         metric = metrics.find(name)
         in_features = metric.NEEDS & OF_FEATURES
         eye = self.network if in_features else comparison.lpips if "lpips" in metric.NEEDS else None

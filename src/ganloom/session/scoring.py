@@ -19,7 +19,7 @@ from ganloom.core.lengths import Length
 from ganloom.core.names import nearest
 from ganloom.core.pictures import to_uint8
 from ganloom.data.dataset import Dataset
-from ganloom.metrics.contract import Comparison, Images, Side
+from ganloom.metrics.contract import Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.meanings import MEANINGS, is_better
@@ -47,11 +47,11 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
             by = ", by the inception network," if name in metrics.DEFINED_BY_INCEPTION else ""
             raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. There are {cheap}.")
-    given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
+    given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
-            f"better and a worse. {nearest(settings.best, given)}"
+            f"evaluate.best: {settings.best} is not a metric produced by evaluate.metrics of which higher or lower "
+            f"is better. {nearest(settings.best, given)}"
         )
 
 
@@ -64,13 +64,13 @@ def fitting(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
     """Without the metrics that need more images than there are, and why. Without the one that says what is best there
     are none.
     """
-    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).LEAST]
+    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).MIN_IMAGES]
     if not lacking:
         return settings, ""
     kept = [name for name in settings.metrics if name not in lacking]
-    least = max(metrics.find(name).LEAST for name in lacking)
+    least = max(metrics.find(name).MIN_IMAGES for name in lacking)
     why = f"{', '.join(lacking)} left out while training: with {images} images; {least} are needed"
-    if not any(settings.best in metrics.find(name).GIVES for name in kept):
+    if not any(settings.best in metrics.find(name).NUMBERS for name in kept):
         return settings.model_copy(update={"every": NEVER}), f"{why}, so there are no scores"
     return settings.model_copy(update={"metrics": tuple(kept)}), why
 
@@ -85,7 +85,7 @@ class Scorer:
         rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
         content = dataset.content_hash
         reals = Images(dataset.images, rows, None, dataset.name, content, "train")
-        self.real = Side(reals, self.extraction.kept)
+        self.real = ImageSet(reals, self.extraction.cached)
 
     def prepare(self) -> None:
         """Look at the real images now rather than at the first measurement."""
@@ -103,9 +103,9 @@ class Scorer:
             finite = finite and bool(torch.isfinite(part).all())
             made.append(to_uint8(part).cpu())
         pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
-        comparison = Comparison(
+        comparison = Inputs(
             real=self.real,
-            fake=Side(Images.generated(pictures), self.extraction.features),
+            fake=ImageSet(Images.generated(pictures), self.extraction.features),
             training=self.real,
             held_out=None,
             generator=None,
