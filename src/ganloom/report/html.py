@@ -3,12 +3,13 @@
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.tables import html_table as table
 
 __all__ = ["data_url", "escape", "png_url", "table", "write_page"]
 
@@ -37,14 +38,6 @@ figure { margin: .5rem 0 1rem; break-inside: avoid; } figcaption, .small { color
 """
 # Even if something in a page asked for it, a browser would fetch nothing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, escaped: bool = False) -> str:
-    """Rows of text; with `escaped` the cells of the rows are HTML already."""
-    named = (escape(cell).replace("[", "<wbr>[").replace("@", "<wbr>@") for cell in head)  # fd[...]@2000 may be broken
-    top = "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in named) + "</tr></thead>" if head else ""
-    cells = ("".join(f"<td>{cell if escaped else escape(cell)}</td>" for cell in row) for row in rows)
-    return f"<table>{top}<tbody>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</tbody></table>"
 
 
 def data_url(image: Image.Image, quality: int = 90) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ganloom.config import Config
 from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import storage_errors, write_atomically
-from ganloom.metrics.scores import Score, metric_of, read_scores
+from ganloom.metrics.scores import Score, Scores, metric_of, read_scores
 from ganloom.models import modelfile
 from ganloom.report.history import History, evenly, read_history
 from ganloom.report.html import escape, png_url, table, write_page
@@ -81,7 +81,7 @@ def read(run: Run) -> Story:
     if history.unread:
         lines = "its last line" if history.unread == 1 else f"its last {history.unread:,} lines"
         troubles.append(f"log.jsonl cannot be read to its end: {lines} left out.")
-    found: list[Score] = []
+    found = Scores()
     try:
         found = read_scores(run.scores)
     except DataError as error:

@@ -50,8 +50,8 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
     given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: {settings.best} is not a metric produced by evaluate.metrics of which higher or lower "
-            f"is better. {nearest(settings.best, given)}"
+            f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
+            f"better and a worse. {nearest(settings.best, given)}"
         )
 
 
