@@ -100,7 +100,7 @@ def _distinct(rows: Sequence[tuple[str, list[Score]]]) -> Iterator[tuple[str, li
 def _scores(target: Path) -> list[Score]:
     """Scores of a run or a file, the newest first."""
     if not target.exists():
-        raise DataError(f"{target} does not exist: name a run folder, or a file written by 'evaluate --out'.")
+        raise DataError(f"there is nothing at {target}: name a run folder, or a file written by 'evaluate --out'.")
     path = open_run(target).scores if target.is_dir() else target
     scores = read_scores(path)
     if not scores:
