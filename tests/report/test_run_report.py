@@ -1,4 +1,4 @@
-"""The report of a run: all that its folder holds, and what it lacks is said."""
+"""The report of a run: it shows all that the run folder holds, and says what is missing."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def test_real_and_generated_stand_side_by_side(page: Page) -> None:
     real, made = (np.asarray(image.convert("L")) for image in page.images[:2])
     assert (real == REAL).mean() > 0.5 and (made == MADE).mean() > 0.5
     assert real.shape == made.shape and made.shape[0] < 1.5 * made.shape[1]
-    assert "Each column is of one class, in turn: cat, dog." in page.words
+    assert "One class per column: cat, dog." in page.words
 
 
 def test_progress_has_a_row_a_grid_with_means_and_the_newest_scores(page: Page) -> None:
@@ -197,7 +197,7 @@ def test_the_same_run_makes_the_same_bytes(written: Path, tmp_path: Path) -> Non
 def test_a_run_that_has_only_begun_says_what_it_lacks(tmp_path: Path) -> None:
     words = report(begin(tmp_path / "run", class_names=[])).words
     for part in (
-        "has not been measured", "no picture of the real images", "no generated pictures yet",
+        "has not been measured", "no picture of the real images", "no samples yet",
         "Nothing has been logged", "Nothing has been measured yet", "no picture of nearest neighbours",
         "not complete", "not logged",
     ):  # fmt: skip
@@ -218,7 +218,7 @@ def test_a_log_cut_off_by_a_kill_is_read_to_there_and_said(tmp_path: Path) -> No
     log(run)
     run.log.write_bytes(run.log.read_bytes()[:-30])
     seen = report(run)
-    assert "its last line left out" in seen.words and "944 images" in seen.words
+    assert "its last line is left out" in seen.words and "944 images" in seen.words
 
 
 @pytest.mark.parametrize(
@@ -277,20 +277,20 @@ def test_damaged_files_are_said(tmp_path: Path) -> None:
 
 def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
-    assert "see below which" not in report(run).words
+    assert "listed below" not in report(run).words
     write_scores(run.scores, [SCORE.model_copy(update={"nimg": 640}), SCORE.model_copy(update={"content_hash": "d"})])
     words = report(run).words
-    assert "How good it is, after 0.6 kimg: " in words
-    assert "on the model after 0.6 kimg" in words and "other images than this run was trained on" in words
+    assert "Quality, after 0.6 kimg: " in words
+    assert "of the model after 0.6 kimg" in words and "other images than this run was trained on" in words
 
 
 def test_the_score_to_name_is_of_this_model_and_of_these_images(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
     write_scores(run.scores, [SCORE, *(SCORE.model_copy(update=later | other) for other in ({"nimg": 1}, OTHER))])
-    assert "How good it is: the Fréchet distance fd[loomnet-1]@300 is 12.35" in report(run).words
+    assert "Quality: the Fréchet distance fd[loomnet-1]@300 is 12.35" in report(run).words
     write_scores(run.scores, [SCORE.model_copy(update=OTHER)])
-    assert "How good it is, against other images: " in report(run).words
+    assert "Quality, against other images: " in report(run).words
 
 
 def test_minutes_are_over_when_the_last_checkpoint_says_so(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_the_model_that_is_kept_as_the_best_is_named(tmp_path: Path) -> None:
         net="dcgan", latent=8, options=options, shape=(1, 8, 8), labels=False, class_names=[], training={"nimg": 640}
     )
     modelfile.write(run.best, build_generator("dcgan", ImageShape(1, 8, 8), 8, 0, options), header)
-    assert "The model after 0.6 kimg is kept as best/model.safetensors." in report(run).words
+    assert "The model after 0.6 kimg is stored as best/model.safetensors." in report(run).words
 
 
 def test_no_name_becomes_a_part_of_the_page(tmp_path: Path) -> None:
