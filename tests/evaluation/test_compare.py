@@ -45,7 +45,7 @@ def file(path: Path, *changes: dict[str, Any]) -> Path:
     return path
 
 
-def test_comparable_scores_stand_side_by_side(tmp_path: Path) -> None:
+def test_comparable_scores_share_a_row(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {"value": 2.0, "model": "d" * 64, "nimg": 9000})
     table = compare([a, b])
     ((name, scores),) = table.rows

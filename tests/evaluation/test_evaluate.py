@@ -1,4 +1,4 @@
-"""ganloom evaluate: what a person can ask for, what every number is stored with, and when there is no number."""
+"""ganloom evaluate: options, the provenance that is stored with every score, and what is refused."""
 
 import json
 import logging
@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def test_a_run_is_measured_by_what_fits_and_keeps_its_scores(run: Path, tmp_path: Path) -> None:
+def test_a_run_is_measured_by_the_default_metrics_and_stores_its_scores(run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("scores*")))
     scores = ganloom.evaluate(run, n=300)
     assert {score.metric for score in scores} >= {"fd", "kid", "precision", "vendi", "ndb", "ms_ssim", "memorised"}
@@ -89,7 +89,7 @@ def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
     assert near["recall[loomnet-1]@150"] > 2 * far["recall[loomnet-1]@150"]
 
 
-def test_a_folder_of_other_pictures_is_met_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_of_images_is_compared_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
     """Generated at 16x16 in colour, the real ones 8x8 and grey: these are prepared to the size of those."""
     for index in range(120):
         pixels = np.random.default_rng(index).integers(0, 255, (16, 16, 3), np.uint8)
@@ -112,7 +112,7 @@ def test_labels_of_a_conditional_model_are_as_frequent_as_the_real_ones(run: Pat
     assert len(counts) == 10 and sum(counts) == 1000 and min(counts) != max(counts)
 
 
-# No number
+# What is refused
 
 
 def broken(path: Path, header: modelfile.Header, value: float) -> Path:
@@ -124,7 +124,7 @@ def broken(path: Path, header: modelfile.Header, value: float) -> Path:
     return path
 
 
-def test_a_generator_that_has_diverged_gets_no_number(run: Path, tmp_path: Path) -> None:
+def test_a_generator_that_has_diverged_is_refused(run: Path, tmp_path: Path) -> None:
     header = modelfile.read_header(run / "model.safetensors")
     model = broken(tmp_path / "nan.safetensors", header, float("nan"))
     with pytest.raises(ModelError, match="diverged"):
@@ -132,7 +132,7 @@ def test_a_generator_that_has_diverged_gets_no_number(run: Path, tmp_path: Path)
     assert not (tmp_path / "report.json").exists()
 
 
-def test_mixed_sizes_get_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_mixed_sizes_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     for index, side in enumerate([8, 8, 16]):
         Image.fromarray(np.full((side, side), index, np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(DataError, match="size"):
@@ -209,7 +209,7 @@ def test_a_damaged_scores_file_is_not_overwritten_in_silence(run: Path, tmp_path
         ganloom.evaluate(copy, metrics="fd", n=100)
 
 
-def test_classes_are_met_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_classes_are_matched_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
     """Class 1 of a folder with 1 and 7 is class 7 of one with all ten."""
     for name in ("1", "7"):
         shutil.copytree(folders["first"] / name, tmp_path / name)
@@ -232,7 +232,9 @@ def test_labels_are_renumbered_by_name() -> None:
     assert renumbered(None, ["cat"], ["dog"]) is None
 
 
-def test_nothing_that_fits_is_an_error_and_writes_no_file(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_if_no_default_metric_is_possible_it_is_an_error_and_no_file_is_written(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="fd cannot be measured here: it needs at least 50 generated images"):
         ganloom.evaluate(folders["sevens"], folders["second"], n=20, out=tmp_path / "scores.json")
     assert not (tmp_path / "scores.json").exists()
@@ -247,7 +249,7 @@ def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured
     assert caplog.messages and "fd[" not in caplog.text
 
 
-def test_a_default_metric_that_fails_on_the_way_costs_no_other(
+def test_a_default_metric_that_fails_does_not_stop_the_others(
     run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "ganloom")
@@ -262,7 +264,7 @@ def test_a_default_metric_that_fails_on_the_way_costs_no_other(
         ganloom.evaluate(run, metrics="fd,vendi", n=150)
 
 
-def test_what_another_evaluation_wrote_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_that_another_evaluation_wrote_meanwhile_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kid = ganloom.evaluate(run, metrics="kid", n=150)
     measure = measuring.metrics.find("fd").measure
 
@@ -287,7 +289,7 @@ def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path
         ganloom.evaluate(made.path, metrics="classification", n=150)
 
 
-def test_a_run_meets_other_images_in_its_own_form(run: Path, tmp_path: Path) -> None:
+def test_a_run_is_compared_with_other_images_in_its_own_shape(run: Path, tmp_path: Path) -> None:
     """Grey digits of 32 pixels, with classes; colour, at another size, without."""
     for number in range(120):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 48, 3), np.uint8)
@@ -338,7 +340,7 @@ def test_val_counts_where_it_is_enough_and_else_the_larger_split(
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_is_none_is_refused(run: Path, seed: int) -> None:
+def test_a_seed_out_of_range_is_refused(run: Path, seed: int) -> None:
     with pytest.raises(ConfigError, match="seed must be between 0 and 4,294,967,295"):
         ganloom.evaluate(run, metrics="fd", n=100, seed=seed)
 
@@ -350,7 +352,7 @@ def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Pa
             ganloom.evaluate(run, metrics="fd", n=100, out=out)
 
 
-def test_an_extractor_that_sees_nothing_gets_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_an_extractor_with_constant_features_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "blind.py").write_text("def make():\n    return lambda images: images[:, :, 0, 0] * 0\n")
     with pytest.raises(DataError, match="gives all real images the same features"):
         ganloom.evaluate(folders["first"], folders["second"], metrics="fd", extractor=f"{tmp_path}/blind.py:make")

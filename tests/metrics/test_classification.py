@@ -75,7 +75,7 @@ def test_both_teachers_show_equally_many_images(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_images_without_a_label_teach_nothing_and_ask_nothing() -> None:
-    """Some of a source may have none: -1."""
+    """Some images of a source may be unlabelled: -1."""
     lacking = np.where(np.arange(600) < 100, -1, LABELS[FAKE])
     kept = scores(SMALL[FAKE][100:], LABELS[FAKE][100:])
     found = scores(SMALL[FAKE], lacking)

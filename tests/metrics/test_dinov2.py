@@ -151,7 +151,7 @@ def test_without_a_file_the_error_says_where_to_fetch_one() -> None:
 
 
 @pytest.mark.parametrize("fault", ["width", "depth", "registers", "missing", "another network", "empty"])
-def test_a_file_that_is_no_published_one_is_refused(tmp_path: Path, fault: str) -> None:
+def test_a_file_other_than_the_published_ones_is_refused(tmp_path: Path, fault: str) -> None:
     state = transformer(width=128 if fault == "width" else 384, depth=1 if fault == "depth" else 12)
     if fault == "registers":
         state["register_tokens"] = torch.zeros(1, 4, 384)

@@ -13,7 +13,7 @@ from ganloom.metrics.meanings import MEANINGS
 
 
 @pytest.mark.parametrize("name", metrics.names())
-def test_a_metric_says_what_it_needs_and_gives(name: str) -> None:
+def test_a_metric_declares_its_needs_and_its_numbers(name: str) -> None:
     metric = metrics.find(name)
     assert set(NEEDED) >= metric.NEEDS
     assert metric.MIN_IMAGES >= 1

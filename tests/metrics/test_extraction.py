@@ -117,7 +117,7 @@ def test_an_error_of_the_network_is_not_taken_for_missing_memory() -> None:
         Extraction(Broken(), CPU).features(images())
 
 
-def test_features_that_are_no_numbers_are_refused_and_not_kept() -> None:
+def test_features_that_are_not_finite_are_refused_and_not_cached() -> None:
     class Diverged(Counting):
         def forward(self, images: Tensor) -> Outputs:
             return Outputs(super().forward(images).features / 0, None)
@@ -144,7 +144,7 @@ def test_what_is_transparent_is_white() -> None:
     assert (to_rgb(clear) == 255).all()
 
 
-def test_what_is_not_pinned_by_its_hash_is_never_kept() -> None:
+def test_features_that_a_hash_does_not_identify_are_never_cached() -> None:
     counting = Counting()
     counting.is_pinned = False
     for _ in range(2):

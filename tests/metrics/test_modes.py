@@ -30,7 +30,7 @@ def short() -> object:
 
 @pytest.fixture(scope="module")
 def judged() -> dict[str, dict[str, Estimate]]:
-    """What is said of new images, of one class alone, of nine classes, and of one image."""
+    """The numbers for new images, for a single class, for nine classes, and for one image."""
     new, labels = SMALL[NEW], LABELS[NEW]
     fakes = {
         "new": new,
@@ -88,8 +88,8 @@ def test_the_divergence_has_its_closed_forms() -> None:
 
 
 @pytest.mark.parametrize("truth", [[0.5, 0.3, 0.2], [1.0, 0, 0], [0.02, 0.98, 0], [0, 0.5, 0.5]])
-def test_shares_see_through_what_a_classifier_confuses(truth: list[float]) -> None:
-    """Noisy numbers as images; what a classifier that learned equal shares says of them is known exactly."""
+def test_shares_correct_for_what_a_classifier_confuses(truth: list[float]) -> None:
+    """Noisy numbers as images; the predictions of a classifier that learned equal shares are known exactly."""
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 20_000, p=truth)
     distance = labels[:, None] + rng.normal(0, 0.7, (20_000, 1)) - np.arange(3)
@@ -113,14 +113,14 @@ def test_images_without_a_label_are_no_class() -> None:
     assert measure(comparison(SMALL[TRAINING], SMALL[NEW], labels=lacking))["modes"].value == 10
 
 
-def test_too_few_images_for_so_many_classes_give_no_number() -> None:
+def test_too_few_images_for_so_many_classes_are_refused() -> None:
     images = SMALL[:120]
     with pytest.raises(DataError, match=r"120 generated images are too few to look for 100 classes: .* 1000"):
         measure(comparison(images, images, labels=np.arange(120) % 100))
 
 
 def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Class k is k written in three grey patches, told apart by an oracle in the classifier's place."""
+    """Class k is k written in three grey patches, distinguished by an oracle in place of the classifier."""
     numbers = np.arange(1000)
     levels = np.stack([numbers // 100, numbers // 10 % 10, numbers % 10], axis=1) * 25
     images = np.broadcast_to(levels[:, None, None].astype(np.uint8), (1000, 8, 8, 3))

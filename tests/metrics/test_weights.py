@@ -1,4 +1,4 @@
-"""Weights are the published ones or there is an error that says what to do: never a guess."""
+"""Weights are the published ones, or there is an error with the remedy."""
 
 import logging
 import socket

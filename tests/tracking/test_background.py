@@ -58,7 +58,7 @@ class Slow:
 
 @pytest.fixture
 def let_go(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Ends all hanging after the test; until then nobody waits long."""
+    """Lets everything go on after the test; until then waits are short."""
     monkeypatch.setattr(background, "CLOSE_SECONDS", 0.2)
     event = threading.Event()
     yield event
@@ -131,7 +131,7 @@ def test_calls_that_wait_do_not_fill_the_memory(let_go: threading.Event, monkeyp
         tracker.scalars(4, {})
 
 
-def test_one_that_is_given_up_says_nothing_more(let_go: threading.Event) -> None:
+def test_one_that_is_given_up_logs_nothing_more(let_go: threading.Event) -> None:
     made: list[Slow] = []
     tracker = BackgroundTracker(lambda: Slow("__init__", let_go), made.append, remedy)
     with pytest.raises(RuntimeError, match="no answer"):
