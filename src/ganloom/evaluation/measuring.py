@@ -54,8 +54,8 @@ def evaluate(
     features [N, D] of a frozen network, the extractor. Scores have a 95 % confidence interval where one is defined, and
     all that is needed to measure them again: extractor, hashes, counts, split, seed and versions.
 
-    Scores of a run are stored in its folder, in place of older ones with the same name, seed and conditions. If an
-    error is raised, no score is stored.
+    Scores of a run are stored in its folder once all are measured, in place of older ones with the same name, seed and
+    conditions.
 
     Args:
         target: the generated images: a run folder or its folder `best`, a model.safetensors, or a folder of images of

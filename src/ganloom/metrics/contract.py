@@ -119,9 +119,7 @@ class Generator:
 
     G: nn.Module  # G(z, y) -> float [N, C, H, W] in [-1, 1]
     latent: int  # dimension of z
-    labels: (
-        Tensor | None
-    )  # of the generated images, in its own numbering, int64 [N] or float [N, K]; None if G takes none
+    labels: Tensor | None  # int64 [N] or float [N, K], of the generated images, as G numbers them; None if G takes none
 
 
 class Perceptual(Protocol):
@@ -151,6 +149,4 @@ class Inputs:
     class_names: list[str]
     seed: int
     lpips: Perceptual | None = None
-    pictures: dict[str, Tensor] = field(
-        default_factory=dict
-    )  # by name, uint8 [C, H, W]: filled by metrics that also show images
+    pictures: dict[str, Tensor] = field(default_factory=dict)  # uint8 [C, H, W] by name, added by metrics

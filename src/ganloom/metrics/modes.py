@@ -20,10 +20,8 @@ MIN_IMAGES = 100
 NUMBERS = ("modes", "modes_share", "modes_kl", "modes_classifier_accuracy")
 PER_CLASS = 10  # generated images required: with so many, chance hides one class in twenty thousand
 RARE = 10  # a class more than ten times rarer than among the real images is not covered
-MAX_IMAGES, MAX_HELD_BACK = (
-    50_000,
-    2000,
-)  # training images that are used, and those among them kept to test the classifier
+MAX_IMAGES = 50_000  # training images that are used
+MAX_HELD_BACK = 2000  # of these, kept to test the classifier
 STEPS = 500  # of expectation maximisation, at most
 TEMPERATURES = np.geomspace(0.1, 10, 101)
 

@@ -68,9 +68,7 @@ def draw(
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = Figure(figsize=(9.6, 3.2 * down), dpi=140)
         if across == 1:
-            figure.subplots_adjust(
-                left=0.1, right=0.84, bottom=0.16, top=0.83
-            )  # so that the plots of a page are aligned
+            figure.subplots_adjust(left=0.1, right=0.84, bottom=0.16, top=0.83)  # aligns all plots of a page
         else:
             figure.set_layout_engine("constrained")
         for index, panel in enumerate(panels):

@@ -60,7 +60,6 @@ def load() -> Loomnet:
     """The encoder with the shipped weights, on the CPU, in evaluation mode."""
     data = resources.files("ganloom.metrics.extractors").joinpath("loomnet-1.safetensors").read_bytes()
     encoder = Loomnet(weights=sha256(data))
-    encoder.load_state_dict(
-        {name: weight.float() for name, weight in tensors.unpack(data).items()}
-    )  # stored in float16
+    stored = tensors.unpack(data)  # in float16
+    encoder.load_state_dict({name: weight.float() for name, weight in stored.items()})
     return encoder.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]
