@@ -63,7 +63,7 @@ def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sh
     additional = [each for each in averages.values() if each is not step.ema]
     judge = Extraction(loomnet.load(), CPU)
     rows = some(dataset.count(), min(REALS, dataset.count()), rng.key(0, "real"))
-    real = judge.kept(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
+    real = judge.cached(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
     looks, seconds = [], 0.0
     for each in kimg:
         began = time.monotonic()

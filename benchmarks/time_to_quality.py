@@ -78,7 +78,7 @@ def compete(arguments: argparse.Namespace) -> None:
     rows = some(dataset.count(), arguments.n, rng.key(0, "real"))
     content = dataset.description.content_hash
     reals = Images(dataset.images, rows, None, set_name, content, "train")
-    real = judge.kept(reals).pooled
+    real = judge.cached(reals).pooled
     if not isinstance(CONTENDERS[name], int):
         tune_process()
     contender = make(name, dataset, arguments.minutes, int(seed))
@@ -110,7 +110,7 @@ def trunk_distance(arguments: argparse.Namespace, reals: Images, pictures: NDArr
 
     judge, n = Extraction(trunk(), CPU), arguments.inception_n
     few = Images(reals.take, reals.positions[:n], None, reals.name, reals.identity, reals.split)
-    return frechet.from_features(judge.kept(few).pooled, judge.features(Images.generated(pictures[:n])).pooled)
+    return frechet.from_features(judge.cached(few).pooled, judge.features(Images.generated(pictures[:n])).pooled)
 
 
 class Curve(NamedTuple):

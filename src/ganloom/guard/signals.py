@@ -174,7 +174,7 @@ class Eye:
     def _kept(self, rows: NDArray[np.int64], split: str) -> NDArray[np.float32]:  # [N, D], from the cache or now
         content, name = self.dataset.content_hash, self.dataset.name
         images = Images(lambda rows: self.dataset.images(rows, split), rows, None, name, content, split)
-        return self.extraction.kept(images).pooled
+        return self.extraction.cached(images).pooled
 
 
 def area(
