@@ -14,7 +14,7 @@ from conftest import tiny_config, tiny_flags
 from ganloom.core import memory
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError, RunError
-from ganloom.core.memory import Counter, free_memory
+from ganloom.core.memory import AllocationCounter, free_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.session import memory as fitting
 from ganloom.training.assembly import resolve
@@ -48,12 +48,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def test_what_is_freed_is_not_counted_and_what_shares_memory_once() -> None:
-    with Counter() as counter:
+    with AllocationCounter() as counter:
         for _ in range(10):
             a = torch.zeros(MIB, dtype=torch.uint8)
             a.view(2, -1)[0].add_(1)
             del a
-    assert counter.most == MIB
+    assert counter.peak == MIB
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -61,9 +61,9 @@ def test_what_is_reckoned_is_what_a_step_counts(digits: PackedDataset, family: s
     """Though it is made of tensors without content; with a penalty, accumulation and an augmentation."""
     config = resolve(tiny_config(**FAMILIES[family]), digits.shape, 1)
     step = make(config, digits)
-    with Counter() as counter:
+    with AllocationCounter() as counter:
         step.advance(measure=True)
-    assert fitting.needed(config, digits, CPU) == pytest.approx(counter.most / fitting.COUNTED, rel=0.02)
+    assert fitting.needed(config, digits, CPU) == pytest.approx(counter.peak / fitting.COUNTED, rel=0.02)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process had at most")
@@ -74,7 +74,7 @@ import torch
 from pathlib import Path
 from stepping import Noise, make
 from ganloom.config import Config, recipe_values
-from ganloom.core.memory import Counter
+from ganloom.core.memory import AllocationCounter
 from ganloom.core.shapes import ImageShape
 
 def status(key):
@@ -90,9 +90,9 @@ step(2)  # what torch itself loads when it is first used
 before = status("VmRSS")
 step(128)
 taken = status("VmHWM") - before
-with Counter() as counter:
+with AllocationCounter() as counter:
     step(128)
-print(taken / counter.most)
+print(taken / counter.peak)
 """
     places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
     paths = os.pathsep.join([places, os.environ.get("PYTHONPATH", "")])

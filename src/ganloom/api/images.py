@@ -12,7 +12,7 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.terminal import log, progress_bar
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
-from ganloom.data.opening import packed
+from ganloom.data.from_config import prepare_from_config
 from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.sources import find
 
@@ -58,7 +58,7 @@ def prepare(
             "fast": fast,
         }
     )
-    dataset = packed(find(data.source, data.follow_links), data, Path(dest), workers)
+    dataset = prepare_from_config(find(data.source, data.follow_links), data, Path(dest), workers)
     for line in account(dataset):
         log.info(line)
     return dataset

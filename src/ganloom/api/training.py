@@ -18,9 +18,9 @@ from ganloom.core.errors import ConfigError, DataError, RunError
 from ganloom.core.packages import is_installed
 from ganloom.core.shapes import ImageShape
 from ganloom.core.terminal import log
+from ganloom.data.from_config import prepare_from_config
 from ganloom.data.inspect import look_at_sizes
-from ganloom.data.opening import packed
-from ganloom.data.sources import Source, find, place
+from ganloom.data.sources import Source, absolute, find
 from ganloom.planning.defaults import AS_YOU_SAY, Case, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.runs import Run, open_run, refuse_existing
@@ -61,7 +61,7 @@ def train(
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
         return resume(target, device=device)
     refuse_existing(target)
-    dataset = packed(source, config.data)
+    dataset = prepare_from_config(source, config.data)
     for line in remarks(dataset):
         log.info(line)
     if config.data.labels and not dataset.labelled and planned.chose("labels"):
@@ -129,7 +129,7 @@ def plan(
         recipe = recipe or DIGITS
         values, reasons = recipe_values(recipe), [("recipe", recipe, why)]
     if data is not None:
-        settings["data.source"] = place(os.fspath(data))
+        settings["data.source"] = absolute(os.fspath(data))
     config = placed(Config.build(values, settings))
     return Planned(source or find(config.data.source, config.data.follow_links), recipe, config, reasons, said)
 
@@ -146,7 +146,7 @@ def resume(
     opened = open_run(Path(run))
     changes = {} if length is None else {"train.length": length}
     if data is not None:
-        changes["data.source"] = place(os.fspath(data))
+        changes["data.source"] = absolute(os.fspath(data))
     config = opened.config.with_overrides(changes)
     if length is not None:
         refuse_shorter(opened, config)
@@ -156,7 +156,7 @@ def resume(
     except DataError as error:
         raise DataError(f"{error} If the images were moved, say where they are with --data.") from None
     check(config, source)
-    dataset = packed(source, config.data)
+    dataset = prepare_from_config(source, config.data)
     return session.go_on(opened, config, dataset, chosen_device)
 
 
@@ -171,9 +171,9 @@ def refuse_shorter(run: Run, config: Config) -> None:
 
 def placed(config: Config) -> Config:
     """With paths, of images and of the user's own code, that hold from any working folder."""
-    data = config.data.model_copy(update={"source": place(config.data.source)})
-    net = config.net.model_copy(update={"name": code.place(config.net.name)})
-    loss = config.loss.model_copy(update={"name": code.place(config.loss.name)})
+    data = config.data.model_copy(update={"source": absolute(config.data.source)})
+    net = config.net.model_copy(update={"name": code.absolute(config.net.name)})
+    loss = config.loss.model_copy(update={"name": code.absolute(config.loss.name)})
     start = config.start
     if start is not None:
         start = start.model_copy(update={"model": str(Path(start.model).expanduser().resolve())})

@@ -42,7 +42,7 @@ class Header(BaseModel):
     def _holds_its_code(self) -> Self:
         if is_file(self.net) and self.code is None:
             raise ValueError(f"it names {self.net} and does not hold it")
-        if self.code is not None and not self.code.is_whole:
+        if self.code is not None and not self.code.is_intact:
             raise ValueError(f"the code of {self.code.name} in it is not the one that its sha256 was taken of")
         return self
 

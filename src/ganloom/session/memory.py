@@ -8,7 +8,7 @@ from torch._subclasses import fake_tensor
 from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
-from ganloom.core.memory import Counter, free_memory, is_out_of_memory
+from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
 from ganloom.core.terminal import log
 from ganloom.data.dataset import Dataset
 from ganloom.training.assembly import assemble
@@ -93,11 +93,11 @@ def needed(config: Config, dataset: Dataset, device: torch.device) -> int:
     }
     step = assemble(config.with_overrides(few), dataset, device, World(), total=1)
     try:
-        with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
+        with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), AllocationCounter() as counter:
             step.advance(measure=True)
     except NOT_RECKONED:
         return 0
-    return int(counter.most / COUNTED)
+    return int(counter.peak / COUNTED)
 
 
 def too_large(least: int, why: str, elsewhere: str = "") -> ConfigError:
