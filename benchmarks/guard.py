@@ -38,7 +38,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.guard.guard import Guard
-from ganloom.runs import open_run
+from ganloom.runs import open_folder
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.health import SUSPICIONS
 from ganloom.training.step import AdversarialStep, Stats
@@ -176,7 +176,7 @@ def run(case: Case, source: str, out: Path, actions: dict[str, str]) -> tuple[di
     began = time.monotonic()
     with harmed(case), looks_timed(looks), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(RunError):
         ganloom.train(source, recipe=case.recipe, out=out, device="cpu", settings=settings)
-    opened, seconds = open_run(out), time.monotonic() - began
+    opened, seconds = open_folder(out), time.monotonic() - began
     rows = read_log(opened.log)
     verdicts = [[row["event"], row["nimg"]] for row in rows if row.get("event") in SUSPICIONS]
     verdicts = [[change.reason, change.nimg] for change in opened.changes] + verdicts

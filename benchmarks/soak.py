@@ -21,7 +21,7 @@ import torch
 
 import ganloom
 import machine
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
 from guard import NARROW, looks_timed
 
 EVERY = 10.0  # seconds
@@ -104,7 +104,7 @@ def main() -> int:
         finally:
             done.set()
             watcher.join()
-        seconds, run = time.monotonic() - began, Run(out)
+        seconds, run = time.monotonic() - began, RunFolder(out)
         config = run.config
         results = {
             "minutes": arguments.minutes,

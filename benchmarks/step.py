@@ -44,7 +44,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.models import modelfile
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
 from ganloom.session.loop import Plan, loop
 from ganloom.session.recorder import Recorder
 from ganloom.session.session import connected
@@ -142,7 +142,7 @@ def program(step: AdversarialStep, recorder: Recorder, console: Console, log_eve
 
 
 def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple[Recorder, Console]:
-    run = Run(folder)
+    run = RunFolder(folder)
     for sub in (run.samples, run.checkpoints):
         sub.mkdir(parents=True)
     console = Console(10**9, None, run.sample, Terminal(file=io.StringIO(), force_terminal=True, width=120))

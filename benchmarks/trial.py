@@ -17,7 +17,7 @@ from ganloom.core.distributed import World
 from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
 from ganloom.models import modelfile
-from ganloom.runs import Run, open_run
+from ganloom.runs import RunFolder, open_folder
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.assembly import assemble
 from ganloom.training.checkpoint import Voucher
@@ -64,7 +64,7 @@ def run(
         return {"failed": "it did not end"}
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]}
-    trained = open_run(out)
+    trained = open_folder(out)
     after, made = judge.of_model(trained.model)
     before, _ = judge.of_model(untrained(trained, judge.dataset))
     voucher = Voucher.model_validate_json(next(trained.checkpoints.glob("*.json")).read_bytes())
@@ -104,7 +104,7 @@ def save_sheet(made: torch.Tensor, classes: int, path: Path) -> None:
     sheet.save(path, optimize=True)
 
 
-def untrained(run: Run, dataset: PackedDataset) -> Path:
+def untrained(run: RunFolder, dataset: PackedDataset) -> Path:
     """The model that the run began with."""
     config = run.config
     step = assemble(config, dataset, torch.device("cpu"), World(), total=1)

@@ -20,6 +20,7 @@ import ganloom
 from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
+from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError
 from ganloom.core.terminal import log, shown
 
@@ -157,21 +158,23 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
 )  # fmt: skip
 def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("ganloom.api.training.train", lambda data, **given: heard.append((data, given["settings"])))
+    monkeypatch.setattr("ganloom.api.train", lambda data, **given: heard.append((data, given)))
     invoke("train", "photos", *flags)
-    assert heard == [("photos", settings)]
+    [(data, given)] = heard
+    assert data == "photos"
+    assert settings_of({name: given[name] for name in FLAGS}, given["settings"]) == settings
 
 
 @pytest.mark.parametrize(
     ("verb", "flags", "expected"),
     [
-        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+        ("ganloom.api.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
          {"drop_duplicates": True, "fast": True, "follow_links": True}),
-        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+        ("ganloom.api.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
          {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
         ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
          {"per_class": True, "n_real": 9, "trust_code": True}),
-        ("ganloom.api.training.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+        ("ganloom.api.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
          {"length": "2 hours", "data": "photos"}),
     ],
 )  # fmt: skip
@@ -185,7 +188,7 @@ def test_flags_reach_the_verb(
 
 
 BAD: list[tuple[list[str], str]] = [
-    (["train", "--freeze-d", "1"], "say which with --from"),
+    (["train", "--freeze-d", "1"], "name it with --from"),
     (["train", "no-such-folder"], "no folder, file or built-in dataset"),
     (["train", "no/such.npz"], "check the path"),
     (["train", "--recipe", "dcgan32"], "Did you mean 'dcgan-32'"),

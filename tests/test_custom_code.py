@@ -24,7 +24,7 @@ from ganloom.core.errors import ConfigError, GanloomError, ModelError, RunError
 from ganloom.core.files import sha256
 from ganloom.core.shapes import ImageShape
 from ganloom.models import modelfile
-from ganloom.runs import open_run
+from ganloom.runs import open_folder
 
 ALL_CUSTOM = {"net": "./net.py", "loss": "./loss.py", "loss.margin": 0.5, "train.length": "96 images"}
 
@@ -79,7 +79,7 @@ def changed(file: Path, old: str, new: str) -> None:
 
 
 def test_all_three_together_train(trained: Path) -> None:
-    run = open_run(trained / "run")
+    run = open_folder(trained / "run")
     assert run.config.net.name == str(trained / "net.py") and run.config.net.g == {"width": 8}
     assert run.config.loss.name == str(trained / "loss.py") and run.config.loss.options == {"margin": 0.5}
     assert run.config.data.source == f"{trained}/rings.py:60"
@@ -109,7 +109,7 @@ def test_one_file_may_hold_all_three(here: Path) -> None:
     parts = [(here / name).read_text() for name in ("net.py", "loss.py", "rings.py")]
     (here / "all.py").write_text("\n".join(parts))
     train("all.py:40", net="all.py", loss="all.py", **{"train.length": "32 images"})
-    assert list(open_run(here / "run").facts.code) == [str(here / "all.py")]
+    assert list(open_folder(here / "run").facts.code) == [str(here / "all.py")]
 
 
 def test_two_files_with_one_name_are_both_kept(here: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_recipe_may_name_files_from_the_working_folder_or_from_home(
     )
     flags = ["--set", "train.length=32 images", "--set", "evaluate.every=0 images"]
     invoke("train", "--recipe", "recipes/mine.yaml", "--out", "run", "--device", "cpu", *flags)
-    config = open_run(here / "run").config
+    config = open_folder(here / "run").config
     assert config.own_files == [str(here / name) for name in ("net.py", "loss.py", "rings.py")]
     assert config.net.g == {"width": 5} and config.data.source == f"{here}/rings.py:40"
 
@@ -288,7 +288,7 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
     train("rings.py:60", **{"train.length": "32 images"})
     with pytest.raises(RunError, match=r"come from the code in .*rings\.py.*--trust-code"):
         ganloom.evaluate("run", metrics="fd", device="cpu")
-    assert "rings.py" in str(open_run(here / "run").facts.code)
+    assert "rings.py" in str(open_folder(here / "run").facts.code)
 
 
 # Errors of the user's files.

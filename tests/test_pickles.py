@@ -24,7 +24,7 @@ from ganloom.core.errors import DataError, GanloomError, ModelError, RunError
 from ganloom.core.files import sha256
 from ganloom.data.packed import PackedDataset, labels_path, open_packed, shard_path
 from ganloom.metrics.extractors.perceptual import ALEXNET, HEADS
-from ganloom.runs import open_run
+from ganloom.runs import open_folder
 
 
 class Trap:
@@ -112,11 +112,11 @@ def test_in_checkpoints(run: Path, sprung: Path, form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_in_the_newest_checkpoint_alone(run: Path, sprung: Path, form: Form) -> None:
     """It is ignored, and the run resumes from the one before."""
-    before = open_run(run).model.read_bytes()
+    before = open_folder(run).model.read_bytes()
     form(max((run / "checkpoints").glob("*.safetensors")), sprung)
     fix_checksums(run)
     ganloom.resume(run, device="cpu")
-    assert open_run(run).model.read_bytes() == before
+    assert open_folder(run).model.read_bytes() == before
     assert not sprung.exists()
 
 

@@ -12,11 +12,11 @@ import ganloom
 from comparison import assert_same_run, state_of
 from conftest import tiny_config
 from ganloom.config import Config
-from ganloom.core.errors import RunError
+from ganloom.core.errors import Interrupted, RunError
 from ganloom.guard import guard as guard_module
 from ganloom.guard.remedies import other_settings
 from ganloom.guard.verdicts import RULES
-from ganloom.runs import Run, open_run
+from ganloom.runs import RunFolder, open_folder
 from ganloom.session import recorder, session
 from ganloom.tracking.jsonl import read_log
 from ganloom.training import checkpoint
@@ -54,8 +54,8 @@ def test_a_network_that_stands_still_gets_the_others_rate() -> None:
     assert other_settings("stalled", config, 1e-3, 1e-3) == {}
 
 
-def train(out: Path, **settings: Any) -> Run:
-    return ganloom.train(out=out, device="cpu", settings=tiny_config(**settings).model_dump(mode="json"))
+def train(out: Path, **settings: Any) -> RunFolder:
+    return ganloom.train(out=out, device="cpu", settings=tiny_config(**settings).model_dump(mode="json")).folder
 
 
 @pytest.fixture
@@ -124,10 +124,10 @@ def test_a_kill_after_going_back_changes_nothing(
         assert told == [change.model_dump(exclude={"seconds"}) for change in whole.changes]
     with monkeypatch.context() as patch:
 
-        def killed_between(self: Run, config: Config) -> None:
+        def killed_between(self: RunFolder, config: Config) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(Run, "save_config", killed_between)
+        patch.setattr(RunFolder, "save_config", killed_between)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "between", **SHORT)
     resumed = ganloom.resume(tmp_path / "between", device="cpu")
@@ -157,12 +157,12 @@ def test_what_is_gone_back_to_does_not_depend_on_signals(
         return stats
 
     monkeypatch.setattr(AdversarialStep, "advance", signalled)
-    with pytest.raises(SystemExit):
+    with pytest.raises(Interrupted):
         train(tmp_path / "run", **SHORT)
     monkeypatch.setattr(AdversarialStep, "advance", advance)
     assert (tmp_path / "run" / "checkpoints" / f"{saved:012d}.json").exists()
     ganloom.resume(tmp_path / "run", device="cpu")
-    assert [change.to for change in Run(tmp_path / "run").changes] == [change.to for change in alone.changes]
+    assert [change.to for change in RunFolder(tmp_path / "run").changes] == [change.to for change in alone.changes]
     assert_same_run(tmp_path / "run", alone.path)
 
 
@@ -172,14 +172,14 @@ def test_what_is_gone_back_to_is_whole(
     """A damaged checkpoint is none: there is another further back, or the beginning."""
     monkeypatch.setattr(session, "roll_back", damaging(session.roll_back))
     run = tmp_path / "run"
-    with pytest.raises(RunError, match="the guard has stopped"):  # what is left of the training is too sick for it
+    with pytest.raises(RunError, match="the guard stopped"):  # what is left of the training is too sick for it
         train(run, **SHORT, guard__rollbacks=1)
-    assert [change.to for change in Run(run).changes] == [0]
+    assert [change.to for change in RunFolder(run).changes] == [0]
     assert read_log(run / "log.jsonl")[-1]["nimg"] == 416
 
 
 def damaging(roll_back: Any) -> Any:
-    def damaged(run: Run, *arguments: Any) -> Any:
+    def damaged(run: RunFolder, *arguments: Any) -> Any:
         for file in run.checkpoints.glob("*.safetensors"):
             file.write_bytes(b"torn")
         return roll_back(run, *arguments)
@@ -190,9 +190,9 @@ def damaging(roll_back: Any) -> Any:
 def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     always = RULES["collapse"]._replace(suspects=lambda now, past: past.looks >= 5)
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "collapse": always})
-    with pytest.raises(RunError, match=r"the guard has stopped .* mode collapse"):
+    with pytest.raises(RunError, match=r"the guard stopped .* mode collapse"):
         train(tmp_path / "run", **SICK, guard__rollbacks=2, checkpoint__every="300 images")
-    run = open_run(tmp_path / "run")
+    run = open_folder(tmp_path / "run")
     assert len(run.changes) == 2
     healthy = max(int(path.stem) for path in run.checkpoints.glob("*.json"))
     assert healthy == run.changes[-1].to  # what was sick is not kept as the newest
@@ -208,7 +208,7 @@ def test_to_warn_and_to_stop(action: str, monkeypatch: pytest.MonkeyPatch, tmp_p
             train(tmp_path / "run", **SICK, guard__overfitting=action)
     else:
         train(tmp_path / "run", **SICK, guard__overfitting=action)
-    run = open_run(tmp_path / "run")
+    run = open_folder(tmp_path / "run")
     rows = read_log(run.log)
     (event,) = [row for row in rows if "event" in row]
     assert event["event"] == "overfitting" and not run.changes

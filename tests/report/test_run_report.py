@@ -22,7 +22,7 @@ from ganloom.metrics.scores import Score, write_scores
 from ganloom.models import modelfile
 from ganloom.nets import build_generator
 from ganloom.report.run import write_report
-from ganloom.runs import Facts, Run, create_run
+from ganloom.runs import Facts, RunFolder, create_folder
 from ganloom.tracking.jsonl import Jsonl
 
 FACTS = Facts(
@@ -40,14 +40,14 @@ OTHER = {"content_hash": "d" * 64}
 REAL, MADE, NEAR = 200, 90, 30  # greys, to tell the pictures apart
 
 
-def begin(path: Path, **changes: Any) -> Run:
+def begin(path: Path, **changes: Any) -> RunFolder:
     """A run of 960 images that has only just begun."""
-    run = create_run(path, tiny_config(data__labels=True), FACTS.model_copy(update=changes))
+    run = create_folder(path, tiny_config(data__labels=True), FACTS.model_copy(update=changes))
     run.best.parent.mkdir()
     return run
 
 
-def log(run: Run, steps: int = 60, **columns: Callable[[int], float]) -> None:
+def log(run: RunFolder, steps: int = 60, **columns: Callable[[int], float]) -> None:
     """A row every 16 images."""
     usual: dict[str, Callable[[int], float]] = {
         "epoch": lambda nimg: nimg / 320, "loss_d": lambda nimg: 1.0, "loss_g": lambda nimg: 2.0,
@@ -61,7 +61,7 @@ def log(run: Run, steps: int = 60, **columns: Callable[[int], float]) -> None:
     tracker.close()
 
 
-def append(run: Run, nimg: int, **values: float | str | None) -> None:
+def append(run: RunFolder, nimg: int, **values: float | str | None) -> None:
     with open(run.log, "a") as file:
         file.write(json.dumps({"nimg": nimg, **values}) + "\n")
 
@@ -71,7 +71,7 @@ def sheet(path: Path, grey: int) -> None:
     save_png(path, grid(torch.full((20, 1, 8, 8), grey, dtype=torch.uint8), columns=2))
 
 
-def complete(path: Path) -> Run:
+def complete(path: Path) -> RunFolder:
     """A run with all there can be."""
     run = begin(path)
     log(run)
@@ -97,7 +97,7 @@ def page(written: Path) -> Page:
     return Page.read(written)
 
 
-def report(run: Run) -> Page:
+def report(run: RunFolder) -> Page:
     return Page.read(write_report(run.path, run.path / "report.html"))
 
 

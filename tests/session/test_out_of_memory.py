@@ -16,9 +16,8 @@ from ganloom.core.memory import is_out_of_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.guard.signals import Eye
 from ganloom.nets import dcgan
-from ganloom.runs import open_run
-from ganloom.session import memory as fitting
-from ganloom.session import session
+from ganloom.runs import open_folder
+from ganloom.session import memory, preflight
 from ganloom.tracking.jsonl import read_log
 from stepping import same, state, tiny, weights
 
@@ -151,10 +150,10 @@ def test_other_errors_are_not_swallowed(digits: PackedDataset, monkeypatch: pyte
 def test_what_does_not_fit_is_found_out_before_there_is_a_run(
     digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a device that says so itself; where the system would kill the process, see test_fitting.py."""
-    monkeypatch.setattr(session, "fitted", fitting.halved)
-    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
-    train = open_run(run.path).config.train
+    """On a device that says so itself; where the system would kill the process, see test_fit_memory.py."""
+    monkeypatch.setattr(preflight, "fit_memory", memory.retried_smaller)
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json")).folder
+    train = open_folder(run.path).config.train
     assert (train.batch, train.micro_batch, train.micro_batch_g) == (32, MOST, MOST)
     assert run.changes == []
 
@@ -163,18 +162,18 @@ def test_the_run_goes_on_and_remembers_what_fitted(
     digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where others have taken memory since: it ends as with those micro-batches from the start, but says more."""
-    monkeypatch.setattr(session, "fitted", lambda config, *_: config)
+    monkeypatch.setattr(preflight, "fit_memory", lambda step: step.config)
     settings = {"sample__every": "0 images", "log__every": "0 images"}
     values = tiny_config(**settings).model_dump(mode="json")
-    failing = ganloom.train(out=tmp_path / "failing", device="cpu", settings=values)
-    assert open_run(failing.path).config.train.micro_batch == MOST
+    failing = ganloom.train(out=tmp_path / "failing", device="cpu", settings=values).folder
+    assert open_folder(failing.path).config.train.micro_batch == MOST
     assert [change.reason for change in failing.changes][-1] == "out of memory"
     events = [row for row in read_log(failing.log) if row.get("event") == "out of memory"]
     assert events and "learns a little differently" in events[-1]["text"]
     rows = failing.log.read_text().splitlines(keepends=True)
     failing.log.write_text("".join(row for row in rows if "event" not in row))
     values = tiny_config(train__micro_batch=MOST, **settings).model_dump(mode="json")
-    small = ganloom.train(out=tmp_path / "small", device="cpu", settings=values)
+    small = ganloom.train(out=tmp_path / "small", device="cpu", settings=values).folder
     assert_same_run(failing.path, small.path)
     before = len(small_memory)
     ganloom.resume(failing.path, device="cpu", length="1200 images")

@@ -89,7 +89,7 @@ def test_the_log_stays_json_when_a_loss_is_not_a_number(tmp_path: Path) -> None:
 def test_tensorboard_has_scalars_and_images_over_the_image_count(tmp_path: Path) -> None:
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__tensorboard=True))
     events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"images": 0}).Reload()
-    logged = read_log(run.log)
+    logged = read_log(run.folder.log)
     assert [scalar.step for scalar in events.Scalars("loss_d")] == [row["nimg"] for row in logged]
     assert [scalar.value for scalar in events.Scalars("loss_g")] == pytest.approx([row["loss_g"] for row in logged])
     assert {"loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after"} <= set(events.Tags()["scalars"])
@@ -191,7 +191,7 @@ def test_wandb_that_cannot_start_does_not_stop_the_training(
     monkeypatch.setattr(client, "init", lambda **options: (_ for _ in ()).throw(OSError("unreachable")))
     monkeypatch.setitem(sys.modules, "wandb", client)
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__wandb={"mode": "online"}))
-    assert read_log(run.log)[-1]["nimg"] == 320
+    assert read_log(run.folder.log)[-1]["nimg"] == 320
     assert "unreachable" in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganloom.core.files import write_atomically
 
-__all__ = ["class_columns", "grid", "save_png", "to_float", "to_uint8"]
+__all__ = ["class_columns", "grid", "png", "save_png", "to_float", "to_pil", "to_uint8"]
 
 GAP = 2  # pixels between the pictures of a grid
 MAX_CLASS_COLUMNS = 16
@@ -60,7 +60,21 @@ def save_png(
     image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
 ) -> None:
     """Write a PNG atomically. Raises `StorageError`."""
-    array = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
+    write_atomically(path, png(image))
+
+
+def png(
+    image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
+) -> bytes:
+    """The bytes of a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array).save(buffer, format="PNG")
-    write_atomically(path, buffer.getvalue())
+    to_pil(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def to_pil(
+    image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
+) -> Image.Image:
+    """A Pillow image of mode L, RGB or RGBA."""
+    array = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
+    return Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array)

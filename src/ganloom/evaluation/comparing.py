@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ganloom.core.errors import DataError
 from ganloom.metrics.scores import Score, differences, read_scores
-from ganloom.runs import open_run
+from ganloom.runs import open_folder
 
 __all__ = ["Table", "as_text", "compare"]
 
@@ -67,7 +67,7 @@ def _scores(target: Path) -> list[Score]:
     """Newest first of each name: an older one of another seed is not what was asked for."""
     if not target.exists():
         raise DataError(f"there is nothing at {target}: name a run folder or a file that 'evaluate --out' wrote.")
-    path = open_run(target).scores if target.is_dir() else target
+    path = open_folder(target).scores if target.is_dir() else target
     scores = read_scores(path)
     if not scores:
         remedy = f"ganloom evaluate {target}" if target.is_dir() else "evaluate anew with --out"

@@ -26,7 +26,7 @@ from ganloom.data.sources import find
 from ganloom.metrics.contract import Generator, Images
 from ganloom.metrics.pairs import some
 from ganloom.models.generate import generate_floats
-from ganloom.runs import Run, open_run
+from ganloom.runs import RunFolder, open_folder
 from ganloom.synthesis.model import Model, load
 
 __all__ = ["GENERATED", "Fakes", "Subject", "chosen", "generated", "open_subject", "renumbered", "whole_split"]
@@ -44,7 +44,7 @@ class Subject:
     model: Model | None  # None: a folder
     folder: Dataset | None  # None: a model
     reals: Dataset
-    run: Run | None
+    run: RunFolder | None
     knows_training: bool  # whether `reals` are, as far as can be known, the images that it was trained on
 
 
@@ -63,9 +63,9 @@ def open_subject(target: Path, data: str | None, device: torch.device, *, trust_
     along is run with `trust_code` alone. Raises `GanloomError`.
     """
     if (target / "config.yaml").is_file():
-        return _of_run(open_run(target), None, data, device, trust_code)
+        return _of_run(open_folder(target), None, data, device, trust_code)
     if (target.parent / "config.yaml").is_file() and (target / "model.safetensors").is_file():  # RUN/best
-        return _of_run(open_run(target.parent), target, data, device, trust_code)
+        return _of_run(open_folder(target.parent), target, data, device, trust_code)
     if not target.exists():
         raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
     if data is None:
@@ -94,7 +94,7 @@ def open_subject(target: Path, data: str | None, device: torch.device, *, trust_
     return Subject(str(target), folder.content_hash, None, None, folder, reals, None, True)
 
 
-def _of_run(run: Run, best: Path | None, data: str | None, device: torch.device, trust_code: bool) -> Subject:
+def _of_run(run: RunFolder, best: Path | None, data: str | None, device: torch.device, trust_code: bool) -> Subject:
     """The newest model of a run, or its `best` one, whose scores then are not the run's own."""
     place = best or run.path
     model = load(place, device=str(device), trust_code=trust_code)

@@ -14,7 +14,7 @@ from ganloom.report.html import escape, png_url, table, write_page
 from ganloom.report.pictures import columns, first_pictures, open_picture, shown, squarish
 from ganloom.report.plots import Curve, Panel, draw
 from ganloom.report.scores import in_words, main_score, meaning, score_tables
-from ganloom.runs import Facts, Run, open_run
+from ganloom.runs import Facts, RunFolder, open_folder
 
 __all__ = ["write_report"]
 
@@ -30,7 +30,7 @@ MISSING = "–"
 class Story:
     """All that a run folder holds, as far as it can be read."""
 
-    run: Run
+    run: RunFolder
     config: Config
     facts: Facts
     history: History
@@ -63,7 +63,7 @@ def write_report(run: Path, out: Path) -> Path:
     """
     if not out.name:
         raise StorageError(f"{out} is a folder: name a file with --out, such as report.html.")
-    story = read(open_run(run))
+    story = read(open_folder(run))
     plots = dict(draw_plots(story))
     with storage_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def write_report(run: Path, out: Path) -> Path:
     )
 
 
-def read(run: Run) -> Story:
+def read(run: RunFolder) -> Story:
     history, troubles = read_history(run.log), []
     if history.unread:
         lines = "its last line" if history.unread == 1 else f"its last {history.unread:,} lines"

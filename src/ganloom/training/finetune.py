@@ -23,7 +23,7 @@ from ganloom.nets.contract import Growing
 from ganloom.nets.layers import spectral
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
@@ -52,9 +52,9 @@ def open_trained(path: Path) -> Trained:
     """A run folder, from its newest checkpoint, or a model file. Raises `ModelError` and `RunError`."""
     path = path.expanduser().resolve()
     if (path / "config.yaml").is_file():
-        run = Run(path)
+        run = RunFolder(path)
         header = modelfile.read_header(modelfile.locate(path))
-        run.own_code(run.config, run.facts)  # refuses a network whose file has changed since
+        run.custom_code(run.config, run.facts)  # refuses a network whose file has changed since
         data = checkpoint.newest(run.checkpoints)
         return Trained(path, header, run.config, unpack(data, run.checkpoints), sha256(data))
     if path.is_dir():
