@@ -189,7 +189,7 @@ def test_flags_reach_the_verb(
 
 BAD: list[tuple[list[str], str]] = [
     (["train", "--freeze-d", "1"], "name it with --from"),
-    (["train", "no-such-folder"], "no folder or file"),
+    (["train", "no-such-folder"], "no folder, file or built-in dataset"),
     (["train", "no/such.npz"], "check the path"),
     (["train", "--recipe", "dcgan32"], "Did you mean 'dcgan-32'"),
     (["train", "--set", "train.btach=3"], "Did you mean 'train.batch'"),
@@ -218,7 +218,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "digits", "--set", "x=1"], "config.yaml of any run"),
     (["train", "digits", "--length", "1e300 images"], "exceeds the maximum length"),
     (["inspect", "shapes", "--html", "."], "name a file"),
-    (["unpack", ".", "x"], "is no packed dataset: make one with ganloom prepare"),
+    (["unpack", ".", "x"], "is not a packed dataset: make one with ganloom prepare"),
     (["train", "shapes", "--size", "0", "--length", "10 minutes"], "data.size"),
     (["train", "shapes", "--set", "data.sise=8"], "Did you mean 'data.size'"),
     (["evaluate", "x", "--seed", "0"], "nothing at x"),

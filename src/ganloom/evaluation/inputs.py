@@ -21,7 +21,7 @@ from ganloom.core.pictures import to_uint8
 from ganloom.core.shapes import ImageShape
 from ganloom.core.terminal import log, progress_bar
 from ganloom.data.dataset import Dataset
-from ganloom.data.opening import packed
+from ganloom.data.from_config import prepare_from_config
 from ganloom.data.sources import find
 from ganloom.metrics.contract import Generator, Images
 from ganloom.metrics.pairs import some
@@ -72,7 +72,7 @@ def open_subject(target: Path, data: str | None, device: torch.device, *, trust_
         raise DataError(f"{target} is no run, so name the real images to compare with: ganloom evaluate {target} DATA")
     if target.suffix == ".safetensors":
         model = load(target, device=str(device), trust_code=trust_code)
-        reals = packed(find(data), _sized(data, model.shape))
+        reals = prepare_from_config(find(data), _sized(data, model.shape))
         trained_on = model.header.training.get("content_hash")
         known = trained_on == reals.content_hash
         if not known:
@@ -81,7 +81,7 @@ def open_subject(target: Path, data: str | None, device: torch.device, *, trust_
             str(target), sha256(target.read_bytes()), model.header.training.get("nimg"), model, None, reals, None, known
         )
     try:
-        folder = packed(find(str(target)), Data(source=str(target), holdout=0.0))
+        folder = prepare_from_config(find(str(target)), Data(source=str(target), holdout=0.0))
     except DataError as error:
         if "--size" not in str(error):
             raise
@@ -90,7 +90,7 @@ def open_subject(target: Path, data: str | None, device: torch.device, *, trust_
             f"{reason}. To compare images of several sizes, resize them first: "
             f"ganloom prepare {target} DEST --size N --holdout 0, then ganloom evaluate DEST {data}"
         ) from None
-    reals = packed(find(data), _sized(data, folder.shape))
+    reals = prepare_from_config(find(data), _sized(data, folder.shape))
     return Subject(str(target), folder.content_hash, None, None, folder, reals, None, True)
 
 
@@ -114,11 +114,13 @@ def _of_run(run: RunFolder, best: Path | None, data: str | None, device: torch.d
             f"{error} If the images were moved, name their new place: ganloom evaluate {place} DATA"
         ) from None
     try:
-        reals = packed(source, settings)
+        reals = prepare_from_config(source, settings)
     except DataError:
         if data is None:
             raise
-        reals = packed(source, _sized(data, model.shape))  # they lack the classes, groups or window of the run's images
+        reals = prepare_from_config(
+            source, _sized(data, model.shape)
+        )  # they lack the classes, groups or window of the run's images
     known = reals.content_hash == run.facts.content_hash
     if not known and data is None:
         raise RunError(

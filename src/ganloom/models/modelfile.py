@@ -42,7 +42,7 @@ class Header(BaseModel):
     def _holds_its_code(self) -> Self:
         if is_file(self.net) and self.code is None:
             raise ValueError(f"it names the custom network {self.net} but does not contain its code")
-        if self.code is not None and not self.code.is_whole:
+        if self.code is not None and not self.code.is_intact:
             raise ValueError(f"the code of {self.code.name} in it does not match its sha256")
         return self
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from ganloom.core.code import Code, OwnModule, blame, is_file, load_code, load_file, take
+from ganloom.core.code import Code, CustomModule, blame, get_callable, is_file, load_code, load_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.core.shapes import ImageShape
@@ -40,8 +40,8 @@ def family(name: str, code: Code | None = None) -> ModuleType:
         check_name("network", name, names())
         return importlib.import_module(f"ganloom.nets.{name}")
     module = load_file(name) if code is None else load_code(code)
-    take(module, "Generator", "shape", "latent", "classes")
-    take(module, "Discriminator", "shape", "classes")
+    get_callable(module, "Generator", "shape", "latent", "classes")
+    get_callable(module, "Discriminator", "shape", "classes")
     return module
 
 
@@ -70,7 +70,7 @@ def build_discriminator(name: str, shape: ImageShape, classes: int, options: dic
 
 def _build(module: ModuleType, make: Callable[[], Any]) -> nn.Module:
     try:
-        with blame(module) if isinstance(module, OwnModule) else contextlib.nullcontext():
+        with blame(module) if isinstance(module, CustomModule) else contextlib.nullcontext():
             network = make()
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ganloom.core.code import blame, is_file, load_file, take
+from ganloom.core.code import blame, get_callable, is_file, load_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.objectives import losses, penalties
@@ -26,7 +26,7 @@ def loss(name: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
 
 def _custom_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
     module = load_file(path)
-    function = take(module, "loss")
+    function = get_callable(module, "loss")
     values = keyword_options(f"loss '{path}'", function, options)
     with blame(module):
         built = function(**values)

@@ -9,7 +9,7 @@ from torch._subclasses import fake_tensor
 from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
-from ganloom.core.memory import Counter, free_memory, is_out_of_memory
+from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
 from ganloom.core.terminal import log
 from ganloom.training.step import AdversarialStep
 
@@ -81,11 +81,11 @@ def peak_memory(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> 
     """
     with _shortened(step, micro_batch, micro_batch_g):
         try:
-            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
+            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), AllocationCounter() as counter:
                 step.advance(measure=True)
         except NOT_ESTIMATED:
             return 0
-    return int(counter.most / COUNTED)
+    return int(counter.peak / COUNTED)
 
 
 @contextlib.contextmanager

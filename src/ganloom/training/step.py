@@ -11,7 +11,7 @@ from ganloom import objectives
 from ganloom.augment import Adaptive
 from ganloom.config import Config
 from ganloom.core import rng
-from ganloom.core.device import computes_in_bf16, sent
+from ganloom.core.device import computes_in_bf16, to_device
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.memory import is_out_of_memory
@@ -244,11 +244,11 @@ class AdversarialStep:
             first, size = start + index * learner.micro_batch, learner.micro_batch
             y = self.stream.labels(first, size)
             rng.seed(self.config.seed, start, index, "step")
-            z = sent(torch.randn(size, self.config.net.latent), self.device)
-            yield MicroBatch(first, size, z, None if y is None else sent(y, self.device))
+            z = to_device(torch.randn(size, self.config.net.latent), self.device)
+            yield MicroBatch(first, size, z, None if y is None else to_device(y, self.device))
 
     def reals(self, micro: MicroBatch) -> Tensor:  # [size, C, H, W]
-        images = to_float(sent(self.stream.images(micro.first, micro.size), self.device))
+        images = to_float(to_device(self.stream.images(micro.first, micro.size), self.device))
         return images if self.growth is None else self.growth.faded(images)
 
     def judge(self, images: Tensor, y: Tensor | None) -> Judged:
