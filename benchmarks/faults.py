@@ -99,7 +99,7 @@ def main() -> None:
         print(f"\n{name:<24}" + "".join(f"{fault:>12}" for fault in results[name]))
         for key in SHOWN:
             print(f"{key:<24}" + "".join(f"{numbers[key]:>12.4g}" for numbers in results[name].values()), flush=True)
-    print(machine.write("faults", results))
+    print(machine.write("faults", results, depth=2))
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def main() -> int:
                     rows[method]["p"] = max(seen, default=None)
                     for nearest in run.glob("model-*.png"):
                         nearest.replace(pictures / f"{name}-{method}-nearest.png")
-                    machine.write(arguments.name, results)
+                    machine.write(arguments.name, results, depth=2)
                 print(show(method, rows[method]), flush=True)
     print(pictures)
     return int(any("failed" in row for rows in results.values() for row in rows.values()))

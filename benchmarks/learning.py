@@ -245,7 +245,7 @@ def main() -> int:
                 given = CASES[case][0], changes(case, arguments.minutes)
                 rows[case] = trial.run(case, *given, arguments.minutes, arguments.seed, judge, pictures)
                 print(show(case, rows[case]), flush=True)
-                machine.write(arguments.name, results)
+                machine.write(arguments.name, results, depth=2)
     print(table(results), pictures, sep="\n")
     return int(any("failed" in row for rows in results.values() for row in rows.values()))
 

@@ -96,11 +96,10 @@ def main() -> None:
     for name, result in results.items():
         print(f"{name:<20} {result['accuracy']}", flush=True)
     if options.trunk:
-        results["series"] = []
         for name in options.series:
             with tempfile.TemporaryDirectory() as folder:
                 found = series(str(options.data / name), options.recipe, options.trunk, options.n, Path(folder))
-            results["series"].append(found)
+            results[f"series {name}"] = found
             print(f"{name:<20} rank correlation {found['spearman']}", flush=True)
     print(machine.write("loomnet", results))
 

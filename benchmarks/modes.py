@@ -187,7 +187,7 @@ def main() -> int:
                 if arguments.again or not trial.is_of(rows.get(method, {}), *given):
                     label = method.replace(" + ", "-").replace(" ", "-")
                     rows[method] = trial.run(label, *given, counter, pictures)
-                    machine.write(arguments.name, results)
+                    machine.write(arguments.name, results, depth=2)
                 print(show(method, rows[method]), flush=True)
     print(pictures)
     return int(any("failed" in row for rows in results.values() for row in rows.values()))

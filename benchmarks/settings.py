@@ -115,9 +115,8 @@ def main() -> None:
         key = f"{change or 'default'}; seed {arguments.seed}"
         number = [*of_set].index(key) if key in of_set else len(of_set)
         sheet = machine.RESULTS / arguments.name / f"{arguments.set}-{size}-{number}.png"
-        called = {name: value for name, value in machine.describe().items() if name in ("command", "commit")}
-        of_set[key] = called | {"looks": train(dataset, change, arguments, sheet)}
-        machine.write(arguments.name, results)
+        of_set[key] = {"looks": train(dataset, change, arguments, sheet)}
+        machine.write(arguments.name, results, depth=2)
 
 
 if __name__ == "__main__":

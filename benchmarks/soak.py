@@ -118,7 +118,7 @@ def main() -> int:
         row = results[column]
         print(f"{column:<12} {row['first']:>14,.0f} {row['last']:>14,.0f} {row['growth']:>+8.2%}  most {row['most']:,}")
     print(f"guard        every {config.guard.every}, {len(looks)} looks, {sum(looks) / seconds:.2%} of the time")
-    machine.write("soak", results)
+    machine.write("soak", results, depth=0)
     return 0
 
 

@@ -215,7 +215,7 @@ def race(
     finally:
         free.put(cores)
     looks = [json.loads(line) for line in lines if line.startswith("{")]
-    row = {"looks": [look for look in looks if "fd" in look], "commit": machine.describe()["commit"]}
+    row = {"looks": [look for look in looks if "fd" in look]}
     return row | {key: look[key] for look in looks for key in ("inception",) if key in look}
 
 
@@ -276,7 +276,7 @@ def main() -> int:
             for each in as_completed(races):
                 set_name, name, seed = races[each]
                 row = sets[set_name][name][str(seed)] = each.result()
-                machine.write(arguments.name, results)
+                machine.write(arguments.name, results, depth=3)
                 print(set_name, name, seed, row["looks"][-1], flush=True)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # otherwise the rest would train for hours first

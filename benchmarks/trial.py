@@ -73,7 +73,6 @@ def run(
         classes = len(trained.facts.class_names) if trained.config.data.labels else 0
         save_sheet(made, classes, pictures / f"{judge.name}-{name}.png")
     return {
-        "commit": machine.describe()["commit"],
         "minutes": minutes,
         "seed": seed,
         "recipe": recipe,

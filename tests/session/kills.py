@@ -105,7 +105,7 @@ def main() -> int:
         assert [change.reason for change in RunFolder(reference).changes] == ["stalled"]
         outcome = kill_again_and_again(settings, reference, folder, arguments.kills, arguments.seed)
     print(json.dumps(outcome._asdict()))
-    machine.write("kills", outcome._asdict() | {"seed": arguments.seed, "settings": LONG})
+    machine.write("kills", outcome._asdict() | {"seed": arguments.seed, "settings": LONG}, depth=0)
     return 0
 
 
