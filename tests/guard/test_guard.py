@@ -14,23 +14,23 @@ from ganloom.config import Guard
 from ganloom.core.pictures import to_float
 from ganloom.data.packed import PackedDataset
 from ganloom.guard.guard import Guard as Watch
-from ganloom.guard.signals import Eye, Signals, area
-from ganloom.guard.verdicts import RULES, Past
+from ganloom.guard.signals import Probe, Signals, area
+from ganloom.guard.verdicts import RULES, remember
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.nets.contract import Judgement
-from ganloom.training.health import SUSPICIONS
+from ganloom.training.health import SUSPICIONS, Past
 from ganloom.training.step import AdversarialStep
 from stepping import CPU, state, tiny
 
 
 @pytest.fixture(scope="module")
-def eye(digits: PackedDataset) -> Eye:
-    return Eye(digits, Extraction(loomnet.load(), CPU), 60, seed=0)
+def probe(digits: PackedDataset) -> Probe:
+    return Probe(digits, Extraction(loomnet.load(), CPU), 60, seed=0)
 
 
-def look(eye: Eye, step: AdversarialStep) -> Signals:
-    return eye.look(step, step.advance(measure=True), 0.5)
+def look(probe: Probe, step: AdversarialStep) -> Signals:
+    return probe.measure(step, step.advance(measure=True), 0.5)
 
 
 class Copying(nn.Module):
@@ -61,63 +61,63 @@ class ByHeart(nn.Module):
 # What is seen.
 
 
-def test_a_look_leaves_no_trace(digits: PackedDataset, eye: Eye) -> None:
+def test_a_look_leaves_no_trace(digits: PackedDataset, probe: Probe) -> None:
     settings = {"net__d": {"width": 8, "norm": "spectral"}, "augment": {"name": "ada", "p": 0.5}}
     watched, alone = tiny(digits, **settings), tiny(digits, **settings)
     for _ in range(3):
-        look(eye, watched)
+        look(probe, watched)
         alone.advance(measure=False)
     ours, theirs = state(watched), state(alone)
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_the_same_training_looks_the_same(digits: PackedDataset, eye: Eye) -> None:
-    assert look(eye, tiny(digits)) == look(eye, tiny(digits))
+def test_the_same_training_looks_the_same(digits: PackedDataset, probe: Probe) -> None:
+    assert look(probe, tiny(digits)) == look(probe, tiny(digits))
 
 
-def test_images_that_are_all_alike(digits: PackedDataset, eye: Eye) -> None:
+def test_images_that_are_all_alike(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 1))
     step.g.net.forward = lambda z, y: step.g.net.images.expand(len(z), -1, -1, -1)
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert seen.spread < 0.01 and seen.vendi < 0.1 and seen.ndb > 0.1
 
 
-def test_training_images_as_if_generated(digits: PackedDataset, eye: Eye) -> None:
+def test_training_images_as_if_generated(digits: PackedDataset, probe: Probe) -> None:
     """Their nearest training images are they themselves; else they are as real images are."""
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 60))
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert seen.nearest < 0.01
     assert 0.8 < seen.spread < 1.2 and 0.8 < seen.vendi < 1.2 and seen.distance < 1.5
 
 
-def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, eye: Eye) -> None:
+def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 60))
     held_out = digits.images(np.arange(60), "val")
     step.g.net.images = to_float(torch.from_numpy(held_out).permute(0, 3, 1, 2))
-    assert 0.8 < eye.look(step, stats, 0.5).nearest < 1.2
+    assert 0.8 < probe.measure(step, stats, 0.5).nearest < 1.2
 
 
-def test_a_discriminator_that_knows_its_images_by_heart(digits: PackedDataset, eye: Eye) -> None:
+def test_a_discriminator_that_knows_its_images_by_heart(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     rows = digits.images(np.arange(digits.count()))
     step.D = ByHeart(to_float(torch.from_numpy(rows).permute(0, 3, 1, 2)))
-    seen = eye.look(step, stats, 1.0)
+    seen = probe.measure(step, stats, 1.0)
     assert seen.gap == pytest.approx(1.0, abs=0.1) and seen.gap_auc == 1.0 and seen.auc == 1.0
 
 
-def test_numbers_that_are_none(digits: PackedDataset, eye: Eye) -> None:
+def test_nan_in_the_weights(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     with torch.no_grad():
         step.g.weights[0][0] = math.nan
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert not seen.finite and math.isnan(seen.distance)
 
 
@@ -150,7 +150,7 @@ class Blind:
     def __init__(self, seen: Iterator[Signals]) -> None:
         self.seen = seen
 
-    def look(self, step: object, stats: object, sign: float) -> Signals:
+    def measure(self, step: object, stats: object, sign: float) -> Signals:
         return next(self.seen)
 
 
@@ -172,11 +172,11 @@ def test_a_verdict_needs_patience_and_is_given_once(digits: PackedDataset) -> No
     assert [place for place, found in enumerate(verdicts) if "collapse" in found] == [10, 16]
 
 
-def test_numbers_that_are_none_need_no_patience(digits: PackedDataset) -> None:
+def test_nan_needs_no_patience(digits: PackedDataset) -> None:
     assert told(digits, WELL, Signals.unseen(), Signals.unseen()) == [[], ["divergence"], []]
     assert told(digits, WELL, but(distance=200.0), Signals.unseen()) == [[], [], ["divergence"]]
     (verdict,) = Watch(Guard(), Blind(iter([Signals.unseen()]))).look(tiny(digits), {})[1]  # type: ignore[arg-type]
-    assert "no longer finite" in verdict.text and verdict.is_ruin
+    assert "contain NaN or infinity" in verdict.text and verdict.is_ruin
 
 
 def test_every_suspicion_has_a_rule_and_an_action() -> None:
@@ -199,7 +199,7 @@ def test_every_suspicion_has_a_rule_and_an_action() -> None:
 def test_what_is_suspected(suspicion: str, sick: dict[str, float]) -> None:
     past = Past()
     for _ in range(3):
-        past = past.after(WELL)
+        past = remember(past, WELL)
     assert [name for name, rule in RULES.items() if rule.suspects(but(**sick), past)] == [suspicion]
     assert not any(rule.suspects(WELL, past) for rule in RULES.values())
 
@@ -208,23 +208,23 @@ def test_what_gets_no_better_for_long() -> None:
     """Whether D is sure of everything, or nothing has been learned at all."""
     past = Past()
     for _ in range(9):
-        past = past.after(WELL)
+        past = remember(past, WELL)
     found = {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), past)}
     assert found == {"overpowering", "stalled"}
-    learned = Past().after(but(distance=200.0))
+    learned = remember(Past(), but(distance=200.0))
     for _ in range(9):
-        learned = learned.after(WELL)
+        learned = remember(learned, WELL)
     assert {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), learned)} == {"overpowering"}
     assert not {name for name, rule in RULES.items() if rule.suspects(WELL, learned)}
 
 
 def test_what_cannot_be_known_is_not_suspected() -> None:
     nothing = but(gap=math.nan, gap_auc=math.nan, sign=math.nan)
-    assert not any(rule.suspects(nothing, Past().after(WELL)) for rule in RULES.values())
+    assert not any(rule.suspects(nothing, remember(Past(), WELL)) for rule in RULES.values())
 
 
 def test_a_young_generator_is_not_suspected() -> None:
     """Its images are all alike, and as far from real ones as it gets."""
     young = but(spread=0.2, vendi=0.03, distance=900.0, nearest=20.0, auc=1.0, sign=1.0)
-    past = Past().after(young)
+    past = remember(Past(), young)
     assert not any(rule.suspects(young, past) for rule in RULES.values())

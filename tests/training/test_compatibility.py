@@ -28,7 +28,7 @@ CLASSIFIER = {**OFF, "auxiliary_classifier": {"weight": 1}}
 REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, the message, the remedy
     "a gradient penalty with BatchNorm in D": (
         {"net__d__norm": "batch", "penalties": WGAN_GP},
-        "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+        "D's gradient at each image is constrained by wgan_gp, but D's BatchNorm mixes the images of a batch: "
         "set net.d.norm=none (or spectral, or layer).",
         {"net__d__norm": "layer"},
     ),
@@ -37,18 +37,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
             "net__d__norm": "batch",
             "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}, "dragan": {"weight": 10}},
         },
-        "dragan, wgan_gp asks how D answers",
+        "constrained by dragan and wgan_gp, but",
         {"net__d__norm": "spectral"},
     ),
     "a gradient penalty with DCGAN's layers in a network that grows": (
         {"net": "progressive", "net__g__blocks": "dcgan", "net__d__blocks": "dcgan", "penalties": WGAN_GP},
-        "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+        "D's gradient at each image is constrained by wgan_gp, but D's BatchNorm mixes the images of a batch: "
         "set net.d.norm=none (or layer).",
         {"net__d__norm": "none"},
     ),
     "an augmentation that goes by a sign that means nothing": (
         {"loss": "relativistic", "augment": "ada"},
-        "relativistic teaches D differences alone, and an augmentation that adapts goes by the sign of what D says: "
+        "relativistic trains D on differences only, but an adaptive augmentation follows the sign of D's logits: "
         "set augment.target=null and augment.p=0.3.",
         {"augment": {"name": "ada", "target": None, "p": 0.3}},
     ),
@@ -62,10 +62,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
         "net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.",
         {"net__d__labels": "projection"},
     ),
-    "a Wasserstein loss whose D nothing binds": (
+    "a Wasserstein loss whose D is not bounded": (
         {"loss": "wasserstein", "penalties": OFF},
-        "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
-        "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32.",
+        "wasserstein needs a D whose slope is bounded: set penalties.wgan_gp.weight=10, or "
+        "optimizer.d.clip_weights=0.01, or use the recipe wgan-gp-32 or wgan-32.",
         {"optimizer__d__clip_weights": 0.01},
     ),
     "an auxiliary classifier's penalty without the classifier": (
@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
     ),
     "a classifier that nothing teaches": (
         {"net__d__labels": "classifier"},
-        "net.d.labels=classifier, but nothing teaches the classifier: "
+        "net.d.labels=classifier, but nothing trains the classifier: "
         "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection.",
         {"penalties__auxiliary_classifier__weight": 1},
     ),
@@ -161,7 +161,7 @@ def test_freezing_everything_is_refused_with_the_most_that_can_be(
         with pytest.raises(ConfigError) as caught:
             tiny(digits, start={"model": "runs/before", f"freeze_{network}": count})
         assert str(caught.value) == (
-            f"--freeze-{network} {count}: of {stages} stages some must learn: give at most {stages - 1}."
+            f"--freeze-{network} {count} leaves none of {stages} stages to learn: give at most {stages - 1}."
         )
 
 
@@ -201,7 +201,9 @@ def with_d(dataset: PackedDataset, made: Any, **settings: Any) -> AdversarialSte
 
 def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_told(digits: PackedDataset) -> None:
     brittle = with_d(digits, lambda logits: Judgement(Brittle.apply(logits).square()))
-    with pytest.raises(ConfigError, match=r"dcgan cannot bear the penalty r1 \(.*\): set another, or another net\."):
+    with pytest.raises(
+        ConfigError, match=r"dcgan cannot be trained with the penalty r1 \(.*\): use another penalty, or another net\."
+    ):
         refuse(brittle)
     refuse(with_d(digits, lambda logits: Judgement(Brittle.apply(logits).square()), penalties=OFF))
     refuse(with_d(digits, lambda logits: Judgement((logits * 2).square())))
@@ -218,7 +220,7 @@ def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_told(di
     ids=["bare logits", "a column", "one for all", "a tuple"],
 )
 def test_a_d_that_gives_something_else_is_told_what_is_expected(digits: PackedDataset, made: Any, found: str) -> None:
-    expected = rf"D of dcgan gives {found}, where a Judgement with logits \[{IMAGES}\] is expected"
+    expected = rf"D of dcgan returns {found}, but a Judgement with logits \[{IMAGES}\] is expected"
     with pytest.raises(ConfigError, match=expected):
         refuse(with_d(digits, made))
 
@@ -228,7 +230,7 @@ def test_a_g_whose_images_have_another_form_is_told_what_is_expected(digits: Pac
     step.g.net = nn.Module()
     step.g.net.forward = lambda z, y: torch.zeros(IMAGES, 3, 32, 32)  # type: ignore[method-assign]
     of, wanted = rf"\[{IMAGES}, 3, 32, 32\]", rf"\[{IMAGES}, 1, 32, 32\]"
-    with pytest.raises(ConfigError, match=f"G of dcgan gives a tensor {of}, where images {wanted} are expected"):
+    with pytest.raises(ConfigError, match=f"G of dcgan returns a tensor {of}, but images {wanted} are expected"):
         refuse(step)
 
 

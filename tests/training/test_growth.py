@@ -72,10 +72,10 @@ def test_the_level_is_a_function_of_the_image_count(settings: dict[str, Any], ex
 
 def test_the_level_never_falls_nor_leaps_and_ends_where_it_is_said() -> None:
     growth = grow(hold=["30 images", "0 images", "7 images"], fade=["11 images", "20 images"])
-    levels = [growth.level(nimg) for nimg in range(growth.grown_at + 10)]
+    levels = [growth.level(nimg) for nimg in range(growth.final_resolution_at + 10)]
     assert all(0 <= after - before <= 1 / 11 + 1e-9 for before, after in pairwise(levels))
-    assert levels[growth.grown_at - 1] < 3 == levels[growth.grown_at]
-    assert growth.grown_at == 30 + 11 + 0 + 20 + 7 + 20
+    assert levels[growth.final_resolution_at - 1] < 3 == levels[growth.final_resolution_at]
+    assert growth.final_resolution_at == 30 + 11 + 0 + 20 + 7 + 20
 
 
 def test_both_networks_follow_and_new_layers_begin_once_a_level() -> None:

@@ -120,7 +120,12 @@ def test_another_penalty_than_the_checkpoint_had(digits: PackedDataset, tmp_path
 
 def test_a_lazy_penalty_counts_as_often_as_it_was_not_due(digits: PackedDataset) -> None:
     step = with_penalty(digits, "r1", 2.0, interval=3)
-    assert [step.due(step.penalties_d, 8 * update, 8) for update in range(4)] == [{"r1": 6.0}, {}, {}, {"r1": 6.0}]
+    assert [step.penalties.due(step.penalties.d, 8 * update, 8) for update in range(4)] == [
+        {"r1": 6.0},
+        {},
+        {},
+        {"r1": 6.0},
+    ]
 
 
 @pytest.mark.parametrize(("name", "network"), [("r1", "d"), ("feature_matching", "g")])

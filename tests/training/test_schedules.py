@@ -41,7 +41,7 @@ def tell(schedule: Schedule, losses: list[float], start: int = 0) -> list[float]
     """An interval (here 100 images, one update) a loss; the rate after each."""
     rates = []
     for index, loss in enumerate(losses, start):
-        schedule.observe(torch.tensor(loss), 100 * index, 100 * (index + 1))
+        schedule.observe_loss(torch.tensor(loss), 100 * index, 100 * (index + 1))
         rates.append(schedule.rate(100 * (index + 1)))
     return rates
 
@@ -51,7 +51,7 @@ def test_plateau_lowers_the_rate_when_patience_ends() -> None:
     assert tell(schedule, [1.0, 0.9, 0.9, 0.9, 0.9]) == [1, 1, 1, 1, 0.5]
 
 
-def test_plateau_waits_anew_after_an_improvement() -> None:
+def test_plateau_starts_to_wait_again_after_an_improvement() -> None:
     schedule = make(name="plateau", factor=0.1, patience=1, interval="100 images")
     assert tell(schedule, [1.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]) == pytest.approx([1, 1, 1, 1, 1, 1, 0.1])
 
@@ -78,7 +78,7 @@ def test_plateau_judges_the_mean_of_an_interval() -> None:
     assert tell(schedule, [0.5, 1.5, 1.6, 0.4]) == [1, 1, 1, 0.5]
 
 
-def test_plateau_goes_on_from_its_buffers() -> None:
+def test_plateau_continues_from_its_buffers() -> None:
     losses = [1.0, 1.1, 1.2, 1.0, 1.3, 1.4, 0.9, 1.0]
     whole = make(name="plateau", factor=0.5, patience=1, interval="100 images")
     expected = tell(whole, losses)
@@ -89,7 +89,7 @@ def test_plateau_goes_on_from_its_buffers() -> None:
     assert begun + tell(second, losses[3:], start=3) == expected
 
 
-def test_plateau_outlives_an_interval_that_is_not_a_number() -> None:
+def test_plateau_survives_an_interval_of_nan() -> None:
     schedule = make(name="plateau", factor=0.5, patience=1, interval="100 images")
     assert tell(schedule, [math.nan, 1.0, 0.9, 0.8, 0.7]) == [1, 1, 1, 1, 1]
 

@@ -12,6 +12,7 @@ from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.assembly import assemble, resolve
+from ganloom.training.fakes import ReusableFakes
 from ganloom.training.step import AdversarialStep
 from stepping import OFF, make, same, tiny, values, weights
 
@@ -29,11 +30,19 @@ def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:
     assert not same(weights(other), weights(tiny(digits)))
 
 
+class Never(ReusableFakes):
+    """Reuses nothing, so that G makes its images itself."""
+
+    possible = False  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize("d_updates", [1, 3])
-def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d_updates: int) -> None:
+def test_reused_images_are_those_that_g_would_make_again(
+    digits: PackedDataset, d_updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeping, making = (tiny(digits, train__d_updates=d_updates) for _ in range(2))
-    assert keeping.keeps_fakes
-    making.keeps_fakes = False
+    assert keeping.fakes.possible
+    monkeypatch.setattr(making, "fakes", Never(making.g, making.d, making.world))
     for _ in range(3):
         ours, theirs = keeping.advance(measure=True), making.advance(measure=True)
         assert {name: value.item() for name, value in ours.items()} == {k: v.item() for k, v in theirs.items()}
@@ -41,8 +50,8 @@ def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d
 
 
 def test_nothing_is_kept_where_it_would_take_more_memory(digits: PackedDataset) -> None:
-    assert not tiny(digits, train__micro_batch=16).keeps_fakes
-    assert not tiny(digits, train__batch_g=16).keeps_fakes
+    assert not tiny(digits, train__micro_batch=16).fakes.possible
+    assert not tiny(digits, train__batch_g=16).fakes.possible
 
 
 @pytest.mark.parametrize(
@@ -299,7 +308,7 @@ def test_betas_and_rates_move_in_a_burn_in(digits: PackedDataset) -> None:
     burn_in = {"share": 0.5, "lr": 4, "beta2": 0.9, "penalties": 10}
     step = tiny(digits, burn_in=burn_in, optimizer__g__name="rmsprop")
     at = [
-        step.due(step.penalties_d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)
+        step.penalties.due(step.penalties.d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)
     ]  # beginning, and after the end
     assert at[0] == pytest.approx(10 * at[1])
     step.advance(measure=False)

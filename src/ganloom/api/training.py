@@ -27,7 +27,7 @@ from ganloom.runs import Run, open_run, refuse_existing
 from ganloom.session import scoring, session
 from ganloom.training import checkpoint
 from ganloom.training.assembly import without_labels
-from ganloom.training.finetune import open_trained
+from ganloom.training.finetune import open_pretrained
 
 __all__ = ["explain", "resume", "train"]
 
@@ -113,7 +113,7 @@ def plan(
     if start is not None and data is None:
         raise ConfigError(f"say which images {start} is to learn: ganloom train DATA --from {start}")
     if start is not None:
-        trained = open_trained(Path(start))
+        trained = open_pretrained(Path(start))
         settings["start.model"] = str(trained.path)
         if nested(settings)["start"].get("sha256") is None:
             settings["start.sha256"] = trained.sha256

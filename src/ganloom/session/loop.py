@@ -133,7 +133,7 @@ def evaluated(
             enough, cost = recorder.judge(step, scores, seconds)
     # Not of an evaluation at the end alone: made longer, the training is one that never had it.
     due = crosses(plan.evaluate, step.nimg - step.images_per_step, step.nimg)
-    step.hear(cost if due else math.nan)
+    step.observe_score(cost if due else math.nan)
     return step.world.any(enough, step.device)
 
 

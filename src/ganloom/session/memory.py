@@ -43,7 +43,7 @@ def halved(config: Config, dataset: Dataset, device: torch.device, world: World)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise too_large(step.least, str(error).splitlines()[0], ", or --device cpu, which is slow") from None
+        raise too_large(step.min_micro_batch, str(error).splitlines()[0], ", or --device cpu, which is slow") from None
     if not step.halved:
         return config
     d, g = step.d.micro_batch, step.g.micro_batch

@@ -36,7 +36,7 @@ from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
-from ganloom.training.finetune import begin_with, open_trained
+from ganloom.training.finetune import load_pretrained, open_pretrained
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["begin", "connected", "go_on"]
@@ -87,7 +87,7 @@ def try_first(config: Config, dataset: Dataset, device: torch.device, world: Wor
 
 def take_over(config: Config, step: AdversarialStep) -> list[str]:
     """The weights that a fine-tuning begins with, if this is one; lines for people."""
-    return [] if config.start is None else begin_with(open_trained(Path(config.start.model)), step)
+    return [] if config.start is None else load_pretrained(open_pretrained(Path(config.start.model)), step)
 
 
 def go_on(run: Run, config: Config, dataset: Dataset, device: torch.device) -> Run:
@@ -224,8 +224,8 @@ def train_once(
     if plan.seconds is None and step.nimg >= plan.total:
         log.info(f"this run is complete; to make it longer: ganloom resume {run.path} --length '...'")
     if step.growth is not None:
-        log.info(f"growth    whole images from {step.growth.grown_at:,} images on")
-        if step.growth.grown_at > plan.total:
+        log.info(f"growth    whole images from {step.growth.final_resolution_at:,} images on")
+        if step.growth.final_resolution_at > plan.total:
             log.warning(
                 f"the training ends at {plan.total:,} images, before that: what it makes stays coarse. "
                 "Make it longer (--length), or growth.hold and growth.fade shorter.",

@@ -34,14 +34,14 @@ def timed(
     if why and config.evaluate.every != NEVER:
         log.info(f"note: {why}")
         config = config.model_copy(update={"evaluate": settings})
-    if dataset.count() < signals.LEAST and config.guard.every != NEVER:
-        log.info(f"note: no guard: of fewer than {signals.LEAST} images it could say nothing")
+    if dataset.count() < signals.MIN_IMAGES and config.guard.every != NEVER:
+        log.info(f"note: no guard: of fewer than {signals.MIN_IMAGES} images it could say nothing")
         config = config.model_copy(update={"guard": config.guard.model_copy(update={"every": NEVER})})
     most = max(dataset.count("val"), dataset.count("test"))
-    if config.guard.every != NEVER and most < signals.LEAST:
+    if config.guard.every != NEVER and most < signals.MIN_IMAGES:
         log.info(
-            f"note: the guard cannot see D learn its images by heart: that takes {signals.LEAST} held-out images, and "
-            f"there are {most}. With no splits of their own, data.holdout=20% holds out more.",
+            f"note: the guard cannot see D learn its images by heart: that takes {signals.MIN_IMAGES} held-out images, "
+            f"and there are {most}. With no splits of their own, data.holdout=20% holds out more.",
         )
     unknown = [name for name in ("evaluate", "guard") if getattr(config, name).every is None]
     if speed is None and (config.train.length.is_time or unknown):
@@ -84,7 +84,7 @@ def make_guard(config: Config, dataset: Dataset, device: torch.device) -> Guard:
     extraction = Extraction(loomnet.load().to(device), device)
     with progress_bar("features of", dataset.name) as progress:
         extraction.progress = progress
-        return Guard(config.guard, signals.Eye(dataset, extraction, config.guard.n, config.seed))
+        return Guard(config.guard, signals.Probe(dataset, extraction, config.guard.n, config.seed))
 
 
 def make_scorer(config: Config, dataset: Dataset, device: torch.device) -> Scorer:
