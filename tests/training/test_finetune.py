@@ -1,4 +1,4 @@
-"""Fine-tuning: what a trained model's weights become in other networks."""
+"""Fine-tuning: how a pretrained model's weights are taken over by other networks."""
 
 import shutil
 from pathlib import Path
@@ -47,13 +47,13 @@ def state(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def test_what_a_run_timed_for_its_own_images_is_timed_anew(trained: Path) -> None:
+def test_intervals_that_a_run_timed_are_timed_again(trained: Path) -> None:
     _, values = fine_tuning(open_pretrained(trained), None)
     assert values["guard"]["every"] is None and values["evaluate"]["every"] is None
 
 
 @pytest.mark.parametrize("optimizers", [False, True])
-def test_a_run_gives_both_networks_the_average_and_if_asked_the_optimizers(
+def test_a_run_gives_both_networks_the_average_and_optionally_the_optimizers(
     trained: Path, digits: PackedDataset, optimizers: bool
 ) -> None:
     step = make(tiny_config(start={"model": str(trained), "optimizers": optimizers}), digits)
@@ -69,7 +69,7 @@ def test_a_run_gives_both_networks_the_average_and_if_asked_the_optimizers(
     assert any(line.startswith("D ") and " 0 new" in line for line in lines)
 
 
-def test_a_model_file_gives_g_and_its_average_and_d_begins_anew(trained: Path, digits: PackedDataset) -> None:
+def test_a_model_file_gives_g_and_its_average_and_d_is_new(trained: Path, digits: PackedDataset) -> None:
     model = trained / "model.safetensors"
     step = make(tiny_config(start={"model": str(model)}), digits)
     fresh = values(step.d.net)
@@ -81,7 +81,7 @@ def test_a_model_file_gives_g_and_its_average_and_d_begins_anew(trained: Path, d
     assert "D         is new" in lines[-1]
 
 
-def test_rows_of_classes_go_by_name_and_new_ones_begin_with_the_mean() -> None:
+def test_rows_of_classes_are_matched_by_name_and_new_ones_get_the_mean() -> None:
     old, new = ["cat", "dog", "owl"], ["owl", "yak", "cat"]
     before, after = (networks(ImageShape(3, 32, 32), 3)[1] for _ in range(2))
     result = transfer(after, state(before), _Shapes(old, new, (3, 3), 12, sums=True))
@@ -118,14 +118,14 @@ def test_g_of_grey_images_makes_the_same_in_three_channels() -> None:
     torch.testing.assert_close(after(z, None), before(z, None).expand(-1, 3, -1, -1))
 
 
-def test_transparency_keeps_the_colours() -> None:
+def test_alpha_keeps_the_colours() -> None:
     before, after = (networks(ImageShape(each, 32, 32), 0)[0] for each in (3, 4))
     transfer(after, state(before), _Shapes([], [], (3, 4), 12, sums=False))
     z = torch.randn(4, 12)
     torch.testing.assert_close(after(z, None)[:, :3], before(z, None))
 
 
-def test_transparency_begins_anew_where_there_was_none() -> None:
+def test_alpha_stays_as_initialised_where_there_was_none() -> None:
     before, after = (networks(ImageShape(each, 32, 32), 0)[1] for each in (1, 4))
     fresh = after.first.conv.weight.detach().clone()
     transfer(after, state(before), _Shapes([], [], (1, 4), 12, sums=True))
@@ -192,7 +192,7 @@ def test_a_pinned_hash_is_kept(trained: Path, tmp_path: Path) -> None:
         tuned("digits", trained, tmp_path / "run", **{"start.sha256": "0" * 64})
 
 
-def test_a_recipe_teaches_the_trained_network(trained: Path, tmp_path: Path) -> None:
+def test_a_recipe_trains_the_pretrained_network(trained: Path, tmp_path: Path) -> None:
     run = ganloom.train(
         "digits", recipe="sngan-32", out=tmp_path / "run", device="cpu",
         settings={"start.model": str(trained), "train.length": "64 images", "sample.count": 4},
@@ -218,7 +218,7 @@ def test_kernels_of_the_whole_map_are_resampled_and_ds_keep_their_sum() -> None:
     torch.testing.assert_close(plain, torch.ones(1, 32, 5, 5))
 
 
-def test_what_does_not_fit_begins_anew_and_the_reason_is_told() -> None:
+def test_what_does_not_fit_stays_as_initialised_and_the_reason_is_given() -> None:
     before, after = (networks(ImageShape(1, side, side), 0)[0] for side in (32, 64))
     fresh = state(after)
     result = transfer(after, state(before), SAME)
@@ -269,7 +269,7 @@ def test_frozen_stages_stay_as_they_were_and_the_others_learn(trained: Path, tmp
     assert not any(name.startswith("optimizer_d/first.") for name in after)
 
 
-def test_a_fine_tuning_killed_before_its_first_checkpoint_begins_the_same(trained: Path, tmp_path: Path) -> None:
+def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_the_same(trained: Path, tmp_path: Path) -> None:
     run = tuned("digits", trained, tmp_path / "run")
     whole = state_of(run)
     for path in (run / "checkpoints").iterdir():
@@ -278,8 +278,8 @@ def test_a_fine_tuning_killed_before_its_first_checkpoint_begins_the_same(traine
     assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
 
 
-def test_what_a_fine_tuning_began_with_may_go_away(trained: Path, tmp_path: Path) -> None:
-    """As after a kill before the first interval, or when the guard goes back to the beginning."""
+def test_the_pretrained_model_may_be_removed_afterwards(trained: Path, tmp_path: Path) -> None:
+    """As after a kill before the first interval, or when the guard rolls back to the beginning."""
     model = tmp_path / "model.safetensors"
     shutil.copyfile(trained / "model.safetensors", model)
     run = tuned("digits", model, tmp_path / "run", **{"train.length": "96 images"})
@@ -312,7 +312,7 @@ def test_a_recipe_without_a_network_is_refused_with_the_remedy(trained: Path, tm
         fine_tuning(open_pretrained(trained), str(tmp_path / "mine.yaml"))
 
 
-def test_too_little_that_fits_is_refused_with_reasons(trained: Path, tmp_path: Path) -> None:
+def test_a_model_that_hardly_fits_is_refused_with_reasons(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not fit: only \d% of G's weights.*it was .* Use the same net, width"):
         tuned("digits", trained, tmp_path / "run", **{"net.g.width": 16})
 
@@ -321,7 +321,7 @@ def test_too_little_that_fits_is_refused_with_reasons(trained: Path, tmp_path: P
     ("model", "error", "message"),
     [("nothing", ModelError, "there is no model file"), (".", ModelError, "is not a run folder")],
 )
-def test_what_is_no_model_is_refused(tmp_path: Path, model: str, error: type[Exception], message: str) -> None:
+def test_a_path_without_a_model_is_refused(tmp_path: Path, model: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         open_pretrained(tmp_path / model)
 
