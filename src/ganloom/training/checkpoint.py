@@ -34,30 +34,21 @@ __all__ = [
 FORMAT = 3
 WITH_HEALTH = 2  # the first format with the state of the guard
 WITH_NAMES = 3  # the first format that holds scalars by name; before, a vector was read by position
-# What those vectors held, and never anything else: names of later formats do not belong here.
+# What those vectors held, in this order. It is history: names of later formats do not belong here.
+PLATEAU = ("updates", "best", "waited", "factor")
 VECTORS = {
-    "health/signs": ("health/signs.sum", "health/signs.updates"),
-    "health/counts": tuple(
-        f"health/counts.{name}"
-        for name in ("divergence", "collapse", "memorisation", "overfitting", "overpowering", "stalled")
+    "health/signs": ("sum", "updates"),
+    "health/counts": ("divergence", "collapse", "memorisation", "overfitting", "overpowering", "stalled"),
+    "health/past": (
+        "looks",
+        "first_distance",
+        "best_distance",
+        "looks_without_improvement",
+        "max_spread",
+        "max_vendi",
     ),
-    "health/past": tuple(
-        f"health/past.{name}"
-        for name in (
-            "looks",
-            "first_distance",
-            "best_distance",
-            "looks_without_improvement",
-            "max_spread",
-            "max_vendi",
-        )
-    ),
-    **{
-        f"schedule_{place}/memory": tuple(
-            f"schedule_{place}/memory.{name}" for name in ("updates", "best", "waited", "factor")
-        )
-        for place in "gd"
-    },
+    "schedule_g/memory": PLATEAU,
+    "schedule_d/memory": PLATEAU,
 }
 
 
@@ -251,7 +242,8 @@ def _migrated(saved: dict[str, Tensor], format: int) -> dict[str, Tensor]:
         return saved
     kept = {name: tensor for name, tensor in saved.items() if name not in VECTORS}
     for vector in VECTORS.keys() & saved.keys():
-        kept |= dict(zip(VECTORS[vector], saved[vector].unbind(), strict=True))
+        for name, value in zip(VECTORS[vector], saved[vector], strict=True):
+            kept[f"{vector}.{name}"] = value
     return kept
 
 
