@@ -20,7 +20,7 @@ from ganloom.models import modelfile
 from ganloom.runs import RunFolder, open_folder
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.assembly import assemble
-from ganloom.training.checkpoint import Voucher
+from ganloom.training.checkpoint import Manifest
 
 TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
 COLUMNS = 8  # of images on a sheet, if there are no classes
@@ -67,7 +67,7 @@ def run(
     trained = open_folder(out)
     after, made = judge.of_model(trained.model)
     before, _ = judge.of_model(untrained(trained, judge.dataset))
-    voucher = Voucher.model_validate_json(next(trained.checkpoints.glob("*.json")).read_bytes())
+    manifest = Manifest.model_validate_json(next(trained.checkpoints.glob("*.json")).read_bytes())
     log, level = read_log(trained.log), getattr(ganloom.load(trained.model, device="cpu").G, "level", None)
     if made is not None:
         classes = len(trained.facts.class_names) if trained.config.data.labels else 0
@@ -78,8 +78,8 @@ def run(
         "recipe": recipe,
         "settings": changes,
         "config": digest(recipe, changes),
-        "images": voucher.nimg,
-        "images_per_second": voucher.nimg / voucher.seconds,
+        "images": manifest.nimg,
+        "images_per_second": manifest.nimg / manifest.seconds,
         **after,
         "before": before,
         "level": None if level is None else float(level),

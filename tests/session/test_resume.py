@@ -149,7 +149,7 @@ def test_other_networks_than_the_checkpoints_are_an_error_with_the_remedy(uninte
     shutil.copytree(uninterrupted, run)
     config_file = run / "config.yaml"
     config_file.write_text(config_file.read_text().replace("width: 8", "width: 4"))
-    with pytest.raises(RunError, match=r"other networks than config\.yaml"):
+    with pytest.raises(RunError, match=r"does not match config\.yaml"):
         ganloom.resume(run, device="cpu")
 
 

@@ -21,7 +21,7 @@ from ganloom.planning.defaults import AS_YOU_SAY, Case, Reason, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.session import scoring
 from ganloom.training.assembly import without_labels
-from ganloom.training.finetune import open_trained
+from ganloom.training.finetune import open_pretrained
 
 __all__ = ["Request", "check", "make_request"]
 
@@ -63,7 +63,7 @@ def make_request(
     if start is not None and data is None:
         raise ConfigError(f"name the images to fine-tune {start} on: ganloom train DATA --from {start}")
     if start is not None:
-        trained = open_trained(Path(start))
+        trained = open_pretrained(Path(start))
         settings["start.model"] = str(trained.path)
         if nested(settings)["start"].get("sha256") is None:
             settings["start.sha256"] = trained.sha256

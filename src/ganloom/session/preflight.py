@@ -14,14 +14,14 @@ from ganloom.session.timing import images_per_minute, with_timed_intervals
 from ganloom.session.watching import drop_infeasible
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.compatibility import IMAGES, form, refuse
-from ganloom.training.finetune import Trained, begin_with
+from ganloom.training.finetune import Pretrained, load_pretrained
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["preflight", "trial_step"]
 
 
 def preflight(
-    config: Config, context: Context, *, pretrained: Trained | None = None, speed: float | None = None
+    config: Config, context: Context, *, pretrained: Pretrained | None = None, speed: float | None = None
 ) -> tuple[Config, float | None]:
     """The complete configuration, with nothing left open, and the speed in images per minute if it is needed.
 
@@ -31,7 +31,7 @@ def preflight(
     config = resolve(config, context.dataset.shape, context.world.size)
     step = trial_step(config, context)
     if pretrained is not None:
-        begin_with(pretrained, step)
+        load_pretrained(pretrained, step)
     check(step)
     full_size(step)
     config = drop_infeasible(fit_memory(step), context.dataset)
