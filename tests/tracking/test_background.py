@@ -19,7 +19,7 @@ from comparison import assert_same_run
 from conftest import tiny_config, tiny_flags
 from ganloom.tracking import Event, Trackers, wandb
 from ganloom.tracking import background as apart
-from ganloom.tracking.background import Apart
+from ganloom.tracking.background import BackgroundTracker
 from ganloom.tracking.jsonl import read_log
 
 PICTURE = torch.zeros(1, 8, 8, dtype=torch.uint8)
@@ -77,7 +77,9 @@ def nothing(tracker: Slow) -> None:
 def test_one_that_hangs_is_told_of_once_with_the_remedy(method: str, let_go: threading.Event) -> None:
     told: list[str] = []
     made = threading.Event()
-    trackers = Trackers([Apart(lambda: Slow(method, let_go), lambda tracker: made.set(), remedy)], told.append)
+    trackers = Trackers(
+        [BackgroundTracker(lambda: Slow(method, let_go), lambda tracker: made.set(), remedy)], told.append
+    )
     assert method == "__init__" or made.wait(SECONDS)
     trackers.scalars(32, {"loss_d": 1.0})
     trackers.event(32, EVENT)
@@ -94,7 +96,7 @@ def test_all_is_passed_on_in_order_before_close_returns(
 ) -> None:
     monkeypatch.setattr(apart, "CLOSE_SECONDS", SECONDS)
     made: list[Slow] = []
-    tracker = Apart(lambda: Slow("scalars", let_go), made.append, remedy)
+    tracker = BackgroundTracker(lambda: Slow("scalars", let_go), made.append, remedy)
     threading.Timer(0.2, let_go.set).start()  # behind by all of it when close is called
     for nimg in range(100):
         tracker.scalars(nimg, {})
@@ -113,7 +115,7 @@ def test_what_it_throws_is_told_of_at_the_next_call(error: BaseException) -> Non
     def make() -> Slow:
         raise error
 
-    tracker = Apart(make, nothing, remedy)
+    tracker = BackgroundTracker(make, nothing, remedy)
     tracker._thread.join(SECONDS)
     trackers = Trackers([tracker], told.append)
     trackers.scalars(32, {})
@@ -124,7 +126,7 @@ def test_what_it_throws_is_told_of_at_the_next_call(error: BaseException) -> Non
 
 def test_calls_that_wait_do_not_fill_the_memory(let_go: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "MOST_WAITING", 3)
-    tracker = Apart(lambda: Slow("__init__", let_go), nothing, remedy)
+    tracker = BackgroundTracker(lambda: Slow("__init__", let_go), nothing, remedy)
     for nimg in range(3):
         tracker.scalars(nimg, {})
     with pytest.raises(RuntimeError, match="3 calls wait; nothing is kept"):
@@ -133,7 +135,7 @@ def test_calls_that_wait_do_not_fill_the_memory(let_go: threading.Event, monkeyp
 
 def test_one_that_is_given_up_says_nothing_more(let_go: threading.Event) -> None:
     made: list[Slow] = []
-    tracker = Apart(lambda: Slow("__init__", let_go), made.append, remedy)
+    tracker = BackgroundTracker(lambda: Slow("__init__", let_go), made.append, remedy)
     with pytest.raises(RuntimeError, match="no answer"):
         tracker.close()
     let_go.set()
