@@ -150,7 +150,7 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
         net=config.net.name, latent=config.net.latent, options=config.net.g, shape=dataset.description.shape,
         labels=False, class_names=[], training={},
     )  # fmt: skip
-    trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console], print)
+    trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console])
     return Recorder(run, config, header, trackers), console
 
 
