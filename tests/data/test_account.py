@@ -331,7 +331,7 @@ def test_every_kind_of_file_becomes_the_picture_that_it_shows(tmp_path: Path, ki
         np.testing.assert_allclose(images[name], image, rtol=0, atol=0 if (image % 1 == 0).all() else 1)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_told_for_what_it_is(tmp_path: Path, fault: str) -> None:
     _, fates = build(tmp_path / "in", [], [(fault, "")])

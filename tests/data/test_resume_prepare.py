@@ -278,7 +278,7 @@ def test_a_process_that_was_killed_is_taken_up_by_the_next(tmp_path: Path, make:
     whole = packed(make(), tmp_path / "whole")
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     command = [sys.executable, "-c", DRIVER, paths, make.__name__, str(tmp_path / "out"), str(at)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     done = lines_of(unfinished(tmp_path / "out"))
     assert at - 2 <= done <= at

@@ -181,5 +181,5 @@ def test_the_classifier_reads_new_digits() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 200)
         patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 200)
-        classifier = fit(small_images(images_of(IMAGES[:1300])), LABELS[:1300], 10, 0)
-    assert (classifier.predict(small_images(images_of(IMAGES[1300:]))) == LABELS[1300:]).mean() > 0.98
+        classifier = fit(small_images(images_of(SMALL[:1300])), LABELS[:1300], 10, 0)
+    assert (classifier.predict(small_images(images_of(SMALL[1300:]))) == LABELS[1300:]).mean() > 0.97

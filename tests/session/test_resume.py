@@ -235,7 +235,7 @@ def test_signals_finish_the_step_save_and_say_how_to_go_on(tmp_path: Path, unint
     while process.poll() is None and not (log.exists() and log.stat().st_size):
         time.sleep(0.05)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 128 + number, output
     assert "ganloom resume" in output and "Traceback" not in output
     checkpoints = list((tmp_path / "run" / "checkpoints").glob("*.json"))

@@ -142,7 +142,7 @@ measure, calls = Scorer.measure, itertools.count(1)
 def slow(*arguments):
     if next(calls) == int(sys.argv[1]):
         print("evaluating", flush=True)
-        time.sleep(200)
+        time.sleep(900)
     return measure(*arguments)
 
 Scorer.measure = slow
@@ -159,7 +159,7 @@ else:
                 assert process.poll() is None
             process.send_signal(signal.SIGTERM)
             output = process.stdout.read()
-            assert process.wait(100) == 128 + signal.SIGTERM
+            assert process.wait(900) == 128 + signal.SIGTERM
         assert "ganloom resume" in output and len(scores_of(run)) == which - 1
         assert next(run.glob(f"checkpoints/*{list(scores_of(evaluated))[which - 1]}.json"))
     ganloom.resume(run, device="cpu")

@@ -25,7 +25,7 @@ from ganloom.tracking.jsonl import read_log
 PICTURE = torch.zeros(1, 8, 8, dtype=torch.uint8)
 EVENT = Event("collapse", "mode collapse", {"spread": 0.01})
 METHODS = ("__init__", "scalars", "event", "images", "close")
-SECONDS = 20.0  # enough for anything here, unless it hangs
+SECONDS = 120.0  # enough for anything here, unless it hangs
 
 
 class Slow:
@@ -210,7 +210,7 @@ def trained(run: Path, mode: str, **environment: str) -> "subprocess.CompletedPr
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=900,
     )
 
 
