@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import ganloom
 
 ROOT = Path(ganloom.__file__).parent
@@ -98,6 +100,7 @@ def test_modules_need_only_the_minimal_install() -> None:
     assert {module: more for module in MODULES if (more := imported_at_top(module) - allowed)} == {}
 
 
+@pytest.mark.slow
 def test_every_module_imports_without_the_lazy_packages() -> None:
     """In one new process where they do not exist."""
     modules = [module for module in MODULES if module != "ganloom.__main__"]

@@ -83,6 +83,7 @@ def test_every_decision_has_its_reason() -> None:
     assert time == "1.0 s a kimg" and why.endswith("1000 images/s; 400 kimg take about 7 minutes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "said", "words"),
     [
@@ -97,11 +98,13 @@ def test_the_reason_for_the_size_is_true(size: tuple[int, int], said: str, words
     assert value == said and words in why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("grey", "channels"), [(True, "1"), (False, "3")])
 def test_channels_are_those_of_the_images(grey: bool, channels: str) -> None:
     assert reason(plan(findings(is_grey=grey), "cpu"), "channels")[0] == channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "mirror"),
     [
@@ -117,6 +120,7 @@ def test_images_are_mirrored_only_where_it_helps_and_does_no_harm(given: dict[st
     assert reason(made, "mirror")[0] == ("on" if mirror else "off")
 
 
+@pytest.mark.slow
 def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     free: dict[str, float] = {"bytes": 2.0**40}
     monkeypatch.setattr(proposal, "_free_memory", lambda device: free["bytes"])
@@ -136,6 +140,7 @@ def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypa
     assert "would not fit" in reason(made, "micro-batch")[1]
 
 
+@pytest.mark.slow
 def test_more_images_a_forward_pass_need_more_memory() -> None:
     made = [plan(findings(size), "cpu") for size in ((32, 32), (64, 64))]
     needed = [float(reason(each, "micro-batch")[1].split(" need ")[1].split()[0].replace(",", "")) for each in made]
@@ -174,6 +179,7 @@ def test_what_is_printed_can_be_typed(
     assert typed.data.mirror and typed.train.micro_batch == made.settings["train.micro_batch"]
 
 
+@pytest.mark.slow
 def test_the_plan_is_what_train_would_choose_by_itself() -> None:
     made = plan(findings((480, 640)), "cpu", {"data.follow_links": True})
     derived = derive(case((480, 640), images=500))

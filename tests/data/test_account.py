@@ -267,6 +267,7 @@ def files_below(root: Path) -> Iterator[str]:
         yield from (str((Path(folder) / name).relative_to(root)) for name in files + links)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(trees(), st.sampled_from([0.0, 0.3]), st.booleans())
 def test_every_file_is_accounted_for_and_every_good_image_is_right_to_the_pixel(

@@ -502,6 +502,7 @@ prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(), prepare.Selection(ho
 """
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_behind_is_not_taken_for_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 5)
     assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == 9
@@ -514,6 +515,7 @@ def test_what_a_kill_left_behind_is_not_taken_for_a_dataset(tmp_path: Path) -> N
     assert {path.name for path in dataset.path.iterdir()} == {"dataset.json", "train-00000.npy", "files.jsonl"}
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_behind_of_other_images_is_not_gone_on_with(tmp_path: Path) -> None:
     folder, dest = fill(tmp_path / "in", 5), tmp_path / "out"
     killed = KILLED.replace("holdout=0)", f"holdout=0), room.Path({str(dest)!r})").replace("prepare.", "room.")

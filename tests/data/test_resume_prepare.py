@@ -155,6 +155,7 @@ def lines_of(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
 def test_whenever_it_is_killed_it_goes_on_to_the_same_bytes_and_opens_nothing_twice(
     tmp_path: Path, make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch
@@ -172,6 +173,7 @@ def test_whenever_it_is_killed_it_goes_on_to_the_same_bytes_and_opens_nothing_tw
         assert not unfinished(dest).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
 @pytest.mark.parametrize("first", [0.4, 0.75])
 def test_killed_twice_it_goes_on_to_the_same_bytes(
@@ -270,6 +272,7 @@ tests.packed(source, Path(sys.argv[3]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "at"),
     [(colour_comes_late, 12), (three_labelled_splits, 17)],

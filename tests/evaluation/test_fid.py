@@ -47,6 +47,7 @@ def test_other_weights_never_give_a_fid(folders: tuple[Path, Path], random_weigh
         ganloom.evaluate(*folders, metrics="fid", weights=random_weights)
 
 
+@pytest.mark.slow
 def test_the_weights_with_the_published_hash_do(
     folders: tuple[Path, Path], random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from ganloom.metrics.classification import measure
 from ganloom.metrics.classifier import Classifier, fit
 from ganloom.metrics.contract import Estimate
 
+pytestmark = pytest.mark.slow
+
 IMAGES, LABELS = digits()
 SMALL = IMAGES.reshape(-1, 16, 2, 16, 2, 1).mean(axis=(2, 4)).astype(np.uint8)  # a quarter of the pixels to learn from
 REAL, FAKE, HELD_OUT = slice(0, 600), slice(600, 1200), slice(1200, None)

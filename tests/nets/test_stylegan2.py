@@ -95,6 +95,7 @@ def test_truncation_moves_styles_to_their_mean() -> None:
     torch.testing.assert_close(made, G.truncated(rng.latents(0, 0, 4, LATENT), None, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["G", "D"])
 def test_every_layer_begins_with_the_scale_that_the_paper_means(network: str) -> None:
     """On inputs of unit mean square: equalized layers give unit variance, and activations keep the mean square.

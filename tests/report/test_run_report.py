@@ -275,6 +275,7 @@ def test_damaged_files_are_said(tmp_path: Path) -> None:
         assert part in words, part
 
 
+@pytest.mark.slow
 def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     assert "see below which" not in report(run).words
@@ -284,6 +285,7 @@ def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Pa
     assert "on the model after 0.6 kimg" in words and "other images than this run was trained on" in words
 
 
+@pytest.mark.slow
 def test_the_score_to_name_is_of_this_model_and_of_these_images(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
@@ -293,6 +295,7 @@ def test_the_score_to_name_is_of_this_model_and_of_these_images(tmp_path: Path) 
     assert "How good it is, against other images: " in report(run).words
 
 
+@pytest.mark.slow
 def test_minutes_are_over_when_the_last_checkpoint_says_so(tmp_path: Path) -> None:
     """The last step of a training by the clock is one that nobody knew to be the last: it has no row."""
     run = complete(tmp_path / "run")
@@ -329,6 +332,7 @@ def test_no_name_becomes_a_part_of_the_page(tmp_path: Path) -> None:
     assert "<i>evil" in seen.words and "<b>bold, a & b" in seen.words
 
 
+@pytest.mark.slow
 def test_huge_grids_make_no_huge_page(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", shape=(3, 256, 256))
     log(run)

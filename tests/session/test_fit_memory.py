@@ -66,6 +66,7 @@ def test_what_is_reckoned_is_what_a_step_counts(digits: PackedDataset, family: s
     assert fitting.needed(config, digits, CPU) == pytest.approx(counter.most / fitting.COUNTED, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process had at most")
 @pytest.mark.parametrize("recipe", ["dcgan-32", "r3gan-32-small"])
 def test_what_is_counted_is_about_what_the_process_takes(recipe: str) -> None:
@@ -140,6 +141,7 @@ def test_refused_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_without_a_traceback(tmp_path: Path) -> None:
     """In a process whose memory is really too small for it, as far as the system says."""
     script = "import ganloom.session.memory as f, ganloom.cli as c; f.free_memory = lambda: 3_000_000; c.main()"

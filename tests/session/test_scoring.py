@@ -25,6 +25,8 @@ from ganloom.runs import open_run
 from ganloom.session.scoring import NEVER, Scorer, check, fitting
 from ganloom.tracking.jsonl import read_log
 
+pytestmark = pytest.mark.slow
+
 EVERY = {"evaluate.every": "200 images", "evaluate.n": 150}
 FD = "fd[loomnet-1]@150"
 

@@ -153,6 +153,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ganloom.train(out=tmp_path_factory.mktemp("alone") / "run", device="cpu", settings=settings()).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["__init__", "scalars", "images", "close"])
 def test_a_training_is_the_same_whatever_its_tracker_hangs_in(
     method: str,
