@@ -97,6 +97,7 @@ def test_the_run_keeps_each_file_and_its_hash(trained: Path) -> None:
         assert (trained / "run" / "code" / name).read_bytes() == (trained / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_custom_loss_trains_like_the_built_in_one_with_the_same_formula(here: Path) -> None:
     train(loss="loss.py", **{"train.length": "64 images"})
     invoke("train", "--out", "hinge", "--device", "cpu", *tiny_flags(loss="hinge", **{"train.length": "64 images"}))
@@ -369,6 +370,7 @@ def test_a_custom_loss_may_be_relativistic(here: Path) -> None:
     train(loss="rel.py", **{"train.length": "32 images"})
 
 
+@pytest.mark.slow
 def test_an_error_in_a_file_is_one_message_and_exit_code_2(here: Path) -> None:
     changed(here / "net.py", "latent, width)", "latent, wide)")
     command = [
@@ -387,6 +389,7 @@ def test_an_error_in_a_file_is_one_message_and_exit_code_2(here: Path) -> None:
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and "NameError" in done.stderr
 
 
+@pytest.mark.slow
 def test_python_can_name_files_too(here: Path) -> None:
     settings = {"net.name": "net.py", "net.g": {"width": 4}, "net.d": {"width": 4}, "train.length": "32 images"}
     run = ganloom.train(here / "rings.py", out="run", device="cpu", settings={**settings, "evaluate.every": "0 images"})

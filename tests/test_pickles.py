@@ -97,6 +97,7 @@ def test_the_traps_work(tmp_path: Path, sprung: Path, form: Form) -> None:
     assert sprung.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_in_checkpoints(run: Path, sprung: Path, form: Form) -> None:
     for path in (run / "checkpoints").glob("*.safetensors"):

@@ -44,6 +44,7 @@ def test_at_p_0_nothing_changes(channels: int, height: int, width: int) -> None:
     assert not same(ada(channels, *ALL, p=0.9)(images), images)
 
 
+@pytest.mark.slow
 def test_images_that_do_not_move_are_not_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
     images, policy = noise(64, 3, 9, 14).requires_grad_(), ada(3, "flip", "geometry", p=0.1)
     affine = policy.affine_maps(images)

@@ -13,6 +13,8 @@ from ganloom.data.sources import find
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 STEPS, STEPS_OF_ADA = 200, 500
 SETTINGS = {
     "data.source": "shapes:16",

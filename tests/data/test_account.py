@@ -267,6 +267,7 @@ def files_below(root: Path) -> Iterator[str]:
         yield from (str((Path(folder) / name).relative_to(root)) for name in files + links)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(trees(), st.sampled_from([0.0, 0.3]), st.booleans())
 def test_every_file_is_accounted_for_and_every_good_image_is_exact(tree: Any, holdout: float, drop: bool) -> None:
@@ -329,7 +330,7 @@ def test_every_kind_of_file_becomes_the_picture_that_it_shows(tmp_path: Path, ki
         np.testing.assert_allclose(images[name], image, rtol=0, atol=0 if (image % 1 == 0).all() else 1)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_is_skipped_or_ignored_as_expected(tmp_path: Path, fault: str) -> None:
     _, fates = build(tmp_path / "in", [], [(fault, "")])

@@ -254,6 +254,7 @@ def test_a_zip_that_declares_a_bomb_to_be_small_unpacks_no_more_than_it_declares
     assert max(map(len, taken)) <= 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
 def test_a_bomb_of_a_gigabyte_takes_neither_memory_nor_disk(tmp_path: Path, kind: str) -> None:
     work = tmp_path / "work"
@@ -403,6 +404,7 @@ def whole_archives() -> list[tuple[str, bytes]]:
 WHOLE = whole_archives()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=4))
 def test_a_damaged_archive_never_ends_in_a_traceback(whole: tuple[str, bytes], changes: Any) -> None:

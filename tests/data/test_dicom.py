@@ -144,7 +144,7 @@ def test_folders_are_classes_and_splits(tmp_path: Path) -> None:
     assert labels(dataset, "val") == [0]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_what_cannot_be_read_is_skipped_with_the_reason_and_accounted_for(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for number in range(3):

@@ -41,6 +41,7 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path: Path) -> None:
         sizes(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_mean_of_a_photograph_of_twenty_megapixels_is_exact() -> None:
     """A float32 sum of more than 2^24 terms loses them."""
     flat = Item("flat", "train", None, partial(Image.new, "RGB", (4500, 4500), (200, 200, 200)))

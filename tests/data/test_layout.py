@@ -282,6 +282,7 @@ JSON = st.recursive(
 ROWS = st.lists(st.tuples(st.sampled_from(["a.png", "b.png", "c"]), JSON | st.integers(0, 3)), max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(JSON | ROWS, JSON)
 def test_any_listing_is_read_or_refused(rows: Any, names: Any) -> None:

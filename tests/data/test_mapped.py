@@ -51,6 +51,7 @@ def dataset(tmp_path: Path) -> PackedDataset:
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 100])
 @pytest.mark.parametrize("name", ["train-00000.npy", "train-labels.npy"])
 def test_a_mapped_file_that_is_cut_short_does_not_kill_the_process(tmp_path: Path, name: str, size: int) -> None:

@@ -500,6 +500,7 @@ prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(), prepare.Selection(ho
 """
 
 
+@pytest.mark.slow
 def test_the_remains_of_a_killed_preparation_are_not_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 5)
     assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == 9
@@ -512,6 +513,7 @@ def test_the_remains_of_a_killed_preparation_are_not_a_dataset(tmp_path: Path) -
     assert {path.name for path in dataset.path.iterdir()} == {"dataset.json", "train-00000.npy", "files.jsonl"}
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_of_other_images_is_not_resumed(tmp_path: Path) -> None:
     folder, dest = fill(tmp_path / "in", 5), tmp_path / "out"
     killed = KILLED.replace("holdout=0)", f"holdout=0), room.Path({str(dest)!r})").replace("prepare.", "room.")

@@ -155,6 +155,7 @@ def lines_of(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
 def test_killed_at_any_write_it_resumes_to_the_same_bytes_and_opens_nothing_twice(
     tmp_path: Path, make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch
@@ -172,6 +173,7 @@ def test_killed_at_any_write_it_resumes_to_the_same_bytes_and_opens_nothing_twic
         assert not unfinished(dest).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
 @pytest.mark.parametrize("first", [0.4, 0.75])
 def test_killed_twice_it_resumes_to_the_same_bytes(
@@ -270,6 +272,7 @@ tests.packed(source, Path(sys.argv[3]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "at"),
     [(colour_comes_late, 12), (three_labelled_splits, 17)],
@@ -278,7 +281,7 @@ def test_the_next_process_resumes_a_killed_one(tmp_path: Path, make: Callable[[]
     whole = packed(make(), tmp_path / "whole")
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     command = [sys.executable, "-c", DRIVER, paths, make.__name__, str(tmp_path / "out"), str(at)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     done = lines_of(unfinished(tmp_path / "out"))
     assert at - 2 <= done <= at

@@ -88,6 +88,7 @@ def test_a_larger_fraction_holds_out_the_same_and_more(tmp_path: Path) -> None:
     assert {name for name in few if few[name] == "val"} < {name for name in more if more[name] == "val"}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6), st.floats(0.1, 0.9))
 def test_identical_images_are_in_one_split(tmp_path_factory: pytest.TempPathFactory, seed: int, share: float) -> None:

@@ -92,6 +92,7 @@ def test_another_key_gives_another_order(size: int, key: int, other: int) -> Non
     assert same == (key == other)
 
 
+@pytest.mark.slow
 def test_every_image_is_equally_frequent_at_every_position_of_the_epoch() -> None:
     size, epochs = 20, 2000
     places = np.array([permute(np.arange(size), size, key) for key in range(epochs)])
@@ -122,6 +123,7 @@ def test_the_order_differs_between_epochs_and_between_seeds() -> None:
     assert list(range(100)) not in orders
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 60), seed=st.integers(0, 99), cuts=st.lists(st.integers(1, 70), min_size=1, max_size=8))
 def test_sample_i_does_not_depend_on_the_batch_size(size: int, seed: int, cuts: list[int]) -> None:

@@ -154,6 +154,7 @@ def test_a_class_with_an_unusual_name_comes_back(tmp_path: Path, name: str, plac
         assert_same_again(original, folder / place)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(ODD), min_size=1, max_size=5, unique=True), st.sampled_from(PLACES), st.booleans())
 def test_classes_of_any_name_come_back(names: list[str], place: str, splits: bool) -> None:

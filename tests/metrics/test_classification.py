@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from comparing import comparison, digits
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ganloom.metrics.classification import measure
+from ganloom.metrics.classifier import Classifier, fit
 from ganloom.metrics.contract import Estimate
+
+pytestmark = pytest.mark.slow
 
 IMAGES, LABELS = digits()
 SMALL = IMAGES.reshape(-1, 16, 2, 16, 2, 1).mean(axis=(2, 4)).astype(np.uint8)  # a quarter of the pixels to learn from
@@ -19,7 +23,19 @@ def short() -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 60)
         patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 60)
+        patch.setattr("ganloom.metrics.classification.fit", fit_once)
         yield
+
+
+LEARNED: dict[tuple[bytes, bytes, int, int], Classifier] = {}
+
+
+def fit_once(images: Tensor, labels: NDArray[np.int64], classes: int, seed: int) -> Classifier:
+    """What learns the same again is the same: the tests share it."""
+    key = images.numpy().tobytes(), labels.tobytes(), classes, seed
+    if key not in LEARNED:
+        LEARNED[key] = fit(images, labels, classes, seed)
+    return LEARNED[key]
 
 
 def scores(fake: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, Estimate]:

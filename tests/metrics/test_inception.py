@@ -16,6 +16,8 @@ from ganloom.metrics import extractors
 from ganloom.metrics.extractors import inception, resize, weights
 from ganloom.metrics.extractors.inception import Inception
 
+pytestmark = pytest.mark.slow
+
 TAPS = {"64": "MaxPool_1", "192": "MaxPool_2", "768": "Mixed_6e"}  # the layers that torch-fidelity takes them from
 HEADS = ("2048", "logits_unbiased", "logits")
 SIZES = [(28, 28), (32, 32), (64, 64), (256, 256), (299, 299), (512, 512), (100, 60)]

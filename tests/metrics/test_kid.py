@@ -62,6 +62,7 @@ def test_the_interval_is_as_wide_as_the_distance_varies_over_draws(size: int, su
     assert 0.7 < np.mean(errors) / np.std(values) < 2.2
 
 
+@pytest.mark.slow
 def test_faults_are_far_and_held_out_images_cannot_be_distinguished() -> None:
     real = of_modes(1200, 10, seed=0)
     quiet = kid.measure(compare(real, of_modes(1200, 10, seed=1)))["kid"]

@@ -53,6 +53,7 @@ def judged() -> dict[str, dict[str, Estimate]]:
     return found
 
 
+@pytest.mark.slow
 def test_new_real_images_cover_every_class(judged: dict[str, dict[str, Estimate]]) -> None:
     found = judged["new"]
     assert found["modes"] == Estimate(10) and found["modes_share"] == Estimate(1)
@@ -61,6 +62,7 @@ def test_new_real_images_cover_every_class(judged: dict[str, dict[str, Estimate]
     assert accuracy.value > 0.93 and accuracy.low is not None and accuracy.high is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "count", "kl"),
     [("one of ten", 1, math.log(10)), ("nine of ten", 9, -math.log(0.9)), ("constant", 1, 2.3)],
@@ -108,6 +110,7 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(factor: float) -> No
     assert temperature(logits * factor, drawn.argmax(1)) == pytest.approx(factor, rel=0.1)
 
 
+@pytest.mark.slow
 def test_images_without_a_label_are_no_class() -> None:
     lacking = np.where(np.arange(1200) < 100, -1, LABELS[TRAINING])
     assert measure(comparison(SMALL[TRAINING], SMALL[NEW], labels=lacking))["modes"].value == 10
@@ -138,6 +141,7 @@ def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["modes_kl"].value == pytest.approx(math.log(1000 / 600))
 
 
+@pytest.mark.slow
 def test_the_classifier_is_a_function_of_the_seed_and_leaves_random_numbers_alone() -> None:
     images, labels = small_images(images_of(SMALL[:200])), LABELS[:200]
     with pytest.MonkeyPatch.context() as patch:
@@ -181,5 +185,5 @@ def test_the_classifier_reads_new_digits() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 200)
         patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 200)
-        classifier = fit(small_images(images_of(IMAGES[:1300])), LABELS[:1300], 10, 0)
-    assert (classifier.predict(small_images(images_of(IMAGES[1300:]))) == LABELS[1300:]).mean() > 0.98
+        classifier = fit(small_images(images_of(SMALL[:1300])), LABELS[:1300], 10, 0)
+    assert (classifier.predict(small_images(images_of(SMALL[1300:]))) == LABELS[1300:]).mean() > 0.97

@@ -96,6 +96,7 @@ def test_truncation_moves_styles_towards_their_mean() -> None:
     torch.testing.assert_close(generated, G.truncated(rng.latents(0, 0, 4, LATENT), None, 0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["G", "D"])
 def test_every_layer_starts_with_the_scale_of_the_paper(network: str) -> None:
     """For inputs of unit mean square, equalized layers give unit variance, and activations keep the mean square.

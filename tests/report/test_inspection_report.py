@@ -118,6 +118,7 @@ def test_names_that_are_not_utf_8_or_would_control_a_terminal_are_shown_safely(
     assert "lines.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_inspect_prints_findings_and_plan_and_writes_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

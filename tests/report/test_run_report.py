@@ -275,6 +275,7 @@ def test_damaged_files_are_reported(tmp_path: Path) -> None:
         assert part in words, part
 
 
+@pytest.mark.slow
 def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     assert "listed below" not in report(run).words
@@ -284,6 +285,7 @@ def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Pa
     assert "of the model after 0.6 kimg" in words and "other images than this run was trained on" in words
 
 
+@pytest.mark.slow
 def test_the_summary_prefers_a_score_of_this_model_and_these_images(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
@@ -293,6 +295,7 @@ def test_the_summary_prefers_a_score_of_this_model_and_these_images(tmp_path: Pa
     assert "Quality, against other images: " in report(run).words
 
 
+@pytest.mark.slow
 def test_a_timed_run_is_complete_by_the_time_of_its_last_checkpoint(tmp_path: Path) -> None:
     """When a timed training ends after a step, that step may have no row in the log."""
     run = complete(tmp_path / "run")
@@ -329,6 +332,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<i>evil" in seen.words and "<b>bold, a & b" in seen.words
 
 
+@pytest.mark.slow
 def test_huge_grids_do_not_make_a_huge_page(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", shape=(3, 256, 256))
     log(run)

@@ -18,6 +18,8 @@ from ganloom.data.packed import PackedDataset, labels_path, shard_path
 from ganloom.session.recorder import Recorder
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent.parent
 PLACES = [
     pytest.param(lambda folder: shard_path(folder, "train", 0), id="images"),

@@ -126,6 +126,7 @@ def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
     assert log_of(tmp_path / "1")[-1]["nimg"] == 640
 
 
+@pytest.mark.slow
 def test_an_error_in_several_processes_is_said_once_with_exit_code_2(tmp_path: Path) -> None:
     done = subprocess.run(
         command("train", str(tmp_path / "nothing.npz"), "--processes", "2"), capture_output=True, text=True

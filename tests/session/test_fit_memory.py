@@ -76,6 +76,7 @@ def test_an_estimate_leaves_the_step_as_it_was(digits: PackedDataset, family: st
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process had at most")
 @pytest.mark.parametrize("recipe", ["dcgan-32", "r3gan-32-small"])
 def test_what_is_counted_is_about_what_the_process_takes(recipe: str) -> None:
@@ -150,6 +151,7 @@ def test_refused_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_without_a_traceback(tmp_path: Path) -> None:
     """In a process whose memory is really too small for it, as far as the system says."""
     script = "import ganloom.session.memory as f, ganloom.cli as c; f.free_memory = lambda: 3_000_000; c.main()"

@@ -20,6 +20,8 @@ from ganloom.session.recorder import Recorder
 from ganloom.training.checkpoint import Manifest
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 
 @contextlib.contextmanager
 def not_almighty() -> Iterator[None]:

@@ -87,6 +87,7 @@ def test_the_log_stays_json_when_a_loss_is_not_a_number(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "log.jsonl").read_text()) == {"nimg": 1, "loss_d": None}
 
 
+@pytest.mark.slow
 def test_tensorboard_has_scalars_and_images_over_the_image_count(tmp_path: Path) -> None:
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__tensorboard=True))
     events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"images": 0}).Reload()
@@ -168,6 +169,7 @@ class FakeWandb:
         return array
 
 
+@pytest.mark.slow
 def test_wandb_gets_losses_images_and_configuration_and_resumes_into_the_same_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +187,7 @@ def test_wandb_gets_losses_images_and_configuration_and_resumes_into_the_same_ru
     assert max(row["nimg"] for row in client.logged) == 480
 
 
+@pytest.mark.slow
 def test_wandb_that_cannot_start_does_not_stop_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
