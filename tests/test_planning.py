@@ -149,9 +149,9 @@ def test_more_images_a_forward_pass_need_more_memory() -> None:
 
 
 @cache
-def planned_once(size: tuple[int, int]) -> Plan:
+def planned_once(size: tuple[int, int]) -> Defaults:
     """The names of folders do not change it, and it takes seconds."""
-    return plan(findings(size), "cpu")
+    return propose(findings(size), "cpu")
 
 
 @pytest.mark.parametrize(
