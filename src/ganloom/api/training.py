@@ -57,7 +57,7 @@ def train(
     source = planned.source
     check(config, source)
     target = Path(out).expanduser() if out is not None else Path("runs") / source.name
-    begun = distributed.noted("run")
+    begun = distributed.read_note("run")
     if begun and (target / "run.json").exists() and Run(target).facts.id == begun:  # torchrun has started it anew
         return resume(target, device=device)
     refuse_existing(target)

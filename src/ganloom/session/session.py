@@ -13,7 +13,7 @@ from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.device import device_name
-from ganloom.core.distributed import World, connect, note, noted, tells
+from ganloom.core.distributed import World, connect, leave_note, read_note, reports_failure
 from ganloom.core.errors import GanloomError, Interrupted, ModelError, RunError
 from ganloom.core.lengths import Length
 from ganloom.core.memory import is_out_of_memory
@@ -68,7 +68,7 @@ def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torc
         )
         announce(config, dataset, device, facts, out)
         if world.is_first:
-            note("run", facts.id)
+            leave_note("run", facts.id)
             create_run(out, config, facts, code)
         run = Run(out)
         world.barrier()
@@ -95,7 +95,7 @@ def go_on(run: Run, config: Config, dataset: Dataset, device: torch.device) -> R
 
     `config` is the run's own, with another length or another place of the same images.
     """
-    if why := noted("stopped"):  # by the guard: torchrun starts anew whatever has ended with an error
+    if why := read_note("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
         raise RunError(why)
     facts = run.facts
     if dataset.content_hash != facts.content_hash:
@@ -130,7 +130,7 @@ def connected(device: torch.device) -> Iterator[World]:
         with flushed_denormals():
             yield world
     except GanloomError:
-        tells()  # now: the others fail as soon as this one has left them
+        reports_failure()  # ask now: the others fail as soon as this process has left them
         raise
     finally:
         world.close()
@@ -191,7 +191,7 @@ def train(
         who = "the guard has stopped" if plan.guard else "there is no guard, and nothing more to learn for"
         why = f"{who} the training at {step.nimg:,} images: {end.verdict.text} "
         why += f"What was good is kept: {good}." if good else "There was nothing good to be kept."
-        note("stopped", why)
+        leave_note("stopped", why)
         raise RunError(why)
     if end.stopped_by:
         reached = run.changes[-1].to if end.action == "rollback" else step.nimg
