@@ -1,8 +1,11 @@
 """Our `launch` against torch's elastic launcher: `python benchmarks/launch.py [--only "CASE;CASE"]`. Linux only.
 
+What was measured of other cases stays in the results.
+
 `ganloom train --processes 2 --device cpu` on the built-in digits, with either launcher in turns:
 
-start   seconds from the command to the first row of the log, which is written after the first step
+start   seconds from the command to the first row of the log, which is written after the first step; on a busy machine
+        they favour `elastic`, whose processes are in sessions of their own (Linux shares the cores among sessions)
 cpu     seconds of processor time that the launcher itself has taken by then
 code    the exit code
 end     seconds from the cause (of a configuration error: from the command) until all processes have ended
@@ -10,11 +13,13 @@ lines   on standard error, and how many of them come from torch's launcher
 saved   a checkpoint was written after the cause
 left    processes that still ran after 90 s
 
-`elastic` is torch's launcher as `ganloom` would use it, its reports silenced; `not silenced` shows them.
+`elastic` is torch's launcher as `ganloom` would use it, its reports silenced; `not silenced` shows them. The cases in
+`PROGRAMS` run a small program in place of ganloom, whose rank 0 has something to do after rank 1 has ended.
 """
 
 import argparse
 import itertools
+import json
 import logging
 import os
 import re
@@ -69,6 +74,19 @@ CASES = (
     "closed terminal",
     "kill -9 launcher",
 )
+# Rank 1 ends at once, with an exit code; rank 0 as many seconds later, with a line on standard error.
+PROGRAMS = {"message 1 s after rank 1": (2, 1), "saving 40 s after rank 1": (143, 40)}
+PROGRAM = """#!{python} -S
+import os, signal, sys, time
+if {code} == 143:
+    signal.signal(signal.SIGTERM, lambda *_: None)  # as a training that saves
+if os.environ["RANK"] == "0":
+    time.sleep({seconds})
+    print("error: done", file=sys.stderr)
+else:
+    time.sleep(0.2)
+sys.exit({code})
+"""
 OF_TORCH = re.compile(r"torch/distributed/elastic|FAILED$|Failures:|Root Cause|^\[\d+\]:|^[=-]{20,}$|^  \w+ *: ")
 
 
@@ -118,13 +136,14 @@ def run(launcher: str, arguments: Sequence[str]) -> None:
     if launcher != "launch":
         distributed.launch = partial(elastic, silenced=launcher == "elastic")
     sys.argv = ["ganloom", *arguments]
+    sys.executable = os.environ.get("PROGRAM", sys.executable)
     cli.main()
 
 
 class Training:
     """One command, started in a session of its own as a terminal does, and the processes that it has started."""
 
-    def __init__(self, launcher: str, folder: Path, data: str, settings: dict[str, Any]) -> None:
+    def __init__(self, launcher: str, folder: Path, data: str, settings: dict[str, Any], **environment: str) -> None:
         self.out, self.errors = folder / "run", folder / "stderr"
         flags = [part for key, value in (TINY | settings).items() for part in ("--set", f"{key}={value}")]
         verb = ["train", data, *flags, "--device", "cpu", "--out", str(self.out), "--processes", "2"]
@@ -136,6 +155,7 @@ class Training:
                 stderr=errors,
                 start_new_session=True,
                 cwd=folder,
+                env={**os.environ, **environment},
             )
 
     @property
@@ -156,6 +176,13 @@ class Training:
 
 def meet(case: str, launcher: str, folder: Path) -> dict[str, Any]:
     """Bring the case about, and return what a user sees of it."""
+    if case in PROGRAMS:
+        code, seconds = PROGRAMS[case]
+        program = folder / "program"
+        program.write_text(PROGRAM.format(python=sys.executable, code=code, seconds=seconds))
+        program.chmod(0o700)
+        training = Training(launcher, folder, "digits", {}, PROGRAM=str(program))
+        return {**ending(training), "end": None, "saved": None, "left": None}
     (folder / "loss.py").write_text(FAULTY_LOSS)
     faulty = {"loss": str(folder / "loss.py")} if case == "exception in rank 1" else {}
     wrong = case == "configuration error"
@@ -179,19 +206,26 @@ def meet(case: str, launcher: str, folder: Path) -> dict[str, Any]:
         os.kill(training.pid, signal.SIGTERM)
     elif case == "kill -9 launcher":
         os.kill(training.pid, signal.SIGKILL)
-    code = training.process.wait()
+    row = ending(training)
     left = wait_until_gone(ranks)
     cause = time.time() - (time.monotonic() - began)
-    errors = training.errors.read_text()
     return {
-        "code": code if code >= 0 else 128 - code,
+        **row,
         "end": None if faulty else round(time.monotonic() - began, 1),
-        "lines": len(errors.splitlines()),
-        "of_torch": sum(bool(OF_TORCH.search(line)) for line in errors.splitlines()),
         "saved": any(path.stat().st_mtime > cause for path in training.out.glob("checkpoints/*.json")),
         "left": len(left),
         **start,
-        "stderr": errors.replace(str(folder), ""),
+    }
+
+
+def ending(training: Training) -> dict[str, Any]:
+    """How the command itself ended, and what it wrote."""
+    code = training.process.wait()
+    lines = training.errors.read_text().splitlines()
+    return {
+        "code": code if code >= 0 else 128 - code,
+        "lines": len(lines),
+        "of_torch": sum(bool(OF_TORCH.search(line)) for line in lines),
     }
 
 
@@ -230,25 +264,27 @@ def main() -> None:
         run(sys.argv[2], sys.argv[3:])
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default=";".join(CASES), help="cases, separated by semicolons")
+    parser.add_argument("--only", default=";".join([*CASES, *PROGRAMS]), help="cases, separated by semicolons")
     parser.add_argument("--name", default="launch")
     arguments = parser.parse_args()
-    where = machine.describe()
-    rows: list[dict[str, Any]] = []
+    chosen, where = arguments.only.split(";"), machine.describe()
+    path = machine.RESULTS / f"{arguments.name}.json"
+    before = json.loads(path.read_text())["results"] if path.exists() else []
+    rows: list[dict[str, Any]] = [row for row in before if row["case"] not in chosen]
     columns = ("start", "cpu", "code", "end", "lines", "of_torch", "saved", "left")
-    print(f"{'case':<22}{'launcher':<14}" + "".join(f"{name:>9}" for name in columns))
-    for case, turn in zip(arguments.only.split(";"), itertools.cycle((1, -1)), strict=False):
+    print(f"{'case':<26}{'launcher':<14}" + "".join(f"{name:>9}" for name in columns))
+    for case, turn in zip(chosen, itertools.cycle((1, -1)), strict=False):
         for launcher in (*LAUNCHERS[::turn], *(["not silenced"] if case == "configuration error" else [])):
             with tempfile.TemporaryDirectory() as folder:
                 row = {"case": case, "launcher": launcher, **meet(case, launcher, Path(folder)), "machine": where}
             rows.append(row)
-            print(f"{case:<22}{launcher:<14}" + "".join(f"{row.get(name)!s:>9}" for name in columns), flush=True)
+            print(f"{case:<26}{launcher:<14}" + "".join(f"{row.get(name)!s:>9}" for name in columns), flush=True)
             machine.write(arguments.name, rows)
     for launcher in LAUNCHERS:
         starts = [row for row in rows if row["launcher"] == launcher and "start" in row]
         if starts:
             medians = [statistics.median(row[name] for row in starts) for name in ("start", "cpu")]
-            print(f"{'median of ' + str(len(starts)):<22}{launcher:<14}" + "".join(f"{m:>9.2f}" for m in medians))
+            print(f"{'median of ' + str(len(starts)):<26}{launcher:<14}" + "".join(f"{m:>9.2f}" for m in medians))
 
 
 if __name__ == "__main__":
