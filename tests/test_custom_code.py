@@ -163,7 +163,7 @@ def test_resume_is_bit_exact(copied: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["net.py", "loss.py", "rings.py"])
 def test_resume_refuses_a_file_that_is_not_what_it_was(copied: Path, name: str) -> None:
     (copied / name).write_text((copied / name).read_text() + "# changed\n")
-    with pytest.raises(RunError, match=rf"custom/{name} is not what it was .* copy, .*run/code/{name}"):
+    with pytest.raises(RunError, match=rf"custom/{name} has changed since .* copy, .*run/code/{name}"):
         ganloom.resume(copied / "run", length="192 images", device="cpu")
 
 
@@ -191,12 +191,12 @@ def test_a_file_changed_while_its_run_starts_does_not_train(here: Path, monkeypa
 
     def late(*arguments: Any) -> Any:
         calls.append(len(calls))
-        if len(calls) == 2:  # the first call is the preflight
+        if len(calls) == 1:  # after the file was read for the records
             changed(here / "net.py", "0.2", "0.3")
         return assemble(*arguments)
 
     monkeypatch.setattr(session, "assemble", lambda *arguments, **more: late(*arguments, *more.values()))
-    with pytest.raises(RunError, match=r"net\.py is not what it was"):
+    with pytest.raises(RunError, match=r"net\.py has changed since"):
         train(net="./net.py", **{"train.length": "32 images", "data.labels": False})
 
 
@@ -325,7 +325,7 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
         ("loss.py", "def loss", "def lose", r"loss\.py has no loss: .*should define loss\(\*, OPTION=\.\.\.\)"),
         ("loss.py", "loss(*, margin", "loss(margin", r"loss\(margin=1\.0\) has the wrong signature: write loss\(\*"),
         ("loss.py", "Loss(d, g)", "d, g", r"loss\(\) must return a Loss or a Relativistic.*, not tuple"),
-        ("loss.py", "return -fake", "return -fake.mean()", r"loss\.py: g gives a tensor \[\] for logits \[4\]"),
+        ("loss.py", "return -fake", "return -fake.mean()", r"loss\.py: g returns a tensor \[\] for logits \[4\]"),
         (
             "loss.py",
             "return -fake",
