@@ -170,7 +170,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
     torch's elastic launcher was measured and is not used. When one process has ended, it sends SIGTERM to the others at
     once and SIGKILL after 30 s: the error message that one of them is about to print is lost, and so is what it is
-    saving. Starting also costs 0.6 s more of processor time (docs/lab-notes.md, "Starting several processes").
+    saving. Starting also costs 0.9 s more of processor time (docs/lab-notes.md, "Starting several processes").
     """
     # It outlives each of the processes, as torchrun's store does.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
