@@ -13,9 +13,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, bef
 import torch
 
 from ganloom.config import Config, merge, recipe_values
+from ganloom.data.dataset import Dataset
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
+from ganloom.session import memory
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -53,6 +55,29 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["GANLOOM_CACHE"]
     else:
         os.environ["GANLOOM_CACHE"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def memory_is_counted_once() -> Iterator[None]:
+    """What a step takes is a function of what is trained. It takes a second to count, and hundreds of tests train.
+
+    Networks and losses of files are counted each time: their text changes under the same name.
+    """
+    count, counted = memory.needed, dict[tuple[object, ...], int]()
+
+    def once(config: Config, dataset: Dataset, device: torch.device) -> int:
+        if config.own_files:
+            return count(config, dataset, device)
+        what = config.model_dump_json(include={"net", "loss", "penalties", "optimizer", "augment", "ema", "burn_in"})
+        how = config.train.model_dump_json(exclude={"length"})
+        key = what, how, config.data.labels, dataset.shape, len(dataset.class_names), device
+        if key not in counted:
+            counted[key] = count(config, dataset, device)
+        return counted[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "needed", once)
+        yield
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     free = SHARE_OF_MEMORY * _free_memory(chosen)
 
     @cache
+    @cache  # it takes a second
     def needed(micro_batch: int) -> int:  # bytes
         sizes = {"train.micro_batch": micro_batch, "train.micro_batch_g": micro_batch}
         return fitting.needed(config.with_overrides(sizes), noise, chosen)
