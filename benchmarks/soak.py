@@ -1,9 +1,9 @@
-"""Does a long training stay as it is? `python benchmarks/soak.py --data FILE.npz --minutes 30`.
+"""Does a long training leak memory, files or threads? `python benchmarks/soak.py --data FILE.npz --minutes 30`.
 
-One training with everything on: guard, scores, pictures, checkpoints, TensorBoard, ADA. Every ten seconds its resident
-memory, its open files and threads, and the size of its run folder are written down. Growth is that of the last tenth of
-the time over the first tenth after a sixth of it, which is for warming up. Also: the guard's share of the time, at the
-interval that it has chosen for itself.
+One training with everything on: guard, scores, sample images, checkpoints, TensorBoard, ADA. Every ten seconds its
+resident memory, open files, threads and the size of its run folder are recorded. The first sixth is warm-up and left
+out; growth compares the last tenth of the time with the first tenth after the warm-up. Also measured: the guard's share
+of the time, at the interval that it chooses itself.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 
 import ganloom
 import machine
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
 from guard import NARROW, looks_timed
 
 EVERY = 10.0  # seconds
@@ -43,7 +43,7 @@ def moment(began: float, run: Path) -> Moment:
         for name in names:
             try:
                 sizes["checkpoints" in folder] += (Path(folder) / name).stat().st_size
-            except FileNotFoundError:  # it was just replaced
+            except FileNotFoundError:  # it has just been replaced
                 continue
     return Moment(
         round(time.monotonic() - began, 1),
@@ -62,7 +62,7 @@ def watch(run: Path, done: threading.Event, moments: list[Moment]) -> None:
 
 
 def summary(moments: list[Moment]) -> dict[str, Any]:
-    """Of each column its medians in the two tenths, and the largest."""
+    """For each column the medians of the two tenths, their growth, and the maximum."""
     warm = moments[len(moments) // 6 :]
     tenth = max(1, len(moments) // 10)
     rows = {}
@@ -104,7 +104,7 @@ def main() -> int:
         finally:
             done.set()
             watcher.join()
-        seconds, run = time.monotonic() - began, Run(out)
+        seconds, run = time.monotonic() - began, RunFolder(out)
         config = run.config
         results = {
             "minutes": arguments.minutes,
@@ -118,7 +118,7 @@ def main() -> int:
         row = results[column]
         print(f"{column:<12} {row['first']:>14,.0f} {row['last']:>14,.0f} {row['growth']:>+8.2%}  most {row['most']:,}")
     print(f"guard        every {config.guard.every}, {len(looks)} looks, {sum(looks) / seconds:.2%} of the time")
-    machine.write("soak", results)
+    machine.write("soak", results, depth=0)
     return 0
 
 

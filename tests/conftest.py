@@ -13,11 +13,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, bef
 import torch
 
 from ganloom.config import Config, merge, recipe_values
-from ganloom.data.dataset import Dataset
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
-from ganloom.session import memory
+from ganloom.session.memory import peak_memory
+from ganloom.training.step import AdversarialStep
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -58,25 +58,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def memory_is_counted_once() -> Iterator[None]:
-    """What a step takes is a function of what is trained. It takes a second to count, and hundreds of tests train.
+def memory_is_estimated_once() -> Iterator[None]:
+    """The peak memory of a step follows from its networks and settings. The estimate takes a second; hundreds train.
 
-    Networks and losses of files are counted each time: their text changes under the same name.
+    With custom networks and losses it is made each time: the same file name may hold another network.
     """
-    count, counted = memory.needed, dict[tuple[object, ...], int]()
+    known: dict[tuple[object, ...], int] = {}
 
-    def once(config: Config, dataset: Dataset, device: torch.device) -> int:
+    def estimate_once(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> int:
+        config = step.config
         if config.own_files:
-            return count(config, dataset, device)
-        what = config.model_dump_json(include={"net", "loss", "penalties", "optimizer", "augment", "ema", "burn_in"})
+            return peak_memory(step, micro_batch, micro_batch_g)
+        weights = [weight.shape for learner in (step.g, step.d) for weight in learner.net.parameters()]
+        settings = config.model_dump_json(include={"net", "loss", "penalties", "optimizer", "augment", "burn_in"})
         how = config.train.model_dump_json(exclude={"length"})
-        key = what, how, config.data.labels, dataset.shape, len(dataset.class_names), device
-        if key not in counted:
-            counted[key] = count(config, dataset, device)
-        return counted[key]
+        key = settings, how, *weights, step.device, micro_batch, micro_batch_g
+        if key not in known:
+            known[key] = peak_memory(step, micro_batch, micro_batch_g)
+        return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "needed", once)
+        for room in ("ganloom.session.memory", "ganloom.planning.proposal"):
+            patch.setattr(f"{room}.peak_memory", estimate_once)
         yield
 
 

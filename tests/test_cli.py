@@ -20,6 +20,7 @@ import ganloom
 from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
+from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError
 from ganloom.core.terminal import log, shown
 
@@ -160,21 +161,23 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
 )  # fmt: skip
 def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("ganloom.api.training.train", lambda data, **given: heard.append((data, given["settings"])))
+    monkeypatch.setattr("ganloom.api.train", lambda data, **given: heard.append((data, given)))
     invoke("train", "photos", *flags)
-    assert heard == [("photos", settings)]
+    [(data, given)] = heard
+    assert data == "photos"
+    assert settings_of({name: given[name] for name in FLAGS}, given["settings"]) == settings
 
 
 @pytest.mark.parametrize(
     ("verb", "flags", "expected"),
     [
-        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+        ("ganloom.api.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
          {"drop_duplicates": True, "fast": True, "follow_links": True}),
-        ("ganloom.api.images.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+        ("ganloom.api.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
          {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
         ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
          {"per_class": True, "n_real": 9, "trust_code": True}),
-        ("ganloom.api.training.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+        ("ganloom.api.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
          {"length": "2 hours", "data": "photos"}),
     ],
 )  # fmt: skip
@@ -188,8 +191,8 @@ def test_flags_reach_the_verb(
 
 
 BAD: list[tuple[list[str], str]] = [
-    (["train", "--freeze-d", "1"], "say which with --from"),
-    (["train", "no-such-folder"], "no folder or file"),
+    (["train", "--freeze-d", "1"], "name it with --from"),
+    (["train", "no-such-folder"], "no folder, file or built-in dataset"),
     (["train", "no/such.npz"], "check the path"),
     (["train", "--recipe", "dcgan32"], "Did you mean 'dcgan-32'"),
     (["train", "--set", "train.btach=3"], "Did you mean 'train.batch'"),
@@ -216,9 +219,9 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "digits", "--set", "guard=off"], "guard is a section: set its keys, such as guard.every"),
     (["train", "digits", "--set", "penalties.r1=3"], r"penalties\.r1 is a section: set its keys"),
     (["train", "digits", "--set", "x=1"], "config.yaml of any run"),
-    (["train", "digits", "--length", "1e300 images"], "longer than anybody can wait"),
+    (["train", "digits", "--length", "1e300 images"], "exceeds the maximum length"),
     (["inspect", "shapes", "--html", "."], "name a file"),
-    (["unpack", ".", "x"], "is no packed dataset: make one with ganloom prepare"),
+    (["unpack", ".", "x"], "is not a packed dataset: make one with ganloom prepare"),
     (["train", "shapes", "--size", "0", "--length", "10 minutes"], "data.size"),
     (["train", "shapes", "--set", "data.sise=8"], "Did you mean 'data.size'"),
     (["evaluate", "x", "--seed", "0"], "nothing at x"),

@@ -13,14 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganloom import cli
-from ganloom.api import training as verbs
+from ganloom.api import training
 from ganloom.config import Config, merge, nested, recipe_names, recipe_values
+from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.planning import defaults, proposal
-from ganloom.planning.defaults import SHORT_AVERAGE, Case, Plan, choose_recipe, derive
-from ganloom.planning.proposal import plan
+from ganloom.planning.defaults import SHORT_AVERAGE, Case, Defaults, choose_recipe, derive
+from ganloom.planning.proposal import propose
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_every_size_proposed_can_be_trained(height: int, width: int) -> None:
 @pytest.fixture(autouse=True)
 def measured_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds of training, in no time: 1,000 images a second."""
-    monkeypatch.setattr(proposal.timing, "images_per_minute", lambda *arguments: 60_000.0)
+    monkeypatch.setattr(proposal, "images_per_minute", lambda *arguments: 60_000.0)
 
 
 def findings(size: tuple[int, int] = (32, 32), count: int = 500, **given: Any) -> Findings:
@@ -69,12 +70,12 @@ def findings(size: tuple[int, int] = (32, 32), count: int = 500, **given: Any) -
     return Findings("in", [], 0, **(values | given))
 
 
-def reason(made: Plan, what: str) -> tuple[str, str]:
+def reason(made: Defaults, what: str) -> tuple[str, str]:
     return next((value, why) for name, value, why in made.reasons if name == what)
 
 
 def test_every_decision_has_its_reason() -> None:
-    made = plan(findings(), "cpu")
+    made = propose(findings(), "cpu")
     assert {what for what, _, _ in made.reasons} >= {"size", "recipe", "width", "batch", "channels", "micro-batch"}
     assert all(value and why for _, value, why in made.reasons)
     assert made.recipe == "dcgan-32"
@@ -94,14 +95,14 @@ def test_every_decision_has_its_reason() -> None:
     ],
 )
 def test_the_reason_for_the_size_is_true(size: tuple[int, int], said: str, words: str) -> None:
-    value, why = reason(plan(findings(size), "cpu"), "size")
+    value, why = reason(propose(findings(size), "cpu"), "size")
     assert value == said and words in why
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("grey", "channels"), [(True, "1"), (False, "3")])
 def test_channels_are_those_of_the_images(grey: bool, channels: str) -> None:
-    assert reason(plan(findings(is_grey=grey), "cpu"), "channels")[0] == channels
+    assert reason(propose(findings(is_grey=grey), "cpu"), "channels")[0] == channels
 
 
 @pytest.mark.slow
@@ -115,7 +116,7 @@ def test_channels_are_those_of_the_images(grey: bool, channels: str) -> None:
     ],
 )
 def test_images_are_mirrored_only_where_it_helps_and_does_no_harm(given: dict[str, Any], mirror: bool) -> None:
-    made = plan(findings(**given), "cpu")
+    made = propose(findings(**given), "cpu")
     assert made.settings.get("data.mirror", False) is mirror
     assert reason(made, "mirror")[0] == ("on" if mirror else "off")
 
@@ -124,13 +125,13 @@ def test_images_are_mirrored_only_where_it_helps_and_does_no_harm(given: dict[st
 def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     free: dict[str, float] = {"bytes": 2.0**40}
     monkeypatch.setattr(proposal, "_free_memory", lambda device: free["bytes"])
-    whole = plan(findings(), "cpu")
+    whole = propose(findings(), "cpu")
     batch = int(reason(whole, "batch")[0])
     assert "train.micro_batch" not in whole.settings
     assert "fits" in reason(whole, "micro-batch")[1]
     sizes = []
     for free["bytes"] in (2.0**28, 2.0**27, 2.0**20):
-        made = plan(findings(), "cpu")
+        made = propose(findings(), "cpu")
         sizes.append(made.settings.get("train.micro_batch", batch))
         assert reason(made, "batch")[0] == str(batch)
         assert reason(made, "micro-batch")[0] == str(sizes[-1])
@@ -142,15 +143,15 @@ def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypa
 
 @pytest.mark.slow
 def test_more_images_a_forward_pass_need_more_memory() -> None:
-    made = [plan(findings(size), "cpu") for size in ((32, 32), (64, 64))]
+    made = [propose(findings(size), "cpu") for size in ((32, 32), (64, 64))]
     needed = [float(reason(each, "micro-batch")[1].split(" need ")[1].split()[0].replace(",", "")) for each in made]
     assert 1 < needed[0] < needed[1]
 
 
 @cache
-def planned_once(size: tuple[int, int]) -> Plan:
+def proposed_once(size: tuple[int, int]) -> Defaults:
     """The names of folders do not change it, and it takes seconds."""
-    return plan(findings(size), "cpu")
+    return propose(findings(size), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -164,24 +165,26 @@ def test_what_is_printed_can_be_typed(
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "1.png")
     monkeypatch.setattr(proposal, "_free_memory", lambda device: 2.0**24)
-    made = planned_once(size)
+    made = proposed_once(size)
     words = shlex.split(made.command(str(folder)))
     assert words[:2] == ["ganloom", "train"]
     called: list[tuple[Any, dict[str, Any]]] = []
-    monkeypatch.setattr(verbs, "train", lambda data, **rest: called.append((data, rest)))
+    monkeypatch.setattr("ganloom.api.train", lambda data, **rest: called.append((data, rest)))
     result = CliRunner().invoke(cli.app, words[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     [(data, given)] = called
     assert data == str(folder)
     assert given["recipe"] == made.recipe
-    typed = Config.build(recipe_values(made.recipe), given["settings"])
+    typed = Config.build(
+        recipe_values(made.recipe), settings_of({name: given[name] for name in FLAGS}, given["settings"])
+    )
     assert typed == Config.build(recipe_values(made.recipe), made.settings)
     assert typed.data.mirror and typed.train.micro_batch == made.settings["train.micro_batch"]
 
 
 @pytest.mark.slow
 def test_the_plan_is_what_train_would_choose_by_itself() -> None:
-    made = plan(findings((480, 640)), "cpu", {"data.follow_links": True})
+    made = propose(findings((480, 640)), "cpu", {"data.follow_links": True})
     derived = derive(case((480, 640), images=500))
     assert made.recipe == derived.recipe
     assert derived.settings.items() <= made.settings.items()
@@ -426,7 +429,7 @@ def test_explain_says_what_train_would_do_and_does_nothing(tmp_path: Path, monke
     assert "seed         7              as you say" in explained
     of_average = CliRunner().invoke(cli.app, [*arguments, "--set", "ema.ramp_up=0.1", "--explain"]).output
     assert of_average.count("as you say") == explained.count("as you say") + 1 and "ema.ramp_up" not in of_average
-    monkeypatch.setattr(verbs.session, "begin", lambda config, *rest: begun.append(config))
+    monkeypatch.setattr(training.session, "begin", lambda config, *rest: begun.append(config))
     assert CliRunner().invoke(cli.app, arguments, catch_exceptions=False).exit_code == 0
     assert begun[0].net.g == {"width": defaults.WIDE} and begun[0].train.batch == 8
     assert begun[0].optimizer.g.lr == defaults.FAST
@@ -510,7 +513,7 @@ def test_labels_that_a_rule_chose_are_left_where_an_image_has_none(
     begun: list[Config] = []
     arguments = ["train", str(tmp_path / "greys.py"), "--out", str(tmp_path / "run"), "--device", "cpu"]
     with monkeypatch.context() as patch:
-        patch.setattr(verbs.session, "begin", lambda config, *rest: begun.append(config))
+        patch.setattr(training.session, "begin", lambda config, *rest: begun.append(config))
         said = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert "labels    off: some images have none" in said.output + said.stderr
     assert [config.data.labels for config in begun] == [False]

@@ -93,7 +93,7 @@ def test_the_recipes_for_cifar10_find_their_images(
     monkeypatch.setenv("GANLOOM_DATA", str(images))
     settings = {**TINY, "train.length": "64 images", "sample.count": 4}
     run = ganloom.train(recipe=recipe, out=tmp_path / "run", device="cpu", settings=settings)
-    assert run.facts.images == 50_000 and run.config.data.source == "cifar10"
+    assert run.folder.facts.images == 50_000 and run.config.data.source == "cifar10"
 
 
 def test_the_xray_recipe_trains_on_radiographs(images: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_the_xray_recipe_trains_on_radiographs(images: Path, tmp_path: Path) -> 
     run = ganloom.train(
         images / "chest_xray", recipe="chest-xray-64", out=tmp_path / "run", device="cpu", settings=settings
     )
-    assert run.facts.shape == (1, 64, 64)
+    assert run.folder.facts.shape == (1, 64, 64)
 
 
 def test_blood_smears_that_are_not_square(images: Path) -> None:
@@ -116,6 +116,6 @@ def test_a_training_chooses_for_itself(images: Path, name: str, tmp_path: Path) 
     run = ganloom.train(images / name, out=tmp_path / "run", device="cpu", settings=settings)
     # Radiographs of many ratios are squared, small images of one size are kept, and so is the ratio of the smears.
     height, width = {"chest_xray": (64, 64), "fashion_mnist.npz": (28, 28), "blood_smears": (48, 64)}[name]
-    assert run.facts.shape[1:] == (height, width)
+    assert run.folder.facts.shape[1:] == (height, width)
     assert log_of(run.path)[-1]["nimg"] == 96
     assert ganloom.load(run.path).sample(2).shape[2:] == (height, width)

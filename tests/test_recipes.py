@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ganloom.api.training import check
 from ganloom.config import Config, merge, recipe_names, recipe_text, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.data.sources import find
+from ganloom.planning.request import check
 
 NETWORK_OF = {"mlp": "mlp", "progressive": "progressive", "sngan": "resnet", "sagan": "resnet", "biggan": "resnet",
               "stylegan2": "stylegan2", "r3gan": "r3gan"}  # fmt: skip

@@ -1,19 +1,25 @@
-"""The verbs. Torch and everything heavy is imported inside a verb, so that `--help` answers at once."""
+"""The command line. Torch and everything heavy is imported inside a command, so that `--help` answers at once."""
 
+import inspect as python_inspect
 import os
 import re
 import sys
+from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from signal import SIGINT
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 import typer.core
 
+from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError, Interrupted
 from ganloom.core.runtime import set_environment, tune_process
 from ganloom.core.terminal import printable, shown
+
+if TYPE_CHECKING:
+    from ganloom.config.flags import TrainFlags
 
 __all__ = ["main"]
 
@@ -32,7 +38,7 @@ class _Verbs(typer.core.TyperGroup):
 app = typer.Typer(
     name="ganloom",
     cls=_Verbs,
-    help="Train GANs on your own images: from a folder to trained pictures in one command.",
+    help="Train GANs on your own images: from a folder to a trained generator in one command.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,129 +48,120 @@ app = typer.Typer(
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 SOURCES = "A folder, .zip, .tar, .npy, .npz, 'glob*.npz', dicom:FOLDER, FILE.py:ARGUMENT, or a dataset by name."
 SourceArgument = Annotated[str, typer.Argument(help=SOURCES)]
-FollowOption = Annotated[bool, typer.Option("--follow-links", help="Let symbolic links lead out of the folder.")]
-WINDOW = "Values that become black and white, of images of more than 8 bits. [default: 0.5 % and 99.5 % of all values]"
-HOLDOUT = "Kept from training, where the source has no splits. [default: 5%]"
-GROUP_BY = "What it finds alike in the names stays on one side of the hold-out, such as one patient's X-rays."
-MAX_SKIPPED = "More files than this that cannot be used are an error. [default: 5%]"
+FollowOption = Annotated[bool, typer.Option("--follow-links", help="Follow symbolic links out of the folder.")]
+WINDOW = (
+    "Values that become black and white, for images of more than 8 bits. [default: their 0.5 and 99.5 % percentiles]"
+)
+HOLDOUT = "Share of images held out, where the source has no splits. [default: 5%]"
+GROUP_BY = "Images whose names match it with the same text, such as a patient's, stay on one side of the hold-out."
+MAX_SKIPPED = "Largest share of files that may be unusable. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
-TRUNCATION = "Keep z within T standard deviations, or styles within T of their distance from the mean: fewer failures."
-TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the code that the model brings along.")]
-ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; one a GPU is usual.")]
+TRUNCATION = (
+    "Fewer failures, less variety: z within T standard deviations, or styles within T of their mean's distance."
+)
+TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the Python code that the model contains.")]
+ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; usually one per GPU.")]
 
 
-@app.command()
 def train(
     data: Annotated[str | None, typer.Argument(help="As for prepare, or a prepared dataset. [default: digits]")] = None,
     recipe: Annotated[str | None, typer.Option(help="A name from 'ganloom recipes', or a YAML file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to make. [default: runs/NAME-OF-DATA]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to create. [default: runs/NAME-OF-DATA]")] = None,
     device: DeviceOption = "auto",
-    seed: Annotated[int | None, typer.Option(help="Of everything random.")] = None,
-    length: Annotated[
-        str | None, typer.Option(help="'30 epochs', '200 kimg', '5000 steps', '10 minutes', '2 hours' ...")
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(help="The same as --length 'N epochs'.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Images an update.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Images a forward pass; gradients accumulate.")] = None,
-    lr_g: Annotated[float | None, typer.Option(help="Learning rate of the generator.")] = None,
-    lr_d: Annotated[float | None, typer.Option(help="Learning rate of the discriminator.")] = None,
-    beta1: Annotated[float | None, typer.Option(help="Adam's beta1, of both.")] = None,
-    beta2: Annotated[float | None, typer.Option(help="Adam's beta2, of both.")] = None,
-    latent: Annotated[int | None, typer.Option(help="Size of z.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="Size of the images in pixels.")] = None,
-    compile: Annotated[bool | None, typer.Option("--compile", help="Compile both networks.")] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", metavar="MODEL", help="Fine-tune: a run folder, or a model.safetensors.")
-    ] = None,
-    freeze_d: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of D that stay.")] = None,
-    freeze_g: Annotated[int | None, typer.Option(min=0, help="With --from: first stages of G that stay.")] = None,
     set: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
     ] = None,
     processes: ProcessesOption = 1,
     explain: Annotated[bool, typer.Option("--explain", help="Say what would be done, and why; train nothing.")] = False,
+    **flags: Any,
 ) -> None:
     """Train on a folder of images, an archive, array files, or a dataset by its name."""
-    if length is not None and epochs is not None:
-        raise ConfigError("--length and --epochs say the same thing: give one of them.")
-    flags = {
-        "seed": seed,
-        "train.length": length if epochs is None else f"{epochs} epochs",
-        "train.batch": batch,
-        "train.micro_batch": micro_batch,
-        "optimizer.g.lr": lr_g,
-        "optimizer.d.lr": lr_d,
-        "optimizer.g.beta1": beta1,
-        "optimizer.d.beta1": beta1,
-        "optimizer.g.beta2": beta2,
-        "optimizer.d.beta2": beta2,
-        "net.latent": latent,
-        "data.size": size,
-        "train.compile": compile,
-        "start.model": None if start is None else str(start),
-        "start.freeze_d": freeze_d,
-        "start.freeze_g": freeze_g,
-    }
-    if start is None and (freeze_d or freeze_g):
-        raise ConfigError("--freeze-d and --freeze-g keep what a trained model knows: say which with --from.")
     from ganloom.config import parse_override
 
-    settings: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-    settings |= dict(parse_override(text) for text in set or [])
+    settings = dict(parse_override(text) for text in set or [])
+    settings_of(flags)  # raises here rather than in each of the processes
     if processes > 1 and not explain:
         _launch(processes, device)
+    tune_process()
 
-    from ganloom.api import training as verbs
+    from ganloom import api
 
     if explain:
-        typer.echo(
-            "\n".join(printable(line) for line in verbs.explain(data, recipe=recipe, device=device, settings=settings))
-        )
+        plan = api.plan(data, recipe=recipe, device=device, settings=settings, **cast("TrainFlags", flags))
+        typer.echo("\n".join(printable(line) for line in str(plan).splitlines()))
         return
-    tune_process()
-    verbs.train(data, recipe=recipe, out=out, device=device, settings=settings)
+    api.train(data, recipe=recipe, out=out, device=device, settings=settings, **cast("TrainFlags", flags))
+
+
+def _with_train_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each row of the table of flags."""
+    signature = python_inspect.signature(command)
+    *own, _ = signature.parameters.values()
+    options = [
+        python_inspect.Parameter(
+            name,
+            python_inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                flag.kind | None, typer.Option(flag.option, help=flag.help, metavar=flag.metavar, min=flag.min)
+            ],
+        )
+        for name, flag in FLAGS.items()
+    ]
+    parameters = [*own[:4], *options, *own[4:]]
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[each.replace(kind=python_inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    )
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+app.command()(_with_train_flags(train))
 
 
 @app.command()
 def resume(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    length: Annotated[str | None, typer.Option(help="The new whole length, such as '60 epochs'.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the images lie now, if they were moved.")] = None,
+    length: Annotated[str | None, typer.Option(help="New length of the whole run, such as '60 epochs'.")] = None,
+    data: Annotated[str | None, typer.Option(help="New location of the images, if they were moved.")] = None,
     device: DeviceOption = "auto",
     processes: ProcessesOption = 1,
 ) -> None:
-    """Go on with a run exactly where it was."""
+    """Continue a run from its newest checkpoint."""
     if processes > 1:
         _launch(processes, device)
 
-    from ganloom.api import training as verbs
-
     tune_process()
-    verbs.resume(run, length=length, data=data, device=device)
+
+    from ganloom import api
+
+    api.resume(run, length=length, data=data, device=device)
 
 
 @app.command()
 def prepare(
     source: SourceArgument,
-    dest: Annotated[Path, typer.Argument(help="The folder to make.")],
-    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="In pixels. [default: the images' own]")] = None,
-    channels: Annotated[int | None, typer.Option(help="1, 3 or 4. [default: as found, grey or colour]")] = None,
+    dest: Annotated[Path, typer.Argument(help="The folder to create.")],
+    size: Annotated[str | None, typer.Option(metavar="N|HxW", help="In pixels. [default: their own]")] = None,
+    channels: Annotated[int | None, typer.Option(help="1, 3 or 4. [default: grey or colour as found]")] = None,
     resize: Annotated[str | None, typer.Option(help="crop to the ratio, fit it with black, or stretch.")] = None,
     window: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help=WINDOW)] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
     holdout: Annotated[str | None, typer.Option(metavar="SHARE", help=HOLDOUT)] = None,
     group_by: Annotated[str | None, typer.Option(metavar="REGEX", help=GROUP_BY)] = None,
     classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these. [default: all]")] = None,
-    drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of equal images take one.")] = False,
+    drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of identical images take one.")] = False,
     max_skipped: Annotated[str | None, typer.Option(metavar="SHARE", help=MAX_SKIPPED)] = None,
     follow_links: FollowOption = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Decode JPEGs small: not right to the pixel.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Decode JPEGs at reduced size: faster, not exact to the pixel.")
+    ] = False,
 ) -> None:
-    """Pack images into a dataset that trains at once; an interrupted preparation goes on where it stopped."""
-    from ganloom.api import images
+    """Pack images into a dataset from which trainings start at once; resume a preparation that was interrupted."""
+    from ganloom import api
 
-    images.prepare(
+    api.prepare(
         source,
         dest,
         workers=workers,
@@ -185,12 +182,12 @@ def prepare(
 @app.command()
 def unpack(
     dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
-    dest: Annotated[Path, typer.Argument(help="A folder to make, or a .zip in the manner of StyleGAN.")],
+    dest: Annotated[Path, typer.Argument(help="A folder to create, or a .zip in StyleGAN's format.")],
 ) -> None:
     """Write a prepared dataset as PNG files again, labels included."""
-    from ganloom.api import images
+    from ganloom import api
 
-    typer.echo(images.unpack(dataset, dest))
+    typer.echo(api.unpack(dataset, dest))
 
 
 @app.command()
@@ -198,26 +195,27 @@ def inspect(
     source: SourceArgument,
     html: Annotated[Path | None, typer.Option(help="Write the report, with a contact sheet, to this file.")] = None,
     follow_links: FollowOption = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one a core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Look at every image, name what is wrong, and propose a training."""
+    """Look at every image, report problems, and propose a training."""
     from ganloom.api import images
     from ganloom.core.device import choose_device
-    from ganloom.planning.proposal import plan
+    from ganloom.planning.defaults import Reason
+    from ganloom.planning.proposal import propose
     from ganloom.report import inspection
 
     tune_process()
-    choose_device(device)  # what is wrong with it is better known before than after
+    choose_device(device)  # an unknown device is refused before the images are read
     if html is not None and not html.name:
         raise ConfigError(f"--html {html} is a folder: name a file, such as inspect.html.")
     findings = images.inspect(source, follow_links=follow_links, workers=workers)
     typer.echo("\n".join(inspection.findings_as_text(findings)))
     try:
-        proposed = plan(findings, device, {"data.follow_links": True} if follow_links else None)
+        proposed = propose(findings, device, {"data.follow_links": True} if follow_links else None)
         reasons, command = proposed.reasons, proposed.command(source)
-    except ConfigError as error:  # no network takes them; what was found is worth reading all the same
-        reasons, command = [("none", "", str(error))], ""
+    except ConfigError as error:  # no network takes them, but the findings are worth reading
+        reasons, command = [Reason("none", "", str(error))], ""
     typer.echo("\n".join(inspection.plan_as_text(reasons, command)))
     if html is not None:
         typer.echo(f"report     {inspection.write_inspection(html, findings, reasons, command)}")
@@ -226,17 +224,19 @@ def inspect(
 @app.command()
 def sample(
     model: Annotated[Path, typer.Argument(help="A run folder or a model.safetensors.")],
-    n: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 16,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same pictures.")] = 0,
-    out: Annotated[Path, typer.Option(help="The grid to write.")] = Path("grid.png"),
-    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="All of this class.")] = None,
+    n: Annotated[int, typer.Option(min=1, help="How many images.")] = 16,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same images.")] = 0,
+    out: Annotated[Path, typer.Option(help="The PNG of the grid to write.")] = Path("grid.png"),
+    class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
     truncation: Annotated[float | None, typer.Option(metavar="T", help=TRUNCATION)] = None,
-    separate: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG each into DIR, no grid.")] = None,
-    show: Annotated[bool, typer.Option("--show", help="Open what was made.")] = False,
+    separate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write one PNG each into DIR instead of a grid.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Open the result.")] = False,
     trust_code: TrustOption = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Make pictures with a trained model."""
+    """Generate images with a trained model."""
     from ganloom.synthesis import pictures
 
     made = pictures.write(
@@ -250,7 +250,7 @@ def sample(
         device=device,
         trust_code=trust_code,
     )
-    typer.echo(f"{n} pictures in {made}")
+    typer.echo(f"{n} images in {made}")
     if show:
         typer.launch(str(made))
 
@@ -260,7 +260,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file to write. [default: RUN/report.html]")] = None,
 ) -> None:
-    """Tell a run as one HTML file for a colleague: pictures, progress, curves, scores, cost."""
+    """Write an HTML report of a run: samples, progress, curves, scores, cost."""
     from ganloom.report.run import write_report
 
     typer.echo(f"report     {write_report(run, out or run / 'report.html')}")
@@ -272,20 +272,22 @@ def evaluate(
     data: Annotated[str | None, typer.Argument(help="The real images, as for train. [default: the run's own]")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="A,B", help=METRICS)] = None,
     n: Annotated[
-        int | None, typer.Option(min=2, help="Generated images. [default: one a real image, at most 10,000]")
+        int | None, typer.Option(min=2, help="Generated images. [default: as many as real ones, at most 10,000]")
     ] = None,
     n_real: Annotated[int | None, typer.Option(min=2, help="Real images. [default: as many as generated]")] = None,
-    split: Annotated[str, typer.Option(help="Of the real images.")] = "train",
+    split: Annotated[str, typer.Option(help="Split of the real images.")] = "train",
     extractor: Annotated[str | None, typer.Option(help=EXTRACTOR)] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the extractor's weights.")] = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder with alexnet and LPIPS weights.")] = None,
-    per_class: Annotated[bool, typer.Option("--per-class", help="Measure each class too.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the generated images and of every choice.")] = 0,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also measure each class.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of the generated images and of every random choice.")
+    ] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file.")] = None,
     trust_code: TrustOption = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure how good generated images are: every number with what is needed to repeat it."""
+    """Measure how good generated images are; every score is stored with what is needed to repeat it."""
     from ganloom.evaluation.measuring import evaluate
 
     evaluate(
@@ -335,17 +337,36 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
 
 
 @app.command()
+def config(
+    key: Annotated[str | None, typer.Argument(help="A key or section, such as train.batch or train.")] = None,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema of a configuration.")
+    ] = False,
+) -> None:
+    """List all keys of the configuration, or explain one: meaning, type, unit, default, recipes that set it."""
+    import json
+
+    from ganloom.config import describe, listing
+
+    if json_schema:
+        typer.echo(json.dumps(describe.json_schema(), indent=2))
+        return
+    lines = listing.listing(describe.settings()) if key is None else listing.details(describe.find(key))
+    typer.echo("\n".join(printable(line) for line in lines))
+
+
+@app.command()
 def doctor() -> None:
-    """Say what this machine has, which extras are missing, and what will be used."""
+    """Show this machine's hardware, optional packages, and what will be used."""
     from ganloom import doctor
 
     typer.echo(doctor.report())
 
 
 def _launch(processes: int, device: str) -> None:
-    """Start this same command in several processes, and end as they end."""
+    """Run this command in several processes, and end with their exit code."""
     if "WORLD_SIZE" in os.environ:
-        raise ConfigError("--processes and torchrun do the same thing: use one of them.")
+        raise ConfigError("--processes and torchrun do the same thing: use only one of them.")
     from ganloom.core.device import check_processes
     from ganloom.core.distributed import launch
 

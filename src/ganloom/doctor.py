@@ -1,4 +1,4 @@
-"""What this machine has, and what ganloom will make of it."""
+"""What this machine has, and what ganloom will use."""
 
 import os
 import platform
@@ -18,13 +18,13 @@ EXTRAS = {  # extra: (module, what for)
     "medical": ("pydicom", "DICOM files"),
     "lmdb": ("lmdb", "the LSUN datasets"),
     "hf": ("datasets", "datasets of Hugging Face"),
-    "onnx": ("onnxruntime", "extractors of your own in ONNX files"),
+    "onnx": ("onnxruntime", "custom extractors in ONNX files"),
     "wandb": ("wandb", "tracking with Weights & Biases"),
 }
 
 
 def report() -> str:
-    """A table for people, and for bug reports."""
+    """A table for the user, and for bug reports."""
     device = choose_device("auto")
     cuda = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "none"
     lines = [
@@ -39,7 +39,9 @@ def report() -> str:
     for extra, (module, purpose) in EXTRAS.items():
         have = version_of(module) if is_installed(module) else f"missing: pip install 'ganloom[{extra}]'"
         lines.append((extra, f"{have} ({purpose})"))
-    lines.append(("bf16", "computed" if computes_in_bf16(device) else "not computed by this device: float32 is faster"))
+    lines.append(
+        ("bf16", "supported" if computes_in_bf16(device) else "not supported by this device: float32 is faster")
+    )
     lines.append(("will use", device_name(device)))
     return "\n".join(f"{name:<9} {text}" for name, text in lines)
 

@@ -1,4 +1,4 @@
-"""The word FID stands for the published Inception weights alone."""
+"""Only scores with the published Inception weights are called FID."""
 
 from pathlib import Path
 

@@ -21,8 +21,8 @@ REAL, FAKE, HELD_OUT = slice(0, 600), slice(600, 1200), slice(1200, None)
 def short() -> object:
     """So small images of digits are learned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 60)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 60)
         patch.setattr("ganloom.metrics.classification.fit", fit_once)
         yield
 
@@ -91,7 +91,7 @@ def test_both_teachers_show_equally_many_images(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_images_without_a_label_teach_nothing_and_ask_nothing() -> None:
-    """Some of a source may have none: -1."""
+    """Some images of a source may be unlabelled: -1."""
     lacking = np.where(np.arange(600) < 100, -1, LABELS[FAKE])
     kept = scores(SMALL[FAKE][100:], LABELS[FAKE][100:])
     found = scores(SMALL[FAKE], lacking)

@@ -130,7 +130,7 @@ def test_grey_images_count_as_rgb_and_floats_as_levels(ours: Inception) -> None:
     assert torch.equal(ours(grey.float()).features, expected)
 
 
-def test_an_image_has_its_features_in_any_company(ours: Inception) -> None:
+def test_features_of_an_image_do_not_depend_on_its_batch(ours: Inception) -> None:
     images = pictures(18, 32, 32)
     together = ours(images).features
     assert torch.equal(torch.cat([ours(images[:8]).features, ours(images[8:]).features]), together)
@@ -175,7 +175,7 @@ TRUNK = Path(__file__).parents[2] / "scripts" / "inception_trunk.py"
 def test_the_trunks_features_are_those_on_the_way(
     ours: Inception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From an .npz file whose names nobody knows: the order is the network's."""
+    """From an .npz file with unknown names, in the order of the network."""
     trunk = ours.body[: [name for name, _ in ours.body.named_children()].index("Mixed_6e") + 1]
     values = {f"t{number}": value.numpy() for number, value in enumerate(trunk.state_dict().values())}
     np.savez(tmp_path / "trunk.npz", **values)

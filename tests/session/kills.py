@@ -25,7 +25,7 @@ for place in (TESTS, TESTS.parent / "benchmarks"):
 import ganloom
 from comparison import assert_same_run
 from conftest import tiny_config
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
 
 # D learns nothing until the guard gives it the rate of G.
 LONG = {
@@ -60,7 +60,7 @@ def start_or_resume(out: Path, settings: dict[str, Any]) -> None:
 def kill_again_and_again(settings: dict[str, Any], reference: Path, folder: Path, kills: int, seed: int) -> Outcome:
     """At least so many kills, and one run at least that has come to its end. Raises `AssertionError`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ganloom.planning", "ganloom.synthesis.model", "sklearn.datasets"])
+    context.set_forkserver_preload(["ganloom.api", "ganloom.synthesis.model", "sklearn.datasets"])
     moments = random.Random(seed)
     began = time.monotonic()
     whole = context.Process(target=start_or_resume, args=(folder / "timed", settings))
@@ -102,10 +102,10 @@ def main() -> int:
         os.environ["GANLOOM_CACHE"] = str(folder / "cache")
         reference = folder / "left-alone"
         ganloom.train(out=reference, device="cpu", settings=settings)
-        assert [change.reason for change in Run(reference).changes] == ["stalled"]
+        assert [change.reason for change in RunFolder(reference).changes] == ["stalled"]
         outcome = kill_again_and_again(settings, reference, folder, arguments.kills, arguments.seed)
     print(json.dumps(outcome._asdict()))
-    machine.write("kills", outcome._asdict() | {"seed": arguments.seed, "settings": LONG})
+    machine.write("kills", outcome._asdict() | {"seed": arguments.seed, "settings": LONG}, depth=0)
     return 0
 
 

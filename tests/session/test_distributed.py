@@ -17,7 +17,7 @@ import ganloom
 from comparison import assert_same_run, log_of
 from conftest import tiny_config, tiny_flags
 from ganloom.core import distributed
-from ganloom.runs import open_run
+from ganloom.runs import open_folder
 
 TESTS = Path(__file__).parent.parent
 TOLERANCE = 1e-8
@@ -234,7 +234,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     process.kill()
     output, _ = process.communicate(timeout=120)  # until the last of them has closed it
     assert "go on with: ganloom resume" in output and "Traceback" not in output
-    with open_run(out).alone():
+    with open_folder(out).alone():
         pass
 
 
@@ -242,7 +242,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
 def test_two_trainings_of_several_processes_in_one_folder(tmp_path: Path) -> None:
     out = tmp_path / "run"
     ganloom.train(out=out, device="cpu", settings=tiny_config(train__length="64 images").model_dump(mode="json"))
-    with open_run(out).alone():
+    with open_folder(out).alone():
         done = subprocess.run(
             command("resume", str(out), "--length", "128 images", "--processes", "2", "--device", "cpu"),
             capture_output=True, text=True,
@@ -258,7 +258,7 @@ def test_the_guard_goes_back_in_all_processes(tmp_path: Path) -> None:
     flags = [*tiny_flags(**guard), "--processes", "2", "--device", "cpu", "--out", str(out)]
     done = subprocess.run(command("train", *flags), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    run = open_run(out)
+    run = open_folder(out)
     assert [change.reason for change in run.changes] == ["stalled"]
     assert run.config.optimizer.d.lr == run.config.optimizer.g.lr
     assert done.stdout.count("Gone back from") == 1 and log_of(out)[-1]["nimg"] == 960

@@ -8,30 +8,28 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 import ganloom
 from conftest import tiny_config, tiny_flags
-from ganloom.core import memory
-from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError, RunError
-from ganloom.core.memory import Counter, free_memory
+from ganloom.core.memory import AllocationCounter, free_memory
 from ganloom.data.packed import PackedDataset
-from ganloom.session import memory as fitting
-from ganloom.training.assembly import resolve
-from stepping import make
+from ganloom.session import memory
+from ganloom.session.memory import fit_memory, peak_memory
+from stepping import state, tiny
 
-CPU = torch.device("cpu")
 MIB = 2**20
 
 
-def fitted(digits: PackedDataset, **settings: object) -> tuple[int, int]:
-    config = resolve(tiny_config(**settings), digits.shape, 1)
-    found = fitting.fitted(config, digits, CPU, World()).train
+def fitted(digits: PackedDataset, **settings: object) -> tuple[int | None, int | None]:
+    found = fit_memory(tiny(digits, **settings)).train
     return found.micro_batch, found.micro_batch_g
 
 
 def needed(digits: PackedDataset, **settings: object) -> int:
-    return fitting.needed(resolve(tiny_config(**settings), digits.shape, 1), digits, CPU)
+    step = tiny(digits, **settings)
+    return peak_memory(step, step.d.micro_batch, step.g.micro_batch)
 
 
 STYLES = {"net": "stylegan2", "net__latent": 8, "net__g": {"width": 8}, "net__d": {"width": 8}}
@@ -48,22 +46,34 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def test_what_is_freed_is_not_counted_and_what_shares_memory_once() -> None:
-    with Counter() as counter:
+    with AllocationCounter() as counter:
         for _ in range(10):
             a = torch.zeros(MIB, dtype=torch.uint8)
             a.view(2, -1)[0].add_(1)
             del a
-    assert counter.most == MIB
+    assert counter.peak == MIB
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_reckoned_is_what_a_step_counts(digits: PackedDataset, family: str) -> None:
     """Though it is made of tensors without content; with a penalty, accumulation and an augmentation."""
-    config = resolve(tiny_config(**FAMILIES[family]), digits.shape, 1)
-    step = make(config, digits)
-    with Counter() as counter:
+    estimated, step = needed(digits, **FAMILIES[family]), tiny(digits, **FAMILIES[family])
+    with AllocationCounter() as counter:
         step.advance(measure=True)
-    assert fitting.needed(config, digits, CPU) == pytest.approx(counter.most / fitting.COUNTED, rel=0.02)
+    assert estimated == pytest.approx(counter.peak / memory.COUNTED, rel=0.02)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_estimate_leaves_the_step_as_it_was(digits: PackedDataset, family: str) -> None:
+    """Its networks serve for measuring the speed afterwards: the same step then comes out to the last bit."""
+    asked, other = tiny(digits, **FAMILIES[family]), tiny(digits, **FAMILIES[family])
+    peak_memory(asked, 2, 2)
+    for step in (asked, other):
+        step.advance(measure=True)
+    assert not any(isinstance(value, FakeTensor) for value in state(asked).values())
+    before, after = state(other), state(asked)
+    assert before.keys() == after.keys()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
 @pytest.mark.slow
@@ -75,7 +85,7 @@ import torch
 from pathlib import Path
 from stepping import Noise, make
 from ganloom.config import Config, recipe_values
-from ganloom.core.memory import Counter
+from ganloom.core.memory import AllocationCounter
 from ganloom.core.shapes import ImageShape
 
 def status(key):
@@ -91,9 +101,9 @@ step(2)  # what torch itself loads when it is first used
 before = status("VmRSS")
 step(128)
 taken = status("VmHWM") - before
-with Counter() as counter:
+with AllocationCounter() as counter:
     step(128)
-print(taken / counter.most)
+print(taken / counter.peak)
 """
     places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
     paths = os.pathsep.join([places, os.environ.get("PYTHONPATH", "")])
@@ -101,7 +111,7 @@ print(taken / counter.most)
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert 0.7 < float(done.stdout) < 1 / fitting.COUNTED + 0.2
+    assert 0.7 < float(done.stdout) < 1 / memory.COUNTED + 0.2
 
 
 def test_what_fits_is_left_alone(digits: PackedDataset) -> None:
@@ -112,7 +122,7 @@ def test_a_micro_batch_beyond_the_memory_is_refused_with_one_that_fits(
     digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = int(needed(digits, train__batch=512, train__micro_batch=128) * 1.01)
-    monkeypatch.setattr(fitting, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
     with pytest.raises(ConfigError, match=r"are free: set train\.micro_batch=") as refused:
         fitted(digits, train__batch=512)
     fits = int(str(refused.value).split("train.micro_batch=")[1].split(" ")[0])
@@ -121,7 +131,7 @@ def test_a_micro_batch_beyond_the_memory_is_refused_with_one_that_fits(
 
 
 def test_processes_share_the_memory_of_their_machine(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "free_memory", lambda: int(needed(digits) * 1.5))
+    monkeypatch.setattr(memory, "free_memory", lambda: int(needed(digits) * 1.5))
     assert fitted(digits) == (32, 32)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="are free"):
@@ -129,13 +139,13 @@ def test_processes_share_the_memory_of_their_machine(digits: PackedDataset, monk
 
 
 def test_not_even_one_image(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 100_000)
     with pytest.raises((ConfigError, RunError), match="smaller networks"):
         fitted(digits)
 
 
 def test_refused_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "free_memory", lambda: 100_000)
+    monkeypatch.setattr(memory, "free_memory", lambda: 100_000)
     with pytest.raises((ConfigError, RunError)):
         ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
     assert not (tmp_path / "run").exists()
@@ -153,7 +163,7 @@ def test_the_command_line_says_it_without_a_traceback(tmp_path: Path) -> None:
 
 def test_what_cannot_be_reckoned_is_not_refused(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks whose form depends on numbers, as those that grow."""
-    monkeypatch.setattr(fitting, "free_memory", lambda: 1)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1)
     settings = {"net": "progressive", "net__g": {"width": 8}, "net__d": {"width": 8}, "penalties": {}}
     assert fitted(digits, **settings) == (32, 32)
 
@@ -182,5 +192,5 @@ def test_free_memory_is_the_least_of_the_machines_and_the_containers(tmp_path: P
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not say")
 def test_this_machine_says_how_much_is_free() -> None:
-    free = memory.free_memory()
+    free = free_memory()
     assert free is not None and 2**26 < free < 2**46

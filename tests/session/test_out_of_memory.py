@@ -14,11 +14,10 @@ from conftest import tiny_config
 from ganloom.core.errors import RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.data.packed import PackedDataset
-from ganloom.guard.signals import Eye
+from ganloom.guard.signals import Probe
 from ganloom.nets import dcgan
-from ganloom.runs import open_run
-from ganloom.session import memory as fitting
-from ganloom.session import session
+from ganloom.runs import open_folder
+from ganloom.session import memory, preflight
 from ganloom.tracking.jsonl import read_log
 from stepping import same, state, tiny, weights
 
@@ -77,7 +76,6 @@ def test_memory_that_runs_out_in_the_middle_of_an_update_leaves_no_trace(
         small.advance(measure=False)
     small.discriminator_step()
     small.g.micro_batch = small.g.half
-    small.keeps_fakes = small.can_keep_fakes()
     small.generator_step()
     calls = iter([False, True, *[False] * 100])
     judge = failing.judge
@@ -107,7 +105,7 @@ def test_memory_that_lacks_once_weights_have_moved_is_no_matter_of_micro_batches
     def lacks(*_: object) -> None:
         raise WORDS["cuda"]
 
-    for place in ("g.optimizer.step", "ema.update", "health.hear"):
+    for place in ("g.optimizer.step", "ema.update", "health.observe"):
         step = tiny(digits)
         step.advance(measure=False)
         *path, name = place.split(".")
@@ -122,7 +120,7 @@ def test_memory_that_lacks_in_a_look_ends_the_run_in_words(tmp_path: Path, monke
     def lacks(*_: object) -> None:
         raise WORDS["cuda"]
 
-    monkeypatch.setattr(Eye, "look", lacks)
+    monkeypatch.setattr(Probe, "measure", lacks)
     settings = tiny_config(guard__every="300 images", guard__n=60).model_dump(mode="json")
     with pytest.raises(RunError, match=r"guard\.n"):
         ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)
@@ -151,10 +149,10 @@ def test_other_errors_are_not_swallowed(digits: PackedDataset, monkeypatch: pyte
 def test_what_does_not_fit_is_found_out_before_there_is_a_run(
     digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a device that says so itself; where the system would kill the process, see test_fitting.py."""
-    monkeypatch.setattr(session, "fitted", fitting.halved)
-    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json"))
-    train = open_run(run.path).config.train
+    """On a device that says so itself; where the system would kill the process, see test_fit_memory.py."""
+    monkeypatch.setattr(preflight, "fit_memory", memory.retried_smaller)
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=tiny_config().model_dump(mode="json")).folder
+    train = open_folder(run.path).config.train
     assert (train.batch, train.micro_batch, train.micro_batch_g) == (32, MOST, MOST)
     assert run.changes == []
 
@@ -163,18 +161,18 @@ def test_the_run_goes_on_and_remembers_what_fitted(
     digits: PackedDataset, small_memory: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where others have taken memory since: it ends as with those micro-batches from the start, but says more."""
-    monkeypatch.setattr(session, "fitted", lambda config, *_: config)
+    monkeypatch.setattr(preflight, "fit_memory", lambda step: step.config)
     settings = {"sample__every": "0 images", "log__every": "0 images"}
     values = tiny_config(**settings).model_dump(mode="json")
-    failing = ganloom.train(out=tmp_path / "failing", device="cpu", settings=values)
-    assert open_run(failing.path).config.train.micro_batch == MOST
+    failing = ganloom.train(out=tmp_path / "failing", device="cpu", settings=values).folder
+    assert open_folder(failing.path).config.train.micro_batch == MOST
     assert [change.reason for change in failing.changes][-1] == "out of memory"
     events = [row for row in read_log(failing.log) if row.get("event") == "out of memory"]
     assert events and "learns a little differently" in events[-1]["text"]
     rows = failing.log.read_text().splitlines(keepends=True)
     failing.log.write_text("".join(row for row in rows if "event" not in row))
     values = tiny_config(train__micro_batch=MOST, **settings).model_dump(mode="json")
-    small = ganloom.train(out=tmp_path / "small", device="cpu", settings=values)
+    small = ganloom.train(out=tmp_path / "small", device="cpu", settings=values).folder
     assert_same_run(failing.path, small.path)
     before = len(small_memory)
     ganloom.resume(failing.path, device="cpu", length="1200 images")

@@ -21,7 +21,7 @@ from ganloom.config import Config
 from ganloom.core import tensors
 from ganloom.core.errors import ConfigError, RunError, StorageError
 from ganloom.core.files import sha256
-from ganloom.runs import Run, create_run, open_run
+from ganloom.runs import RunFolder, create_folder, open_folder
 
 pytestmark = pytest.mark.slow
 
@@ -150,7 +150,7 @@ def test_other_networks_than_the_checkpoints_are_an_error_with_the_remedy(uninte
     shutil.copytree(uninterrupted, run)
     config_file = run / "config.yaml"
     config_file.write_text(config_file.read_text().replace("width: 8", "width: 4"))
-    with pytest.raises(RunError, match=r"other networks than config\.yaml"):
+    with pytest.raises(RunError, match=r"does not match config\.yaml"):
         ganloom.resume(run, device="cpu")
 
 
@@ -188,7 +188,7 @@ def test_what_lies_beside_the_checkpoints_is_no_checkpoint(uninterrupted: Path, 
     for name in ("000000050000 (1).json", "backup.safetensors", "._000000000150.json"):
         (run / "checkpoints" / name).write_bytes(b"something else")
     ganloom.resume(run, length="1100 images", device="cpu")
-    assert Run(run).saved_seconds() is not None
+    assert RunFolder(run).saved_seconds() is not None
     assert len(list((run / "checkpoints").glob("*"))) >= 3
 
 
@@ -207,7 +207,7 @@ def test_a_longer_length_is_as_if_it_had_been_asked_for_at_once(uninterrupted: P
     ours, theirs = state_of(short), state_of(long)
     assert all((ours[name] == theirs[name]).all() for name in theirs)
     assert log_of(short)[-1] == log_of(long)[-1]
-    assert str(open_run(short).config.train.length) == "960 images"
+    assert str(open_folder(short).config.train.length) == "960 images"
 
 
 def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_resuming_a_finished_run_changes_nothing(uninterrupted: Path, tmp_path: 
 def test_other_images_are_refused(uninterrupted: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
-    opened = open_run(run)
+    opened = open_folder(run)
     opened.save_facts(opened.facts.model_copy(update={"content_hash": "0" * 64}))
     with pytest.raises(RunError, match="not those that"):
         ganloom.resume(run, device="cpu")
@@ -286,11 +286,11 @@ def test_two_trainings_in_one_folder_are_refused(uninterrupted: Path, tmp_path: 
     """And one that was killed leaves the folder free, which the twenty kills show."""
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
-    holding = "import sys, pathlib, ganloom.runs as r\nwith r.Run(pathlib.Path(sys.argv[1])).alone(): print(); input()"
+    holding = "import sys, ganloom\nwith ganloom.open_run(sys.argv[1]).folder.alone(): print(); input()"
     with subprocess.Popen([sys.executable, "-u", "-c", holding, str(run)], stdin=-1, stdout=-1) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(RunError, match="another training is going on"):
+        with pytest.raises(RunError, match="another process is training"):
             ganloom.resume(run, device="cpu")
         other.kill()
     ganloom.resume(run, device="cpu")
@@ -298,7 +298,7 @@ def test_two_trainings_in_one_folder_are_refused(uninterrupted: Path, tmp_path: 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run at"):
-        open_run(tmp_path)
+        open_folder(tmp_path)
 
 
 def test_a_run_folder_is_made_whole_or_not_at_all(
@@ -307,10 +307,10 @@ def test_a_run_folder_is_made_whole_or_not_at_all(
     def fail(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    facts = open_run(uninterrupted).facts
+    facts = open_folder(uninterrupted).facts
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(StorageError):
-        create_run(tmp_path / "run", config(), facts)
+        create_folder(tmp_path / "run", config(), facts)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,4 +318,4 @@ def test_the_saved_configuration_repeats_the_run(uninterrupted: Path, tmp_path: 
     ganloom.train(recipe=str(uninterrupted / "config.yaml"), out=tmp_path / "again", device="cpu")
     ours, theirs = state_of(tmp_path / "again"), state_of(uninterrupted)
     assert all((ours[name] == theirs[name]).all() for name in theirs)
-    assert Run(tmp_path / "again").config == Run(uninterrupted).config
+    assert RunFolder(tmp_path / "again").config == RunFolder(uninterrupted).config

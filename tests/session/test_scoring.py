@@ -21,8 +21,9 @@ from ganloom.config import Evaluate
 from ganloom.core.errors import ConfigError
 from ganloom.data.packed import PackedDataset
 from ganloom.models import modelfile
-from ganloom.runs import open_run
-from ganloom.session.scoring import NEVER, Scorer, check, fitting
+from ganloom.runs import open_folder
+from ganloom.session.intervals import NEVER
+from ganloom.session.scoring import Scorer, check, drop_infeasible
 from ganloom.tracking.jsonl import read_log
 
 pytestmark = pytest.mark.slow
@@ -116,7 +117,7 @@ def test_a_plateau_of_scores_goes_on_exactly(slowed: Path, tmp_path: Path) -> No
 
 
 def test_a_plateau_of_scores_made_longer_is_as_if_asked_for_at_once(slowed: Path, tmp_path: Path) -> None:
-    config = open_run(slowed).config.model_dump(mode="json")
+    config = open_folder(slowed).config.model_dump(mode="json")
     config["train"]["length"] = "800 images"  # an evaluation is due there
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=config).path
     ganloom.resume(run, length="960 images", device="cpu")
@@ -171,10 +172,10 @@ else:
 
 def test_the_interval_is_chosen_once_and_written_down(tmp_path: Path) -> None:
     run = train(tmp_path / "run", evaluate__every=None, evaluate__n=100, train__length="64 images")
-    every = open_run(run).config.evaluate.every
+    every = open_folder(run).config.evaluate.every
     assert every is not None and every.unit == "kimg" and every.amount >= 1
     ganloom.resume(run, length="128 images", device="cpu")
-    assert open_run(run).config.evaluate.every == every
+    assert open_folder(run).config.evaluate.every == every
 
 
 def test_the_measured_images_do_not_depend_on_what_was_asked_before(digits: PackedDataset) -> None:
@@ -218,10 +219,10 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_prepared(settings: 
 
 def test_metrics_for_which_there_are_too_few_images_are_left_out() -> None:
     settings = Evaluate(every="1 kimg", metrics=("fd", "ndb"))
-    assert fitting(settings, 5000) == (settings, "")
-    fewer, why = fitting(settings, 60)
+    assert drop_infeasible(settings, 5000) == (settings, "")
+    fewer, why = drop_infeasible(settings, 60)
     assert fewer.metrics == ("fd",) and "ndb left out" in why
-    none, why = fitting(settings, 4)
+    none, why = drop_infeasible(settings, 4)
     assert none.every == NEVER and "no scores" in why
 
 

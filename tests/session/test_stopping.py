@@ -46,7 +46,7 @@ def test_a_hangup_that_is_ignored_stays_so() -> None:
 
 def test_what_may_be_left_undone_is_cut_short() -> None:
     with StopSignals() as signals:
-        with pytest.raises(Stopped), signals.at_once():
+        with pytest.raises(Stopped), signals.interrupting():
             signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Stopped), signals.at_once():
+        with pytest.raises(Stopped), signals.interrupting():
             pytest.fail("it had come already")

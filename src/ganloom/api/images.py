@@ -1,4 +1,4 @@
-"""Images as a person names them, looked at, prepared, opened and unpacked, with a progress bar on the way."""
+"""Prepare, open, unpack and inspect images."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from ganloom.config import Data, explain
 from ganloom.core.errors import ConfigError
-from ganloom.core.terminal import log, progress_bar
+from ganloom.core.terminal import log, progress_bar, shown
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
-from ganloom.data.opening import packed
+from ganloom.data.dataset import Dataset
+from ganloom.data.from_config import prepare_from_config
 from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.sources import find
 
@@ -35,12 +36,37 @@ def prepare(
     follow_links: bool = False,
     fast: bool = False,
     workers: int | None = None,
-) -> PackedDataset:
-    """Pack a source into the folder `dest`, from which any training starts at once.
+    verbose: bool = False,
+) -> Dataset:
+    """Pack images into the folder `dest`, from which trainings start at once.
 
-    The keywords are keys of the configuration's section `data`, and None leaves its default: size is 64, "48x64" or
-    (height, width), window "LOW:HIGH", shares "5%" or 0.05. An interrupted preparation goes on where it stopped; Ctrl-C
-    ends in `SystemExit`. Raises `GanloomError`.
+    The keywords are keys of the configuration's section `data`; None leaves the default. An interrupted preparation
+    resumes where it stopped.
+
+    Args:
+        source: a folder, an archive, array files, a dataset by name, or `FILE.py:ARGUMENT`.
+        dest: the folder to create.
+        size: 64, "48x64" or (height, width), in pixels; by default the images' own.
+        channels: 1, 3 or 4; by default grey or colour as found.
+        resize: "crop" to the ratio, "fit" it with black, or "stretch".
+        window: "LOW:HIGH" or (low, high): the values that become black and white, of images of more than 8 bits.
+        holdout: the share of images kept from training where the source has no splits, such as "5%" or 0.05.
+        group_by: a regular expression; images whose names match it with the same text stay on one side of the hold-out.
+        classes: only these.
+        drop_duplicates: of identical images take one.
+        max_skipped: the largest share of files that may be unusable.
+        follow_links: let symbolic links lead out of the folder.
+        fast: decode JPEGs at reduced size: faster, not exact to the pixel.
+        workers: threads; by default one per core.
+        verbose: show progress, and what became of the files.
+
+    Raises `GanloomError`.
+
+    >>> import ganloom
+    >>> dataset = ganloom.prepare("shapes:16", "packed/shapes", holdout=0.1)
+    >>> dataset.count("train"), dataset.count("val"), str(dataset.shape)
+    (9010, 990, '16x16 RGB')
+
     """
     data = data_section(
         {
@@ -58,38 +84,57 @@ def prepare(
             "fast": fast,
         }
     )
-    dataset = packed(find(data.source, data.follow_links), data, Path(dest), workers)
-    for line in account(dataset):
-        log.info(line)
+    with shown(verbose):
+        dataset = prepare_from_config(find(data.source, data.follow_links), data, Path(dest), workers)
+        for line in account(dataset):
+            log.info(line)
     return dataset
 
 
-def open_dataset(path: str | os.PathLike[str]) -> PackedDataset:
-    """Open a packed dataset. Raises `DataError`."""
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
+    """Open a packed dataset. Images stay on the disk until they are asked for. Raises `DataError`.
+
+    >>> import ganloom
+    >>> _ = ganloom.prepare("shapes:16", "packed/opened")
+    >>> ganloom.open_dataset("packed/opened").class_names
+    ['circle', 'square', 'triangle', 'cross', 'ring']
+    """
     return open_packed(Path(path))
 
 
-def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str]) -> Path:
-    """Write a packed dataset as a folder of PNG files or, with a `dest` ending in .zip, as a zip for StyleGAN.
+def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, verbose: bool = False) -> Path:
+    """Write a packed dataset as a folder of PNG files or, if `dest` ends in .zip, as a zip in StyleGAN's format.
 
-    Both can be prepared again, to the same dataset. Raises `GanloomError`.
+    Both can be prepared again, to the same dataset. Returns the path written. Raises `GanloomError`.
+
+    >>> import ganloom
+    >>> _ = ganloom.prepare("digits", "packed/digits")
+    >>> str(ganloom.unpack("packed/digits", "digits.zip"))
+    'digits.zip'
     """
     opened = open_packed(Path(dataset))
-    with progress_bar("unpacking", opened.name) as progress:
+    with shown(verbose), progress_bar("unpacking", opened.name) as progress:
         return unpacking.unpack(opened, Path(dest), progress)
 
 
 def inspect(
-    source: str | os.PathLike[str], *, follow_links: bool = False, workers: int | None = None
+    source: str | os.PathLike[str], *, follow_links: bool = False, workers: int | None = None, verbose: bool = False
 ) -> inspection.Findings:
-    """Look at every image of a source. Raises `DataError` when there are none to look at."""
-    found = find(os.fspath(source), follow_links)
-    with progress_bar("looking at", found.name) as progress:
-        return inspection.inspect(found, workers=workers, progress=progress)
+    """Look at every image of a source: sizes, classes, duplicates, damaged files. Raises `DataError` if there are none.
+
+    >>> import ganloom
+    >>> findings = ganloom.inspect("digits")
+    >>> findings.count, len(findings.class_names), len(findings.faults)
+    (1797, 10, 0)
+    """
+    with shown(verbose):
+        found = find(os.fspath(source), follow_links)
+        with progress_bar("looking at", found.name) as progress:
+            return inspection.inspect(found, workers=workers, progress=progress)
 
 
 def data_section(values: Mapping[str, Any]) -> Data:
-    """A checked section `data` of the configuration. Raises `ConfigError`."""
+    """A validated section `data` of the configuration. Raises `ConfigError`."""
     try:
         return Data.model_validate({key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
@@ -97,32 +142,32 @@ def data_section(values: Mapping[str, Any]) -> Data:
 
 
 def account(dataset: PackedDataset) -> Iterator[str]:
-    """What became of every file, for people."""
-    told = dataset.description
-    splits = ", ".join(f"{count:,} {split}" for split, count in told.splits.items())
-    classes = f" in {len(told.class_names)} classes" if told.class_names else ""
-    yield f"packed    {told.account.taken:,} images{classes}: {splits}"
+    """What became of every file, in words."""
+    description = dataset.description
+    splits = ", ".join(f"{count:,} {split}" for split, count in description.splits.items())
+    classes = f" in {len(description.class_names)} classes" if description.class_names else ""
+    yield f"packed    {description.account.taken:,} images{classes}: {splits}"
     yield f"shape     {dataset.shape}"
     yield from remarks(dataset)
     yield f"dataset   {dataset.path}"
 
 
 def remarks(dataset: PackedDataset) -> Iterator[str]:
-    """What is not as simple as it might have been."""
-    told, account = dataset.description, dataset.description.account
+    """What the user should know about a dataset: duplicates, skipped files, values that became black and white."""
+    description, account = dataset.description, dataset.description.account
     if account.duplicates or account.dropped:
         kept = "kept; leave them out with data.drop_duplicates=true (--drop-duplicates)"
         fate = f"{account.dropped:,} dropped" if account.dropped else kept
-        yield f"twice     {account.duplicates + account.dropped:,} images are equal to an earlier one ({fate})"
+        yield f"twice     {account.duplicates + account.dropped:,} images are identical to an earlier one ({fate})"
     if account.skipped:
         yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
     if account.ungrouped:
-        yield f"alone     {account.ungrouped:,} images have names without the pattern of groups: each is its own group"
+        yield f"alone     {account.ungrouped:,} images match no pattern of groups: each is its own group"
     if account.left_out:
         yield f"left out  {account.left_out:,} images of other classes"
     if account.ignored:
-        yield f"ignored   {account.ignored:,} files that are no images, or lie in a second copy of the splits"
-    if told.window:
-        low, high = told.window
+        yield f"ignored   {account.ignored:,} files that are not images, or are in a second copy of the splits"
+    if description.window:
+        low, high = description.window
         setting = "data.window (--window)"
         yield f"window    values {low:g} to {high:g} became black to white (images of more than 8 bits; see {setting})"

@@ -1,4 +1,4 @@
-"""Fine-tuning: the configuration of a training that begins with a trained model."""
+"""Fine-tuning: the configuration of a training that starts from a pretrained model."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.training import rules
-from ganloom.training.finetune import Trained
+from ganloom.training.finetune import Pretrained
 
 __all__ = ["fine_tuning"]
 
 
-def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, Any]]:
-    """A recipe's name and nested values: the trained network, at its size, taught as before or as `recipe` says.
+def fine_tuning(trained: Pretrained, recipe: str | None) -> tuple[str, dict[str, Any]]:
+    """A recipe's name and nested values: the pretrained network at its size, trained as before or as `recipe` says.
 
-    Raises `ConfigError` where nothing says how.
+    Raises `ConfigError` where neither says how to train it.
     """
     header, config = trained.header, trained.config
     name = recipe or str(header.training.get("recipe"))
@@ -23,10 +23,12 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
         values = config.model_dump(mode="json")
     else:
         if recipe is None and name not in recipe_names():
-            raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe for a {header.net}.")
+            raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe with net {header.net}.")
         values = recipe_values(name)
     if "net" not in values:
-        raise ConfigError(f"{name} has no network: let it begin with 'base: dcgan-32', say, and say what is different.")
+        raise ConfigError(
+            f"the recipe {name} has no network: start it with 'base: dcgan-32', for example, and list what differs."
+        )
     of_recipe = named(values["net"])
     net: dict[str, Any] = {"name": header.net, "latent": header.latent, "g": header.options}
     if config is not None:
@@ -34,7 +36,7 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
     elif of_recipe["name"] == header.net:
         net["d"] = of_recipe.get("d", {})
     elif is_file(header.net):
-        raise ConfigError(f"{trained.path} brings its own network along: give the run's folder, which knows its file.")
+        raise ConfigError(f"{trained.path} contains a custom network: give the run folder, which has its file.")
     channels, height, width = header.shape
     was = values.get("data") or {}
     data = {
@@ -44,7 +46,7 @@ def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, An
         "labels": header.labels,
         "mirror": was.get("mirror", False),
     }
-    # What a run has filled in by itself is not what was asked for: another batch has other micro-batches.
+    # What a run has filled in was not asked for: another batch has other micro-batches.
     own = {
         "train": {"micro_batch": None, "batch_g": None, "micro_batch_g": None},
         "evaluate": {"every": None},

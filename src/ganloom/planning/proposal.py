@@ -1,4 +1,4 @@
-"""What a set of images calls for when all of them have been looked at: the defaults, mirroring, memory and time."""
+"""A training for images that have all been inspected: the defaults, mirroring, memory and time."""
 
 import math
 import os
@@ -16,25 +16,27 @@ from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
 from ganloom.data.dataset import Dataset
 from ganloom.data.inspect import Findings
-from ganloom.data.prepare import MOST_SKIPPED
-from ganloom.planning.defaults import Case, Plan, derive
-from ganloom.session import memory as fitting
-from ganloom.session import session, timing
+from ganloom.data.prepare import MAX_SKIPPED
+from ganloom.planning.defaults import Case, Defaults, Reason, derive
+from ganloom.session.context import connected
+from ganloom.session.memory import peak_memory
+from ganloom.session.preflight import full_size, trial_step
+from ganloom.session.timing import images_per_minute
 from ganloom.training.assembly import resolve
 
-__all__ = ["plan"]
+__all__ = ["propose"]
 
-SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like the others
-FEWEST = 20  # images of which an average says something
-FEW = 2000  # images; with fewer, mirroring is worth a great deal
-SHARE_OF_MEMORY = 0.5  # that a training may take of what is free
-LEAST_MEMORY = 4.0 * 2**30  # bytes that any machine of today is taken to have free
+SYMMETRIC = 0.12  # asymmetry of the mean image below which mirror images look like real ones
+MIN_FOR_MEAN = 20  # images whose average says something
+FEW = 2000  # training images below which mirroring helps much
+SHARE_OF_MEMORY = 0.5  # of the free memory, for a training
+ASSUMED_MEMORY = 4.0 * 2**30  # bytes free, where the system does not say
 
 
-def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Plan:
+def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] | None = None) -> Defaults:
     """Propose a training for what was found; its speed is measured on `device` for two seconds.
 
-    `given` are settings that are decided already.
+    `given` are settings of the user. Raises `ConfigError` if no network takes the images.
     """
     chosen = choose_device(device)
     given = dict(given or {})
@@ -43,29 +45,26 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     settings = given | derived.settings
     if (mirror := _mirror(findings))[0]:
         settings["data.mirror"] = True
-    if (share := len(findings.faults) / max(1, findings.count + len(findings.faults))) > MOST_SKIPPED:
+    if (share := len(findings.faults) / max(1, findings.count + len(findings.faults))) > MAX_SKIPPED:
         settings["data.max_skipped"] = math.ceil(100 * share) / 100
     values = recipe_values(derived.recipe)
     height, width = Config.build(values, settings).data.size or (64, 64)
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
     noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     config = resolve(Config.build(values, settings), shape, 1)
-    free = SHARE_OF_MEMORY * _free_memory(chosen)
-
-    @cache
-    @cache  # it takes a second
-    def needed(micro_batch: int) -> int:  # bytes
-        sizes = {"train.micro_batch": micro_batch, "train.micro_batch_g": micro_batch}
-        return fitting.needed(config.with_overrides(sizes), noise, chosen)
-
     batch = config.train.batch
     assert batch, "it is resolved"
-    micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
-    if micro_batch < batch:
-        settings["train.micro_batch"] = micro_batch
-    config = resolve(Config.build(values, settings), shape, 1)
-    with session.connected(chosen) as world:
-        speed = timing.images_per_minute(config, noise, chosen, world)
+    free = SHARE_OF_MEMORY * _free_memory(chosen)
+    with connected(chosen, noise) as context:
+        step = trial_step(config, context)
+        full_size(step)
+        needed = cache(lambda size: peak_memory(step, size, size))
+        micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
+        if micro_batch < batch:
+            settings["train.micro_batch"] = micro_batch
+            step = trial_step(resolve(Config.build(values, settings), shape, 1), context)
+            full_size(step)
+        speed = images_per_minute(step)
     fits = "fits" if needed(batch) <= free else "would not fit"
     memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
     length = config.train.length
@@ -74,26 +73,24 @@ def plan(findings: Findings, device: str = "auto", given: Mapping[str, Any] | No
     measured = f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s{lasts}"
     reasons = [
         *derived.reasons,
-        ("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
-        ("micro-batch", str(micro_batch), memory),
-        ("mirror", "on" if mirror[0] else "off", mirror[1]),
-        ("time", f"{60_000 / speed:.1f} s a kimg", measured),
+        Reason("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
+        Reason("micro-batch", str(micro_batch), memory),
+        Reason("mirror", "on" if mirror[0] else "off", mirror[1]),
+        Reason("time", f"{60_000 / speed:.1f} s a kimg", measured),
     ]
-    return Plan(derived.recipe, settings, reasons)
+    return Defaults(derived.recipe, settings, reasons)
 
 
 def _mirror(findings: Findings) -> tuple[bool, str]:
-    """Whether mirror images would look like the others, and why."""
-    if findings.count < FEWEST:
-        return False, "too few images to say whether left and right are alike"
+    """Whether mirror images would look like real ones, and why."""
+    if findings.count < MIN_FOR_MEAN:
+        return False, "too few images to tell whether left and right are alike"
     part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
     if findings.asymmetry > SYMMETRIC:
         return False, f"{part}: left and right are not alike"
     if findings.is_grey:
-        return (
-            False,
-            f"{part}, but grey images are often medical, and a heart has a side: turn it on if yours have none",
-        )
+        why = "but grey images are often medical, where left and right matter: --set data.mirror=true if yours may be"
+        return False, f"{part}, {why} mirrored"
     if findings.splits["train"] >= FEW:
         return False, f"{part}, but there are enough images: turn it on with --set data.mirror=true"
     return True, f"{part}, and there are few images"
@@ -139,5 +136,5 @@ def _free_memory(device: torch.device) -> float:
         return float(torch.cuda.mem_get_info(device)[0])
     if (free := free_memory()) is not None:
         return float(free)
-    known = hasattr(os, "sysconf")  # half of all there is; Windows does not say
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else LEAST_MEMORY
+    known = hasattr(os, "sysconf")  # half of the memory; Windows does not say
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else ASSUMED_MEMORY

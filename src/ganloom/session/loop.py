@@ -1,11 +1,9 @@
-"""What happens when: step, track, sample, save, stop."""
+"""What happens when: step, log, sample, evaluate, save, stop."""
 
 import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, get_args
 
 import torch
@@ -14,100 +12,93 @@ from ganloom.config.sections import Action
 from ganloom.core.lengths import crosses
 from ganloom.guard.guard import Verdict
 from ganloom.guard.signals import Signals, all_finite
+from ganloom.session.intervals import Intervals
 from ganloom.session.recorder import Recorder
 from ganloom.session.stopping import Stopped, StopSignals
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["End", "Plan", "loop"]
+__all__ = ["End", "train_until_end"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """When a run ends and what happens on the way, in images; `seconds` for a length in minutes."""
-
-    total: int  # with `seconds` an estimate, which schedules follow and nothing else
-    seconds: float | None
-    log: int
-    sample: int
-    evaluate: int
-    checkpoint: int
-    guard: int
-
-
 class End(NamedTuple):
-    """How a training ended, the same in every process but for what only the first one knows."""
+    """How a training ended; the same in every process, except for what only the first one knows."""
 
     seconds: float  # of training
     stopped_by: signal.Signals | None = None
+    asked: str | None = None  # why the callback asked for a stop; known to the first process
     action: Action | None = None  # what the guard, or early stopping, wants
-    verdict: Verdict | None = None  # in the first process, unless it was early stopping
+    verdict: Verdict | None = None  # of the guard; None for early stopping. Known to the first process
 
 
-def loop(
+def train_until_end(
     step: AdversarialStep,
-    plan: Plan,
+    intervals: Intervals,
     recorder: Recorder | None,  # in the first process alone
-    advanced: Callable[[int, float, float], None],  # hears of every step: images, seconds, images per second
-    spent: float,  # seconds of training before this session
+    spent: float,  # seconds of training in earlier sessions
 ) -> End:
-    """Train until the plan's end, or until a signal, the guard or, without one, weights that are none end it sooner."""
+    """Train up to the run's length, or until a signal, the callback, the guard or early stopping ends it sooner.
+
+    Without a guard, weights that are NaN or infinite end it too.
+    """
     began, began_at = time.monotonic(), step.nimg
     seconds = spent
     end: End | None = None
-    evaluated_at = recorder.evaluated_at if recorder and plan.evaluate else began_at
+    evaluated_at = recorder.evaluated_at if recorder and intervals.evaluate else began_at
     with StopSignals() as signals:
-        if began_at and crosses(plan.evaluate, began_at - step.images_per_step, began_at):
+        if began_at and crosses(intervals.evaluate, began_at - step.images_per_step, began_at):
             # A signal may have cut short the evaluation after which the training was saved.
-            enough = evaluated(recorder if evaluated_at < began_at else None, step, plan, seconds, signals)
-            if step.world.any(signals.received is not None, step.device):
-                end = End(seconds, signals.received)
+            enough = evaluate(recorder if evaluated_at < began_at else None, step, intervals, seconds, signals)
+            if must_stop(step, recorder, signals):
+                end = stopped(seconds, recorder, signals)
             elif enough:
-                end = End(seconds, None, "stop")
+                end = End(seconds, action="stop")
             evaluated_at = began_at
-        while end is None and not finished(step, plan, seconds):
+        while end is None and not is_finished(step, intervals, seconds):
             before, after = step.nimg, step.nimg + step.images_per_step
-            last = plan.seconds is None and after >= plan.total
-            logged = before == 0 or last or crosses(plan.log, before, after)
-            saved = not last and crosses(plan.checkpoint, before, after)
-            looked = plan.guard > 0 and (before == 0 or last or crosses(plan.guard, before, after))
+            last = intervals.seconds is None and after >= intervals.total
+            logs = before == 0 or last or crosses(intervals.log, before, after)
+            saves = not last and crosses(intervals.checkpoint, before, after)
+            looks = intervals.guard > 0 and (before == 0 or last or crosses(intervals.guard, before, after))
 
-            stats = step.advance(measure=logged or looked)
+            stats = step.advance(measure=logs or looks)
 
             elapsed = time.monotonic() - began
-            seconds, speed = spent + elapsed, (step.nimg - began_at) / max(elapsed, 1e-9)  # Windows' clock ticks
-            advanced(step.nimg, seconds, speed)
+            seconds, speed = spent + elapsed, (step.nimg - began_at) / max(elapsed, 1e-9)  # Windows' clock is coarse
+            if recorder:
+                recorder.advanced(step, seconds, speed)
             # The guard would have seen it. The weights are the same in every process.
-            if plan.guard == 0 and (logged or saved) and not all_finite([*step.g.weights, *step.d.weights]):
-                end = End(seconds, None, "stop", diverged() if recorder else None)
+            if intervals.guard == 0 and (logs or saves) and not all_finite([*step.g.weights, *step.d.weights]):
+                end = End(seconds, action="stop", verdict=diverged() if recorder else None)
                 break
             if recorder and step.halved:
                 recorder.halved(step, seconds)
             step.halved = False
-            if recorder and logged:
+            if recorder and logs:
                 recorder.log(step, stats, seconds, speed)
-            if looked:
+            if looks:
                 verdict = recorder.look(step, stats) if recorder else None
                 if action := agreed(step, verdict.action if verdict else None):
-                    stopped = step.world.any(signals.received is not None, step.device)
-                    end = End(seconds, signals.received if stopped else None, action, verdict)
+                    end = End(seconds, action=action, verdict=verdict)
+                    if step.world.any(signals.received is not None, step.device):
+                        end = end._replace(stopped_by=signals.received)
                     break
-            if recorder and not last and crosses(plan.sample, before, after):
+            if recorder and not last and crosses(intervals.sample, before, after):
                 recorder.samples(step)
-            if not last and crosses(plan.evaluate, before, after):
+            if not last and crosses(intervals.evaluate, before, after):
                 evaluated_at = step.nimg
-                if evaluated(recorder, step, plan, seconds, signals):
-                    end = End(seconds, None, "stop")
+                if evaluate(recorder, step, intervals, seconds, signals):
+                    end = End(seconds, action="stop")
                     break
-            if recorder and saved:
+            if recorder and saves:
                 recorder.save(step, seconds)
-            if step.world.any(signals.received is not None, step.device):
-                end = End(seconds, signals.received)
+            if must_stop(step, recorder, signals):
+                end = stopped(seconds, recorder, signals)
                 break
         end = end or End(seconds)
-        if finished(step, plan, seconds) and plan.evaluate:
-            evaluated(recorder if step.nimg > evaluated_at else None, step, plan, seconds, signals)
+        if is_finished(step, intervals, seconds) and intervals.evaluate:
+            evaluate(recorder if step.nimg > evaluated_at else None, step, intervals, seconds, signals)
             if step.world.any(signals.received is not None, step.device):
                 end = end._replace(stopped_by=signals.received)
         if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
@@ -117,29 +108,43 @@ def loop(
         return end
 
 
-def evaluated(
-    recorder: Recorder | None, step: AdversarialStep, plan: Plan, seconds: float, signals: StopSignals
+def evaluate(
+    recorder: Recorder | None, step: AdversarialStep, intervals: Intervals, seconds: float, signals: StopSignals
 ) -> bool:
-    """Scores; whether better ones are no longer to be hoped for. A signal cuts it short: whoever sends it may not wait.
+    """Score the EMA generator; returns whether early stopping wants to end the training.
 
-    What was saved then is scored when the training goes on. Of several processes one measures, and all are told.
+    A signal cuts it short, as its sender may not wait: the training is saved, and scored when it is resumed. Of several
+    processes one measures, and all learn the result.
     """
     enough, cost = False, math.nan
     if recorder:
         recorder.refresh(step)
         with contextlib.suppress(Stopped):
-            with signals.at_once():
+            with signals.interrupting():
                 scores = recorder.measure(step)
             enough, cost = recorder.judge(step, scores, seconds)
-    # Not of an evaluation at the end alone: made longer, the training is one that never had it.
-    due = crosses(plan.evaluate, step.nimg - step.images_per_step, step.nimg)
-    step.hear(cost if due else math.nan)
+    # Schedules do not see the evaluation at the end of a run: a run that is made longer would not have had it.
+    due = crosses(intervals.evaluate, step.nimg - step.images_per_step, step.nimg)
+    step.observe_score(cost if due else math.nan)
     return step.world.any(enough, step.device)
 
 
+def must_stop(step: AdversarialStep, recorder: Recorder | None, signals: StopSignals) -> bool:
+    """Whether any process has received a signal, or the callback wants to stop; the same answer in every process."""
+    asked = recorder is not None and recorder.notify.stop_reason is not None
+    return step.world.any(signals.received is not None or asked, step.device)
+
+
+def stopped(seconds: float, recorder: Recorder | None, signals: StopSignals) -> End:
+    return End(seconds, signals.received, recorder.notify.stop_reason if recorder else None)
+
+
 def diverged() -> Verdict:
-    """What can be told without looking at pictures."""
-    text = "its weights are no numbers any more. Lower rates help: --set optimizer.g.lr=... --set optimizer.d.lr=..."
+    """The verdict that needs no look at images."""
+    text = (
+        "divergence: the weights contain NaN or infinity. Lower the learning rates: --set optimizer.g.lr=... --set "
+        "optimizer.d.lr=..."
+    )
     return Verdict("divergence", "stop", text, {}, Signals.unseen())
 
 
@@ -150,8 +155,8 @@ def agreed(step: AdversarialStep, action: Action | None) -> Action | None:
     return ACTIONS[int(wanted)] if wanted >= 0 else None
 
 
-def finished(step: AdversarialStep, plan: Plan, seconds: float) -> bool:
-    """Only a length in minutes asks the clock, and then every process must hear the first one's."""
-    if plan.seconds is None:
-        return step.nimg >= plan.total
-    return step.world.any(step.world.is_first and seconds >= plan.seconds, step.device)
+def is_finished(step: AdversarialStep, intervals: Intervals, seconds: float) -> bool:
+    """Only a length in time asks the clock, and then every process gets the answer of the first one's."""
+    if intervals.seconds is None:
+        return step.nimg >= intervals.total
+    return step.world.any(step.world.is_first and seconds >= intervals.seconds, step.device)

@@ -1,107 +1,129 @@
-"""Does a step fit into memory? Asked before a training, with a step that is thrown away."""
+"""Does a step fit into memory? Found out before a training, with a step that is thrown away."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
-import torch
 from torch._subclasses import fake_tensor
 
 from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
-from ganloom.core.memory import Counter, free_memory, is_out_of_memory
+from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
 from ganloom.core.terminal import log
-from ganloom.data.dataset import Dataset
-from ganloom.training.assembly import assemble
+from ganloom.training.step import AdversarialStep
 
-__all__ = ["fitted", "needed"]
+__all__ = ["fit_memory", "peak_memory"]
 
-COUNTED = 0.75  # of what a step takes: the rest is what kernels need for themselves, which nobody counts
-NOT_RECKONED = (  # what a network does that wants real numbers
+COUNTED = 0.75  # of what a step takes: the rest is scratch memory of kernels, which nobody counts
+NOT_ESTIMATED = (  # raised by networks whose operations depend on the values of tensors
     fake_tensor.DataDependentOutputException,
     fake_tensor.DynamicOutputShapeException,
     fake_tensor.UnsupportedFakeTensorException,
 )
 
 
-def fitted(config: Config, dataset: Dataset, device: torch.device, world: World) -> Config:
-    """With micro-batches that fit. Raises `ConfigError` where there are none, and on a CPU with those that do.
+def fit_memory(step: AdversarialStep) -> Config:
+    """The configuration of a step, with micro-batches that fit into memory. `step` is spent afterwards.
 
-    A GPU says when memory does not suffice, and is asked. A CPU's system would kill the training instead: what it
-    would take is reckoned.
+    A GPU reports when its memory is exhausted, so smaller micro-batches are tried on it. The system of a CPU would kill
+    the training instead, so its peak memory is estimated. Raises `ConfigError` where nothing fits and, on a CPU, for
+    micro-batches that are too large, with some that are not.
     """
-    if device.type == "cpu":
-        refuse_too_much(config, dataset, device, world)
-        return config
-    return halved(config, dataset, device, world)
+    if step.device.type == "cpu":
+        refuse_too_large(step)
+        return step.config
+    return retried_smaller(step)
 
 
-def halved(config: Config, dataset: Dataset, device: torch.device, world: World) -> Config:
-    """With the largest micro-batches that fit, of those that halving makes."""
-    step = assemble(config.model_copy(update={"growth": None}), dataset, device, world, total=1)
+def retried_smaller(step: AdversarialStep) -> Config:
+    """With the largest micro-batches that fit, among those that halving gives."""
     try:
         step.advance(measure=True)  # every penalty is due in the first step
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise too_large(step.least, str(error).splitlines()[0], ", or --device cpu, which is slow") from None
+        raise nothing_fits(
+            step.min_micro_batch, str(error).splitlines()[0], ", or --device cpu, which is slow"
+        ) from None
     if not step.halved:
-        return config
+        return step.config
     d, g = step.d.micro_batch, step.g.micro_batch
-    log.info(f"note: micro-batches of {config.train.micro_batch} do not fit into memory: on with {d} (G: {g})")
-    return config.with_overrides({"train.micro_batch": d, "train.micro_batch_g": g})
+    log.info(f"note: micro-batches of {step.config.train.micro_batch} do not fit into memory; now {d} (G: {g})")
+    return step.config.with_overrides({"train.micro_batch": d, "train.micro_batch_g": g})
 
 
-def refuse_too_much(config: Config, dataset: Dataset, device: torch.device, world: World) -> None:
-    """Raises `ConfigError` for micro-batches beyond the memory that is free."""
+def refuse_too_large(step: AdversarialStep) -> None:
+    """Raises `ConfigError` for micro-batches beyond the free memory."""
     free = free_memory()
     if free is None:
-        return  # no Linux: others say so, or make room
-    share = free / int(os.environ.get("LOCAL_WORLD_SIZE", world.size))  # of the processes on this machine
-    train = config.train
-    assert train.batch and train.batch_g and train.micro_batch and train.micro_batch_g, "it is resolved"
-    asked = needed(config, dataset, device)
-    if asked <= share:
+        return  # not Linux: other systems report it, or make room
+    share = free / int(os.environ.get("LOCAL_WORLD_SIZE", step.world.size))  # of the processes on this machine
+    batch, micro, batch_g, micro_g = step.d.batch, step.d.micro_batch, step.g.batch, step.g.micro_batch
+    peak = peak_memory(step, micro, micro_g)
+    if peak <= share:
         return
-    gib = f"{asked / 2**30:.3g} GiB, where {share / 2**30:.3g} GiB are free"
-    likely = int(1.5 * train.micro_batch * share / asked)  # a step has a part of its own beside the images' part
-    for size in range(min(likely, train.micro_batch - 1), 0, -1):
-        size_g = next(n for n in range(min(size, train.micro_batch_g), 0, -1) if train.batch_g % n == 0)
-        smaller = {"train.micro_batch": size, "train.micro_batch_g": size_g}
-        if train.batch % size == 0 and needed(config.with_overrides(smaller), dataset, device) <= share:
+    gib = f"{peak / 2**30:.3g} GiB, where {share / 2**30:.3g} GiB are free"
+    likely = int(1.5 * micro * share / peak)  # besides the part of the images a step has a fixed part
+    for size in range(min(likely, micro - 1), 0, -1):
+        size_g = next(n for n in range(min(size, micro_g), 0, -1) if batch_g % n == 0)
+        if batch % size == 0 and peak_memory(step, size, size_g) <= share:
             raise ConfigError(
-                f"micro-batches of {train.micro_batch} need about {gib}: set train.micro_batch={size} and "
-                f"train.micro_batch_g={size_g} (to resume a run, in its config.yaml). A batch stays {train.batch}, as "
+                f"micro-batches of {micro} need about {gib}: set train.micro_batch={size} and "
+                f"train.micro_batch_g={size_g} (to resume a run, in its config.yaml). A batch stays {batch}, as "
                 "gradients accumulate."
             )
-    raise too_large(1, f"micro-batches of {train.micro_batch} need about {gib}")
+    raise nothing_fits(1, f"micro-batches of {micro} need about {gib}")
 
 
-def needed(config: Config, dataset: Dataset, device: torch.device) -> int:
-    """Bytes that a step takes on top of fresh networks; 0 where that is not known before it is made.
+def peak_memory(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> int:
+    """Bytes that a step of these micro-batches takes on top of new networks; 0 where that cannot be known beforehand.
 
-    The step is made with tensors that have a shape and no content: in no memory, and without arithmetic.
+    Estimated by a step of fake tensors (no storage), which takes neither memory nor arithmetic.
     """
-    train = config.train
-    assert train.batch and train.batch_g and train.micro_batch and train.micro_batch_g, "it is resolved"
-    # Two micro-batches take what many take; one takes more than half of it, as it may be kept for G.
-    few = {
-        "train.batch": min(train.batch, 2 * train.micro_batch),
-        "train.batch_g": min(train.batch_g, 2 * train.micro_batch_g),
-        "train.d_updates": 1,
-        "train.compile": False,
-        "growth": None,
-    }
-    step = assemble(config.with_overrides(few), dataset, device, World(), total=1)
+    with _shortened(step, micro_batch, micro_batch_g):
+        try:
+            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), AllocationCounter() as counter:
+                step.advance(measure=True)
+        except NOT_ESTIMATED:
+            return 0
+    return int(counter.peak / COUNTED)
+
+
+@contextlib.contextmanager
+def _shortened(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> Iterator[None]:
+    """A step of two micro-batches, by this process alone: more take no more memory. One takes more than half, as it may
+    be kept for G.
+
+    Compiled networks are left out: they would compile for tensors without content. Afterwards the step is as before.
+    """
+    names = ("G", "D", "nimg", "images_per_step")
+    before = {name: getattr(step, name) for name in names}
+    sizes = [(learner, learner.batch, learner.micro_batch) for learner in (step.d, step.g)]
+    world, together = step.world, (step, step.fakes, step.retry)
+    for learner, micro in ((step.d, micro_batch), (step.g, micro_batch_g)):
+        learner.micro_batch = micro
+        learner.batch = min(learner.batch, 2 * micro)
+    step.G, step.D, step.nimg = step.g.net, step.d.net, 0
+    step.images_per_step = step.d.batch * step.config.train.d_updates
+    for part in together:
+        part.world = World()
     try:
-        with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
-            step.advance(measure=True)
-    except NOT_RECKONED:
-        return 0
-    return int(counter.most / COUNTED)
+        yield
+    finally:
+        step.fakes.clear()
+        for learner, batch, micro in sizes:
+            learner.batch, learner.micro_batch = batch, micro
+            learner.reset_optimizer()  # its moments have no content
+            learner.optimizer.zero_grad(set_to_none=True)
+        for name, value in before.items():
+            setattr(step, name, value)
+        for part in together:
+            part.world = world
 
 
-def too_large(least: int, why: str, elsewhere: str = "") -> ConfigError:
+def nothing_fits(least: int, why: str, elsewhere: str = "") -> ConfigError:
     return ConfigError(
-        f"not even a micro-batch of {least} fits into memory ({why}): take smaller images (--size), or smaller "
-        f"networks (net.g.width, net.d.width){elsewhere}."
+        f"not even a micro-batch of {least} fits into memory ({why}): use smaller images (--size), or smaller networks "
+        f"(net.g.width, net.d.width){elsewhere}."
     )

@@ -1,36 +1,82 @@
-"""A training tried before there is a run: what cannot be is refused, and the user's own code takes one whole step."""
+"""Before the first step: refuse what cannot work, fit memory, measure speed. One set of networks serves all three."""
 
 import contextlib
 
 import torch
 
+from ganloom.config import Config
 from ganloom.core.code import blame, is_file, load_file
 from ganloom.core.errors import ConfigError
 from ganloom.objectives import RelativisticLoss
+from ganloom.session.context import Context
+from ganloom.session.memory import fit_memory
+from ganloom.session.timing import images_per_minute, with_timed_intervals
+from ganloom.session.watching import drop_infeasible
+from ganloom.training.assembly import assemble, resolve
 from ganloom.training.compatibility import IMAGES, form, refuse
+from ganloom.training.finetune import Pretrained, load_pretrained
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["IMAGES", "try_out"]
+__all__ = ["preflight", "trial_step"]
 
 
-def try_out(step: AdversarialStep) -> None:
-    """Raise `ConfigError` for what cannot be and, with the line at fault, for what the user's own code raises.
+def preflight(
+    config: Config, context: Context, *, pretrained: Pretrained | None = None, speed: float | None = None
+) -> tuple[Config, float | None]:
+    """The complete configuration, with nothing left open, and the speed in images per minute if it is needed.
 
-    `step` is spent afterwards.
+    `speed` is what an earlier session of the same run has measured. Raises `ConfigError`, with the line at fault where
+    it is in custom code.
     """
-    net, loss = ([load_file(name)] if is_file(name) else [] for name in (step.config.net.name, step.config.loss.name))
-    with blame(*net) if net else contextlib.nullcontext():
+    config = resolve(config, context.dataset.shape, context.world.size)
+    step = trial_step(config, context)
+    if pretrained is not None:
+        load_pretrained(pretrained, step)
+    check(step)
+    full_size(step)
+    config = drop_infeasible(fit_memory(step), context.dataset)
+    check_custom_step(step)
+    timed = None in (config.evaluate.every, config.guard.every)
+    if speed is None and (timed or config.train.length.is_time):
+        speed = images_per_minute(step)
+    if timed:
+        assert speed is not None, "it was measured above"
+        config = with_timed_intervals(config, step, speed)
+    return config, speed
+
+
+def trial_step(config: Config, context: Context) -> AdversarialStep:
+    """A step with new networks, to be thrown away. `config` is resolved. Raises `ConfigError`."""
+    return assemble(config, context.dataset, context.device, context.world, total=1)
+
+
+def check(step: AdversarialStep) -> None:
+    """Raises `ConfigError` if the networks, loss, penalties and images do not go together."""
+    net, loss = step.config.net.name, step.config.loss.name
+    with blame(load_file(net)) if is_file(net) else contextlib.nullcontext():
         refuse(step)
-    if loss:
-        with blame(*loss):
-            check_loss(step)
-    if net or loss:
-        with blame(*net, *loss, doing="in a step of training"):
+    if is_file(loss):
+        with blame(load_file(loss)):
+            check_custom_loss(step)
+
+
+def full_size(step: AdversarialStep) -> None:
+    """Let networks that grow be at their full size, where they are in the end, slowest and largest."""
+    if step.growth is not None:
+        for network in step.growth.networks:
+            network.level.fill_(network.levels)
+        step.growth = None
+
+
+def check_custom_step(step: AdversarialStep) -> None:
+    """Let custom networks and losses take one step: what they raise becomes a `ConfigError` with the line at fault."""
+    if files := [load_file(name) for name in (step.config.net.name, step.config.loss.name) if is_file(name)]:
+        with blame(*files, doing="in a step of training"):
             step.advance(measure=True)
 
 
-def check_loss(step: AdversarialStep) -> None:
-    """The one mean of a loss is taken in the step: a loss that is a mean already would hide what it was of."""
+def check_custom_loss(step: AdversarialStep) -> None:
+    """A loss is per sample; the step takes the mean. Raises `ConfigError` for a loss that is a mean already."""
     real, fake = torch.randn(2, IMAGES, device=step.device)
     loss = step.loss
     given = {
@@ -40,6 +86,6 @@ def check_loss(step: AdversarialStep) -> None:
     for part, value in given.items():
         if not isinstance(value, torch.Tensor) or [*value.shape] != [IMAGES]:
             raise ConfigError(
-                f"{step.config.loss.name}: {part} gives {form(value)} for logits [{IMAGES}], where one loss a sample, "
-                f"[{IMAGES}], is expected."
+                f"{step.config.loss.name}: {part} returns {form(value)} for logits [{IMAGES}]; it must return one loss "
+                f"per sample, [{IMAGES}]."
             )

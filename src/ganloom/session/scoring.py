@@ -1,6 +1,6 @@
-"""Cheap scores while training: the averaged generator against the training images, in the built-in encoder's features.
+"""Cheap scores while training: the EMA generator against training images, in the features of the built-in encoder.
 
-What is measured steers nothing, unless a schedule asks for it (`plateau` with `score`) or early stopping does.
+Scores change nothing about the training, unless a `plateau` schedule with `score` or early stopping is asked for.
 """
 
 import math
@@ -15,11 +15,10 @@ from ganloom.config import Evaluate
 from ganloom.config.sections import Plateau
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError, ModelError
-from ganloom.core.lengths import Length
 from ganloom.core.names import nearest
 from ganloom.core.pictures import to_uint8
 from ganloom.data.dataset import Dataset
-from ganloom.metrics.contract import Comparison, Images, Side
+from ganloom.metrics.contract import Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.meanings import MEANINGS, is_better
@@ -27,56 +26,54 @@ from ganloom.metrics.pairs import some
 from ganloom.metrics.scores import label
 from ganloom.models import modelfile
 from ganloom.models.generate import generate_floats
-from ganloom.runs import Run
+from ganloom.runs import RunFolder
+from ganloom.session.intervals import NEVER
 from ganloom.tracking.jsonl import read_log
 
-__all__ = ["NEVER", "Scorer", "check", "fitting"]
+__all__ = ["Scorer", "check", "drop_infeasible"]
 
 FEATURES = {"features"}
-NEVER = Length(0, "images")
 
 
 def check(settings: Evaluate, schedules: Sequence[object]) -> None:
-    """Raise `ConfigError` for metrics that need more than features, for a best that is none, and for schedules that
-    look at scores where there are none.
+    """Raises `ConfigError` for metrics that need more than features, for a `best` that they do not produce, and for
+    schedules that follow scores where there are none.
     """
     if settings.every == NEVER and any(isinstance(each, Plateau) and each.score for each in schedules):
-        raise ConfigError("a plateau of scores needs scores: leave evaluate.every=null, or say how often.")
+        raise ConfigError("a plateau of scores needs scores: set evaluate.every=null, or an interval.")
     for name in settings.metrics:
         if not _is_cheap(name):
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
             by = ", by the inception network," if name in metrics.DEFINED_BY_INCEPTION else ""
-            raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. There are {cheap}.")
-    given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
+            raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. Choose from {cheap}.")
+    given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: {settings.best} is none of the numbers that evaluate.metrics give and of which there is a "
-            f"better and a worse. {nearest(settings.best, given)}"
+            f"evaluate.best: {settings.best} is not a number that evaluate.metrics produces, with a better and a worse "
+            f"direction. {nearest(settings.best, given)}"
         )
 
 
 def _is_cheap(name: str) -> bool:
-    """The network is the built-in one: its distance is called fd."""
+    """While training the network is the built-in one, whose distance is called fd."""
     return metrics.find(name).NEEDS <= FEATURES and name not in metrics.DEFINED_BY_INCEPTION
 
 
-def fitting(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
-    """Without the metrics that need more images than there are, and why. Without the one that says what is best there
-    are none.
-    """
-    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).LEAST]
+def drop_infeasible(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
+    """Without the metrics that need more images than there are, and why. Without `best`, nothing is scored at all."""
+    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).MIN_IMAGES]
     if not lacking:
         return settings, ""
     kept = [name for name in settings.metrics if name not in lacking]
-    least = max(metrics.find(name).LEAST for name in lacking)
-    why = f"{', '.join(lacking)} left out while training: with {images} images; {least} are needed"
-    if not any(settings.best in metrics.find(name).GIVES for name in kept):
+    least = max(metrics.find(name).MIN_IMAGES for name in lacking)
+    why = f"{', '.join(lacking)} left out while training: {least} images are needed, and there are {images}"
+    if not any(settings.best in metrics.find(name).NUMBERS for name in kept):
         return settings.model_copy(update={"every": NEVER}), f"{why}, so there are no scores"
     return settings.model_copy(update={"metrics": tuple(kept)}), why
 
 
 class Scorer:
-    """Measures a generator against some images of the training, always the same ones."""
+    """Measures a generator against some of the training images, always the same ones."""
 
     def __init__(self, settings: Evaluate, dataset: Dataset, latent: int, seed: int, device: torch.device) -> None:
         self.settings, self.latent, self.seed = settings, latent, seed
@@ -85,10 +82,10 @@ class Scorer:
         rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
         content = dataset.content_hash
         reals = Images(dataset.images, rows, None, dataset.name, content, "train")
-        self.real = Side(reals, self.extraction.kept)
+        self.real = ImageSet(reals, self.extraction.cached)
 
     def prepare(self) -> None:
-        """Look at the real images now rather than at the first measurement."""
+        """Compute the features of the real images now rather than at the first measurement."""
         self.real.features  # noqa: B018
 
     def measure(
@@ -96,16 +93,16 @@ class Scorer:
         G: nn.Module,
         y: torch.Tensor | None,  # int64 [n] or float [n, K]
     ) -> dict[str, float]:
-        """Scores by label, such as fd[loomnet-1]@2000; NaN for all of them where G's images are no numbers."""
+        """Scores by label, such as fd[loomnet-1]@2000; all NaN where G's images are not finite."""
         n = self.settings.n
         finite, made = True, []
         for part in generate_floats(G, self.latent, n, self.seed, y):
             finite = finite and bool(torch.isfinite(part).all())
             made.append(to_uint8(part).cpu())
         pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
-        comparison = Comparison(
+        comparison = Inputs(
             real=self.real,
-            fake=Side(Images.generated(pictures), self.extraction.features),
+            fake=ImageSet(Images.generated(pictures), self.extraction.features),
             training=self.real,
             held_out=None,
             generator=None,
@@ -120,11 +117,11 @@ class Scorer:
         return scores
 
     def cost(self, scores: Mapping[str, float]) -> float:
-        """The number that says what is best, as one of which lower is better; NaN where it is none."""
+        """The number that says what is best, as one of which lower is better; NaN where it is missing."""
         value = scores.get(self.label(self.settings.best), math.nan)
         return value if MEANINGS[self.settings.best].better == "lower" else -value
 
-    def since_best(self, run: Run) -> int:
+    def since_best(self, run: RunFolder) -> int:
         """Evaluations in the log since the one of the model kept as the best."""
         name = self.label(self.settings.best)
         try:
@@ -133,7 +130,7 @@ class Scorer:
             best = 0
         return sum(name in row and row["nimg"] > best for row in read_log(run.log))
 
-    def evaluated_at(self, run: Run) -> int:
+    def evaluated_at(self, run: RunFolder) -> int:
         """The images of the last scores in the log; 0 where there are none."""
         name = self.label(self.settings.best)
         return max((row["nimg"] for row in read_log(run.log) if name in row), default=0)

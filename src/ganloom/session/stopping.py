@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a closed terminal: finish the step, save, and say how to go on."""
+"""Ctrl-C, SIGTERM, a closed terminal: finish the step, save, and say how to resume."""
 
 import contextlib
 import signal
@@ -9,32 +9,31 @@ from typing import Self
 
 __all__ = ["StopSignals", "Stopped"]
 
-
-HEARD = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]  # Windows lacks one
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+HANDLED = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 class Stopped(Exception):  # noqa: N818 (nothing is wrong)
-    """Something that may be left undone was cut short by a signal."""
+    """Work that may be left undone was cut short by a signal."""
 
 
 class StopSignals:
-    """While entered, the first SIGINT, SIGTERM or SIGHUP only raises a flag; a second SIGINT interrupts at once.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP only sets `received`; a second SIGINT interrupts at once.
 
-    A SIGHUP that is ignored, as under nohup, stays so.
+    A SIGHUP that is ignored, as under nohup, stays ignored. Outside the main thread, where Python allows no signal
+    handlers, nothing is handled. The caller's own handlers are back afterwards.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self._at_once = False
+        self._interrupts = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python does not allow handlers
-            for number in HEARD:
+        if threading.current_thread() is threading.main_thread():
+            for number in HANDLED:
                 if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._hear)
+                    self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(
@@ -44,20 +43,20 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Raises `Stopped` in the midst of what it holds when a signal comes, or has come."""
-        self._at_once = True
+    def interrupting(self) -> Iterator[None]:
+        """Raise `Stopped` inside the block as soon as a signal comes, or at once if one has come."""
+        self._interrupts = True
         try:
             if self.received is not None:
                 raise Stopped
             yield
         finally:
-            self._at_once = False
+            self._interrupts = False
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
-        if self._at_once:
-            self._at_once = False
+        if self._interrupts:
+            self._interrupts = False
             raise Stopped

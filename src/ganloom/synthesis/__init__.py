@@ -1,1 +1,1 @@
-"""Using what was trained: load a model, make pictures."""
+"""Use a trained model: load it, generate images."""

@@ -1,4 +1,4 @@
-"""Pictures into files: a grid, or one PNG each."""
+"""Generated images as files: a grid, or one PNG each."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ganloom.synthesis.model import load
 
 __all__ = ["write"]
 
-MOST_IN_GRID = 10_000
+MAX_IN_GRID = 10_000
 
 
 def write(
@@ -26,7 +26,7 @@ def write(
     device: str,
     trust_code: bool = False,
 ) -> Path:
-    """Make `n` pictures; returns the grid, or the folder of `separate` PNGs, numbered from 0."""
+    """Generate `n` images; returns the path of the grid, or the folder of `separate` PNGs, numbered from 0."""
     loaded = load(model, device=device, trust_code=trust_code)
     batches = loaded.samples(n, seed=seed, class_name=class_name, truncation=truncation)
     if separate is not None:
@@ -40,8 +40,8 @@ def write(
         return separate
     if out.suffix.lower() != ".png":
         raise ModelError(f"a grid is a PNG: name it {out.with_suffix('.png') if out.name else 'grid.png'}, not {out}.")
-    if n > MOST_IN_GRID:
-        raise ModelError(f"{n} pictures are too many for one grid: use --separate DIR.")
+    if n > MAX_IN_GRID:
+        raise ModelError(f"{n} images are too many for one grid: use --separate DIR.")
     classes = len(loaded.class_names)
     columns = class_columns(classes) if class_name is None and classes <= n else None
     with storage_errors(out):

@@ -1,0 +1,92 @@
+"""A run that can be used: its models, log, scores, samples and state."""
+
+import os
+from pathlib import Path
+
+from ganloom.config import Config
+from ganloom.core.errors import ModelError
+from ganloom.metrics.scores import Scores, read_scores
+from ganloom.report.html import png_url, table
+from ganloom.runs import RunFolder, Status, open_folder
+from ganloom.synthesis.model import Model, load
+from ganloom.tracking.jsonl import read_log
+
+__all__ = ["Run", "open_run"]
+
+
+class Run:
+    """A run folder, finished or being trained by this or another process. Everything is read when it is asked for."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder  # the paths of all its files
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def config(self) -> Config:
+        """Its complete configuration. Raises `ConfigError` if config.yaml is damaged."""
+        return self.folder.config
+
+    @property
+    def status(self) -> Status:
+        """What its training is doing now, or how it ended."""
+        return self.folder.status
+
+    def model(self, *, device: str = "auto", trust_code: bool = False) -> Model:
+        """The newest EMA generator. Raises `ModelError` before the first checkpoint."""
+        return load(self.path, device=device, trust_code=trust_code)
+
+    def best(self, *, device: str = "auto", trust_code: bool = False) -> Model:
+        """The generator with the best score so far. Raises `ModelError` if nothing has been scored."""
+        if not self.folder.best.exists():
+            raise ModelError(f"{self.path} has no best model yet: it is kept from the first evaluation on.")
+        return load(self.folder.best, device=device, trust_code=trust_code)
+
+    def history(self) -> dict[str, list[float | None]]:
+        """The log as columns of one length, ready for `pandas.DataFrame` or matplotlib: a row per image count.
+
+        `nimg` is the number of training images seen. Losses, rates and speed come with log rows, scores such as
+        `fd[loomnet-1]@2000` with evaluations, `guard_...` with looks of the guard; None where there was none.
+        """
+        rows: dict[int, dict[str, float | None]] = {}
+        for row in read_log(self.folder.log):
+            if "event" not in row:
+                rows[row["nimg"]] = rows.get(row["nimg"], {}) | row
+        names = dict.fromkeys(name for row in rows.values() for name in row)
+        return {name: [row.get(name) for row in rows.values()] for name in names}
+
+    def scores(self) -> Scores:
+        """What `ganloom.evaluate` has measured on it; empty before. Raises `DataError` if scores.json is damaged."""
+        return read_scores(self.folder.scores)
+
+    def samples(self) -> dict[int, Path]:
+        """The grids of samples, PNG files of the same latents, by the number of training images seen."""
+        return self.folder.grids()
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"Run({str(self.path)!r}, {status.state}, {status.nimg:,} images)"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: its state, its scores and its newest grid of samples."""
+        status, newest = self.status, self.folder.newest_sample()
+        progress = f"{status.nimg:,}" + (f" of {status.total:,}" if status.total else "")
+        rows = [("run", str(self.path)), ("state", status.state), ("images", progress)]
+        rows += [("reason", status.reason)] if status.reason else []
+        rows += [(score.name, score.text) for score in self.scores()]
+        picture = "" if newest is None else f'<img src="{png_url(newest.read_bytes())}">'
+        return table(rows) + picture
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """A run folder as a `Run`. Raises `RunError` if there is none.
+
+    >>> import ganloom
+    >>> run = ganloom.open_run("runs/photos")
+    >>> run.status.state, run.history()["nimg"][-1]
+    ('finished', 320)
+    """
+    return Run(open_folder(Path(path).expanduser()))

@@ -1,0 +1,37 @@
+"""What stays the same for a whole training: the device, the processes, the images."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ganloom.core.distributed import World, connect, tells
+from ganloom.core.errors import GanloomError
+from ganloom.core.runtime import flushed_denormals
+from ganloom.data.dataset import Dataset
+
+__all__ = ["Context", "connected"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a training runs, and on what."""
+
+    device: torch.device
+    world: World
+    dataset: Dataset
+
+
+@contextlib.contextmanager
+def connected(device: torch.device, dataset: Dataset) -> Iterator[Context]:
+    """Join the other processes of this training, and set this one up for its arithmetic."""
+    world = connect(device)
+    try:
+        with flushed_denormals():
+            yield Context(device, world, dataset)
+    except GanloomError:
+        tells()  # now: the others fail as soon as this one has left them
+        raise
+    finally:
+        world.close()
