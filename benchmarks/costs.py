@@ -39,9 +39,9 @@ from torch.utils.flop_counter import flop_registry
 import machine
 from ganloom.config import Config, recipe_names, recipe_values
 from ganloom.core.distributed import World
+from ganloom.core.runtime import flushed_denormals, tune_process
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
-from ganloom.session.session import connected
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
@@ -140,7 +140,8 @@ def work(name: str) -> None:
     A step here is the smallest number of training steps after which every lazy penalty has had its turn.
     """
     before = peak()
-    with connected(CPU):
+    tune_process()
+    with flushed_denormals():
         config = configured(name)
         step = make_step(config)
         period = math.lcm(*(penalty.interval for penalty in config.penalties.values()))

@@ -116,18 +116,18 @@ def loomnet_features(rounds: int) -> dict[str, Any]:
 def share_of_training(folder: Path) -> dict[str, Any]:
     """The share of evaluations in the time of the training; neither includes the first timing."""
     spent: list[float] = []
-    evaluated = loop.evaluated
+    evaluate = loop.evaluate
 
     def watched(*arguments: Any) -> bool:
-        began, enough = time.perf_counter(), evaluated(*arguments)
+        began, enough = time.perf_counter(), evaluate(*arguments)
         spent.append(time.perf_counter() - began)
         return enough
 
-    loop.evaluated = watched  # type: ignore[assignment]
+    loop.evaluate = watched  # type: ignore[assignment]
     began = time.perf_counter()
     run = ganloom.train(out=folder / "run", settings={"train.length": "180 kimg"})
     whole = time.perf_counter() - began
-    loop.evaluated = evaluated
+    loop.evaluate = evaluate
     return {
         "every": str(run.config.evaluate.every),
         "evaluations": len(spent),

@@ -26,6 +26,7 @@ import contextlib
 import io
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,11 @@ class Few:
 
     def measured(self, target: Path) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):
-            given = {"n": N, "device": "cpu", "out": target.with_suffix(".json")}
-            (distance,) = ganloom.evaluate(target, self.source, metrics="fd", split=self.split, **given)
-            copied = ganloom.evaluate(target, self.source, metrics="memorisation", **given)
+            evaluate = partial(
+                ganloom.evaluate, target, self.source, n=N, device="cpu", out=target.with_suffix(".json")
+            )
+            (distance,) = evaluate(metrics="fd", split=self.split)
+            copied = evaluate(metrics="memorisation")
         values = {score.metric: score.value for score in copied}
         return {"fd": distance.value, "memorised": values["memorised"], "ratio": values["memorisation_ratio"]}
 

@@ -40,14 +40,15 @@ import machine
 from convolutions import calls_of, seconds_of
 from ganloom.config import Config, recipe_values
 from ganloom.core.distributed import World
+from ganloom.core.runtime import flushed_denormals, tune_process
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.models import modelfile
 from ganloom.runs import RunFolder
-from ganloom.session.loop import Plan, loop
+from ganloom.session.intervals import Intervals
+from ganloom.session.loop import train_until_end
 from ganloom.session.recorder import Recorder
-from ganloom.session.session import connected
 from ganloom.tracking import Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
@@ -127,21 +128,16 @@ class WithoutFiles(Recorder):
         pass
 
 
-def program(step: AdversarialStep, recorder: Recorder, console: Console, log_every: int) -> Callable[[int], None]:
+def program(step: AdversarialStep, recorder: Recorder, log_every: int) -> Callable[[int], None]:
     def steps(count: int) -> None:
         end = step.nimg + count * step.images_per_step
-        loop(
-            step,
-            Plan(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0, guard=0),
-            recorder,
-            console.advance,
-            0.0,
-        )
+        intervals = Intervals(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0, guard=0)
+        train_until_end(step, intervals, recorder, 0.0)
 
     return steps
 
 
-def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple[Recorder, Console]:
+def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> Recorder:
     run = RunFolder(folder)
     for sub in (run.samples, run.checkpoints):
         sub.mkdir(parents=True)
@@ -151,7 +147,7 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
         labels=False, class_names=[], training={},
     )  # fmt: skip
     trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console])
-    return Recorder(run, config, header, trackers), console
+    return Recorder(run, config, header, trackers, console)
 
 
 def contend(name: str, setup: Setup, folder: Path) -> None:
@@ -160,16 +156,17 @@ def contend(name: str, setup: Setup, folder: Path) -> None:
     if name == "textbook":
         serve(textbook(noise, setup.batch))
         return
-    with connected(CPU):
+    tune_process()
+    with flushed_denormals():
         dataset, config = prepare_noise(folder, setup)
         if name == "bare":
             contender = Bare(config, dataset)
             serve(contender.steps, contender.convolutions)
             return
         step = make_step(config, dataset)
-        recorder, console = make_recorder(config, dataset, folder / "run")
-        without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
-        serve(program(step, without_files, console, config.log.every.images(epoch=dataset.count(), step=setup.batch)))
+        recorder = make_recorder(config, dataset, folder / "run")
+        without_files = WithoutFiles(recorder.folder, config, recorder.header, recorder.trackers, recorder.console)
+        serve(program(step, without_files, config.log.every.images(epoch=dataset.count(), step=setup.batch)))
         answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
         recorder.trackers.close()
 

@@ -149,7 +149,7 @@ def test_more_images_a_forward_pass_need_more_memory() -> None:
 
 
 @cache
-def proposed_once(size: tuple[int, int]) -> Defaults:
+def planned_once(size: tuple[int, int]) -> Defaults:
     """The names of folders do not change it, and it takes seconds."""
     return propose(findings(size), "cpu")
 
@@ -165,7 +165,7 @@ def test_what_is_printed_can_be_typed(
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "1.png")
     monkeypatch.setattr(proposal, "_free_memory", lambda device: 2.0**24)
-    made = proposed_once(size)
+    made = planned_once(size)
     words = shlex.split(made.command(str(folder)))
     assert words[:2] == ["ganloom", "train"]
     called: list[tuple[Any, dict[str, Any]]] = []

@@ -97,8 +97,8 @@ GOOD = gzip.decompress(idx(IMAGES))
     [
         (gzip.compress(GOOD[:-1]), r"has 3919 bytes of data; its header \(5, 28, 28\) says 3920"),
         (gzip.compress(GOOD + b"\x00"), "has 3921 bytes of data"),
-        (gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]), "is not an IDX file of bytes in 3 dimensions: .* 00000d03"),
-        (idx(LABELS), "is not an IDX file of bytes in 3 dimensions"),
+        (gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]), "is not an IDX file of bytes with 3 dimensions: .* 00000d03"),
+        (idx(LABELS), "is not an IDX file of bytes with 3 dimensions"),
         (gzip.compress(GOOD[:10]), "is not an IDX file"),
         (gzip.compress(b""), "is not an IDX file .* begins with nothing"),
         (GOOD, "cannot be unzipped"),

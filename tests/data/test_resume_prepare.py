@@ -260,7 +260,7 @@ from pathlib import Path
 import test_resume_prepare as tests
 from ganloom.data import parallel, prepare as room, shards
 
-shards.SHARD_BYTES, room.KEEP_EVERY, parallel.IN_FLIGHT, parallel.TOGETHER = 4 * 3 * 3 * 4, 0, 1, 1
+shards.SHARD_BYTES, room.SAVE_EVERY, parallel.IN_FLIGHT, parallel.CHUNK = 4 * 3 * 3 * 4, 0, 1, 1
 
 def kill(index):
     if index == int(sys.argv[4]):
@@ -387,7 +387,7 @@ def test_a_damaged_unfinished_dataset_is_refused_or_replaced_and_the_next_attemp
     elif damage == "labels":
         (begun / "train-labels.npy").write_bytes(b"")
     elif damage == "key":
-        (begun / room.CONTINUED).write_bytes(b"\xff\xfe")
+        (begun / room.KEY_FILE).write_bytes(b"\xff\xfe")
     elif damage == "line":
         (begun / "files.jsonl").write_bytes(b"{nonsense\n")
     else:

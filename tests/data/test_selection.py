@@ -152,7 +152,7 @@ def test_an_image_without_a_group_is_split_by_its_content(tmp_path: Path) -> Non
 
 def test_groups_are_refused_where_the_source_has_splits(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/p1.png", "val/p2.png")
-    with pytest.raises(DataError, match=r"--group-by\) is for the hold-out.*already has splits \(train, val\)"):
+    with pytest.raises(DataError, match=r"--group-by\) applies to the hold-out.*already has splits \(train, val\)"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(group_by=r"p\d"))
     assert not (tmp_path / "out").exists()
 

@@ -224,7 +224,7 @@ def test_what_does_not_fit_stays_as_initialised_and_the_reason_is_given() -> Non
     result = transfer(after, state(before), SAME)
     assert torch.equal(after.first.conv.weight, fresh["first.conv.weight"])
     assert result.fresh["first.conv.weight"] == "it was [12, 32, 4, 4] and is [12, 64, 4, 4]"
-    assert result.fresh["ups.2.conv.weight"] == "the trained model has none"
+    assert result.fresh["ups.2.conv.weight"] == "the pretrained model has none"
     assert 0 < result.weights < result.total
 
 

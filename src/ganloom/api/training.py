@@ -79,7 +79,7 @@ def train(
         config, source = request.config, request.source
         check(config, source)
         target = Path(out).expanduser() if out is not None else Path("runs") / source.name
-        begun = distributed.noted("run")
+        begun = distributed.read_note("run")
         if begun and (target / "run.json").exists() and RunFolder(target).facts.id == begun:  # torchrun restarted it
             return resume(target, device=device, trackers=trackers, callback=callback)
         refuse_existing(target)

@@ -75,6 +75,9 @@ def _schedule(value: Any) -> Any:
     return {"name": "constant", **value} if isinstance(value, Mapping) else value
 
 
+AnySchedule = Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")]
+
+
 class Optimizer(Section):
     """The optimizer of one network."""
 
@@ -101,9 +104,7 @@ class Optimizer(Section):
     null: no weight clipping.
     """
 
-    schedule: Annotated[
-        Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")], BeforeValidator(_schedule)
-    ] = Constant()
+    schedule: Annotated[AnySchedule, BeforeValidator(_schedule, json_schema_input_type=AnySchedule | str)] = Constant()
     """How the learning rate changes in the course of the run. May be written as a name: `schedule: cosine`."""
 
 

@@ -12,7 +12,7 @@ from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import read
 from ganloom.core.device import device_name
-from ganloom.core.distributed import note, noted
+from ganloom.core.distributed import leave_note, read_note
 from ganloom.core.errors import Interrupted, RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.core.terminal import log
@@ -72,7 +72,7 @@ def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torc
         )
         messages.announce(config, facts, out, context)
         if context.world.is_first:
-            note("run", facts.id)
+            leave_note("run", facts.id)
             create_folder(out, config, facts, code)
         folder = RunFolder(out)
         context.world.barrier()
@@ -86,7 +86,7 @@ def resume(folder: RunFolder, config: Config, dataset: Dataset, device: torch.de
 
     `config` is the run's own, with another length or another location of the same images.
     """
-    if why := noted("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
+    if why := read_note("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
         raise RunError(why)
     facts = folder.facts
     if dataset.content_hash != facts.content_hash:
@@ -148,7 +148,7 @@ class Session:
         if end.verdict:
             why = messages.why_stopped(self.folder, step, end.verdict, guarded=bool(self.intervals.guard))
             self._ended("stopped", why, nimg)
-            note("stopped", why)
+            leave_note("stopped", why)
             raise RunError(why)
         if end.asked:
             self._ended("stopped", end.asked, nimg)
