@@ -1,11 +1,16 @@
-"""The README stays short, every relative link in the documentation leads somewhere, and every result has its origin."""
+"""The README stays short, links lead somewhere, example commands are accepted, and every result has its origin."""
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+import typer
+
+from ganloom import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,6 +28,15 @@ def anchors(page: Path) -> set[str]:
     """Anchors of the headings of a page, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of every `ganloom` command in the code blocks of a page."""
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            before, found, arguments = re.sub(r"\s#\s.*", "", line).partition("ganloom ")
+            if found and before in ("", "torchrun --nproc-per-node 2 --max-restarts=3 -m "):
+                yield shlex.split(arguments)
 
 
 def without_origin(results: Any, path: str = "") -> Iterator[str]:
@@ -59,6 +73,15 @@ def test_relative_links_lead_to_files_and_headings() -> None:
 def test_the_index_lists_every_page() -> None:
     index = set(links(ROOT / "docs/README.md"))
     assert {page.name for page in PAGES if page.parent == ROOT / "docs"} - {"README.md"} <= index
+
+
+def test_the_command_line_accepts_the_examples() -> None:
+    verbs, checked = typer.main.get_command(cli.app).commands, 0  # type: ignore[attr-defined]
+    for page in PAGES:
+        for verb, *arguments in commands(page):
+            verbs[verb].make_context(verb, arguments)  # raises for what it does not know
+            checked += 1
+    assert checked > 50
 
 
 def test_every_row_of_results_has_machine_commit_and_command() -> None:
