@@ -218,7 +218,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "shapes", "--set", "data.size=64.0"], "data.size"),
     (["train", "digits", "--set", "guard=off"], "guard is a section: set its keys, such as guard.every"),
     (["train", "digits", "--set", "penalties.r1=3"], r"penalties\.r1 is a section: set its keys"),
-    (["train", "digits", "--set", "x=1"], "config.yaml of any run"),
+    (["train", "digits", "--set", "x=1"], "'ganloom config' lists all keys"),
     (["train", "digits", "--length", "1e300 images"], "exceeds the maximum length"),
     (["inspect", "shapes", "--html", "."], "name a file"),
     (["unpack", ".", "x"], "is not a packed dataset: make one with ganloom prepare"),
