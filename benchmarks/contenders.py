@@ -1,4 +1,4 @@
-"""What is compared: the textbook loop, recipes and the default, each a step at a time."""
+"""The contenders of time_to_quality.py: the textbook loop, recipes and the default, trained step by step."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,18 +29,18 @@ SETS = {
 }
 UNLABELLED = {"data.labels": False}
 CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
-    "textbook-128": 128,  # the loop at this batch
+    "textbook-128": 128,  # the textbook loop with this batch size
     "textbook-32": 32,
     "textbook-16": 16,
     "textbook-8": 8,
-    "default": UNLABELLED,  # what is derived for these images and minutes, but for these settings
+    "default": UNLABELLED,  # the settings that ganloom derives for these images and minutes, changed by these
     "default, labels": {"data.labels": True},
     "default, 64 wide": UNLABELLED | {"net.g.width": 64, "net.d.width": 64},
     "default, batch 8": UNLABELLED | {"train.batch": 8},
     "default, fp32": UNLABELLED | {"train.precision": "fp32"},
     "default, no R1": UNLABELLED | {"penalties.r1.weight": 0},
     "default, beta1 .5": UNLABELLED | {"optimizer.g.beta1": 0.5, "optimizer.d.beta1": 0.5},
-    "dcgan": ("dcgan-32", {}),  # a recipe, with settings
+    "dcgan": ("dcgan-32", {}),  # a recipe and changed settings
     "dcgan, 16": ("dcgan-32", {"train.batch": 16}),
     "sndcgan": ("sndcgan-32", {}),
     "rpgan, 16": ("rpgan-32", {"train.batch": 16}),
@@ -50,7 +50,7 @@ CONTENDERS: dict[str, int | dict[str, Any] | tuple[str, dict[str, Any]]] = {
 
 
 class Contender(Protocol):
-    """A training that can be stopped and looked at after each step."""
+    """A training that can be paused and evaluated after each step."""
 
     @property
     def nimg(self) -> int: ...  # images seen
@@ -58,11 +58,11 @@ class Contender(Protocol):
     def step(self) -> None: ...
 
     def pictures(self, count: int) -> Iterator[NDArray[np.uint8]]:
-        """Ways to take its pictures, [count, H, W, C] each; the best counts."""
+        """Generated images [count, H, W, C], once for each way to generate them; the best score counts."""
         ...
 
 
-class ByTheBook:
+class TextbookLoop:
     """The textbook loop."""
 
     def __init__(self, dataset: PackedDataset, batch: int, seed: int) -> None:
@@ -87,16 +87,16 @@ class ByTheBook:
             self.loop.G.train(training)
             parts = [self.loop.G(torch.randn(min(128, count - at), 100, 1, 1)) for at in range(0, count, 128)]
             yield to_uint8(torch.cat(parts)).permute(0, 2, 3, 1).numpy()
-        self.loop.G.load_state_dict(kept)  # training mode has moved its running statistics
+        self.loop.G.load_state_dict(kept)  # training mode has changed its running statistics
         torch.set_rng_state(state)
 
 
-class OfARecipe:
-    """ganloom's step with its stream and its average, as `ganloom train` makes it."""
+class RecipeTraining:
+    """ganloom's training step with its data stream and EMA, as in `ganloom train`."""
 
     def __init__(self, dataset: PackedDataset, recipe: str, settings: Mapping[str, Any], seed: int) -> None:
-        form = {"seed": seed, "data.size": dataset.shape.height}
-        config = Config.build(recipe_values(recipe), form | dict(settings))
+        base = {"seed": seed, "data.size": dataset.shape.height}
+        config = Config.build(recipe_values(recipe), base | dict(settings))
         self.config = resolve(config, dataset.shape, 1)
         total = config.train.length.images(epoch=dataset.count(), step=self.config.images_per_step)
         self.training = assemble(self.config, dataset, CPU, World(), total)
@@ -123,18 +123,16 @@ def open_set(folder: Path, name: str) -> PackedDataset:
 def make(name: str, dataset: PackedDataset, minutes: float, seed: int) -> Contender:
     contender = CONTENDERS[name]
     if isinstance(contender, int):
-        return ByTheBook(dataset, contender, seed)
+        return TextbookLoop(dataset, contender, seed)
     if isinstance(contender, dict):
         contender = by_default(dataset, contender, f"{minutes} minutes")
-    return OfARecipe(dataset, *contender, seed)
+    return RecipeTraining(dataset, *contender, seed)
 
 
 def by_default(dataset: PackedDataset, given: dict[str, Any], length: str) -> tuple[str, dict[str, Any]]:
-    """What `ganloom train` would take for these images, settings and this length: a recipe and settings, the length
-    not among them.
-    """
+    """The recipe and settings, without the length, that `ganloom train` derives for these images and this length."""
     size = dataset.shape.height, dataset.shape.width
     sizes = Sizes(size, True, size[0] / size[1])
-    said = given | {"train.length": length}
-    derived = derive(Case(sizes, dataset.count(), len(dataset.class_names), CPU, said))
+    requested = given | {"train.length": length}
+    derived = derive(Case(sizes, dataset.count(), len(dataset.class_names), CPU, requested))
     return derived.recipe, derived.settings | given

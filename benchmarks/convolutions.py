@@ -1,4 +1,4 @@
-"""What the convolutions and products of matrices of a training step take by themselves: a bound for its speed."""
+"""The time of the convolutions and matrix products of a training step alone: a bound on its speed."""
 
 import statistics
 import time
@@ -17,8 +17,8 @@ COUNTED = (aten.convolution.default, aten.convolution_backward.default, aten.mm.
 REPETITIONS = 30
 
 
-class Form(NamedTuple):
-    """All of a tensor but its content."""
+class Layout(NamedTuple):
+    """Everything about a tensor but its values."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -26,13 +26,13 @@ class Form(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An operator with its arguments, tensors by their forms."""
+    """An operator with its arguments; tensors are given by their layouts."""
 
     operator: Any
     arguments: tuple[Any, ...]
 
 
-class _Listener(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[Call] = Counter()
@@ -45,21 +45,21 @@ class _Listener(TorchDispatchMode):
 
 def _frozen(argument: Any) -> Any:
     if isinstance(argument, Tensor):
-        return Form(tuple(argument.shape), argument.stride(), argument.dtype)
+        return Layout(tuple(argument.shape), argument.stride(), argument.dtype)
     return tuple(argument) if isinstance(argument, list) else argument
 
 
 def calls_of(work: Callable[[], object]) -> Counter[Call]:
-    """Which of them `work` makes, and how often; forward and backward, in the layouts that they come in."""
-    with _Listener() as listener:
+    """Which of these operators `work` calls, forward and backward, with which layouts, and how often."""
+    with _Recorder() as recorder:
         work()
-    return listener.calls
+    return recorder.calls
 
 
 def seconds_of(call: Call) -> float:
-    """The median of some repetitions, alone."""
+    """The median time of a call that is repeated alone."""
     arguments = [
-        torch.empty_strided(each.size, each.stride, dtype=each.dtype).normal_() if isinstance(each, Form) else each
+        torch.empty_strided(each.size, each.stride, dtype=each.dtype).normal_() if isinstance(each, Layout) else each
         for each in (list(each) if type(each) is tuple else each for each in call.arguments)
     ]
     taken = []

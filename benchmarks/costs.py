@@ -1,23 +1,23 @@
-"""What a training image costs: weights, arithmetic, speed and memory of every architecture that has a recipe.
+"""The cost of a training image: weights, arithmetic, speed and memory of every architecture that has a recipe.
 
     python benchmarks/costs.py [--seconds 6] [--only NAME,NAME] [--name costs]
 
-Each row is a process of its own that trains on noise in memory: no disk, no log, no evaluation. Networks that grow
-are at their full size. With --only the other rows of the file stay. Rows with a `*` have a width that suits a CPU; the
-others are the recipes as they are.
+Each row is a separate process that trains on noise in memory: no disk, no log, no evaluation. Progressive networks
+are at their full size. With --only the other rows of the file are kept. Rows with a `*` have a width that suits a CPU;
+the others are the recipes unchanged.
 
 G, D        million weights
-GFLOP/img   of convolutions and matrix products, forward and backward, penalties included, in one whole step over the
-            images that it takes from the data set; of lazy penalties the mean over their interval
-img/s       the median over the steps, after one that is not counted
-GFLOP/s     the same in arithmetic that is done
-of DCGAN    GFLOP/s over those of the recipe dcgan-32, which is timed in turns with every row; `<` marks less than half
-MiB         the peak of a process (Linux) in training, less what it had when it had imported torch and ganloom
+GFLOP/img   convolutions and matrix products of a whole step, forward and backward, including penalties (lazy ones
+            averaged over their interval), per image that the step takes from the dataset
+img/s       the median over the steps, after one warm-up step
+GFLOP/s     the same as arithmetic per second
+of DCGAN    GFLOP/s relative to the recipe dcgan-32, which is timed in turns with every row; `<` marks less than half
+MiB         peak memory of the process in training (Linux), minus its memory after importing torch and ganloom
 """
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import json
@@ -39,15 +39,15 @@ from torch.utils.flop_counter import flop_registry
 import machine
 from ganloom.config import Config, recipe_names, recipe_values
 from ganloom.core.distributed import World
+from ganloom.core.runtime import flushed_denormals, tune_process
 from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
-from ganloom.session.session import connected
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
 CPU = torch.device("cpu")
 REFERENCE = "dcgan-32"
-NARROW = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published widths want a GPU
+NARROW = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published widths need a GPU
 AS_THEY_ARE = (
     "dcgan-32",
     "dcgan-64",
@@ -72,13 +72,13 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"{name}*": (name, NARROW) for name in WIDE},
     "stylegan2-64* recomputed": ("stylegan2-64", {**NARROW, "train.recompute": True}),
 }
-CLASSES, KEPT = 10, 1024  # of the noise: classes, and images of which there are so many and no more
-ROUND_SECONDS, FEWEST_ROUNDS = 1.0, 2
-SLOW = 0.5  # of the reference's arithmetic a second
+CLASSES, KEPT = 10, 1024  # classes, and different images, of the noise
+ROUND_SECONDS, MIN_ROUNDS = 1.0, 2
+SLOW = 0.5  # times the arithmetic per second of the reference
 
 
 class Noise(PackedDataset):
-    """Random images in memory in place of prepared ones: a training on them costs the same."""
+    """Random images in memory instead of prepared ones: training on them costs the same."""
 
     def __init__(self, shape: ImageShape) -> None:
         self._shape = shape
@@ -104,7 +104,7 @@ class Noise(PackedDataset):
 
 
 class Flops(TorchDispatchMode):
-    """Counts as torch's FlopCounterMode does, whose hooks do not bear the gradient of a gradient."""
+    """Counts like torch's FlopCounterMode, whose hooks do not support second derivatives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,12 +135,13 @@ def make_step(config: Config) -> AdversarialStep:
 
 
 def work(name: str) -> None:
-    """One row: say what a step takes, then, for each line `SECONDS` on the input, how long each of some steps took.
+    """One row: print the facts of a step; then, for each input line `SECONDS`, how long each of some steps took.
 
-    What is called a step here is as many of them as bring every lazy penalty round.
+    A step here is the smallest number of training steps after which every lazy penalty has had its turn.
     """
     before = peak()
-    with connected(CPU):
+    tune_process()
+    with flushed_denormals():
         config = configured(name)
         step = make_step(config)
         period = math.lcm(*(penalty.interval for penalty in config.penalties.values()))
@@ -164,7 +165,7 @@ def work(name: str) -> None:
 
 
 def timed(step: AdversarialStep, period: int, wanted: float) -> list[float]:
-    """Seconds of each step, of as many as fill the time, and of one at least."""
+    """Seconds of each step: as many steps as fill the time, and at least one."""
     each: list[float] = []
     while sum(each) < wanted:
         began = time.perf_counter()
@@ -183,7 +184,7 @@ def weights(network: nn.Module) -> int:
 
 
 def peak() -> float:
-    """MiB, of this process alone: `ru_maxrss` would begin with what its parent has."""
+    """Peak memory of this process alone in MiB: `ru_maxrss` would include the memory of the parent."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
@@ -193,15 +194,15 @@ def answer(value: Any) -> None:
 
 
 class Worker:
-    """The process of a row."""
+    """The process that measures a row."""
 
     def __init__(self, name: str) -> None:
         command = [sys.executable, __file__, "--row", name]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.facts: dict[str, Any] = self.hear()
+        self.facts: dict[str, Any] = self.receive()
 
-    def hear(self) -> Any:
-        """Raises `RuntimeError` where the process is no more."""
+    def receive(self) -> Any:
+        """Read an answer. Raises `RuntimeError` if the process has ended."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
@@ -212,10 +213,10 @@ class Worker:
         assert self.process.stdin
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
-        return self.hear()
+        return self.receive()
 
     def gflops(self, each: list[float]) -> float:
-        """Of steps that took so long: a second's arithmetic."""
+        """Arithmetic per second, from the seconds of each step."""
         return float(self.facts["gflop_per_image"] * self.facts["images"] / statistics.median(each))
 
     def end(self) -> float:
@@ -228,7 +229,7 @@ def measure(name: str, reference: Worker, seconds: float) -> dict[str, Any]:
     worker = Worker(name)
     every: list[float] = []
     ratios: list[float] = []
-    while sum(every) < seconds or len(ratios) < FEWEST_ROUNDS:
+    while sum(every) < seconds or len(ratios) < MIN_ROUNDS:
         theirs = reference.ask(str(ROUND_SECONDS))
         ours = worker.ask(str(ROUND_SECONDS))
         every += ours
@@ -259,11 +260,9 @@ def show(name: str, row: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--seconds", type=float, default=6.0, help="of each row's steps, or two steps if that is longer"
-    )
-    parser.add_argument("--only", help=f"rows, with commas between: {', '.join(ROWS)}")
-    parser.add_argument("--name", default="costs", help="of the file under benchmarks/results")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of steps per row, and at least two rounds")
+    parser.add_argument("--only", help=f"rows, comma-separated: {', '.join(ROWS)}")
+    parser.add_argument("--name", default="costs", help="name of the file in benchmarks/results")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:

@@ -1,14 +1,14 @@
-"""The data path: how fast images are prepared, and what training pays for them, against the textbook loader.
+"""The data path: how fast images are prepared, and what loading them costs in training, against a textbook loader.
 
     python benchmarks/data.py --originals FOLDER --small FOLDER [--name data]
 
-`--originals` is a folder of large photographs or X-rays (they are repeated to 800), `--small` one of small ones.
+`--originals` is a folder of about 80 large photographs or X-rays (repeated ten times), `--small` one of small images.
 
-prepare     images a second with 1 and 2 workers, to 128x128
-epoch       images a second and seconds of CPU for one epoch at 64x64, floats in [-1, 1], batches of 64: the stream of
-            the packed dataset against Pillow opening, resizing and cropping every file again, as tutorials do
+prepare     images per second with 1 and 2 workers, to 128x128
+epoch       images per second and CPU seconds for one epoch at 64x64, floats in [-1, 1], batches of 64: the stream of
+            the packed dataset against Pillow, which opens, resizes and crops every file again, as tutorials do
 batch       milliseconds for 64 images, as uint8, at 32x32 and at 256x256
-memory      the peak (Linux) of a process that reads 200,000 images of 32x32, out of 10,000 and out of 1,000,000
+memory      peak memory (Linux) of a process that reads 200,000 images of 32x32 from 10,000 and from 1,000,000
 open        milliseconds to open a dataset of 1,000 and of 10,000,000 images
 """
 
@@ -44,7 +44,7 @@ READ = 200_000
 
 
 def measure_prepare(folder: Path, temporary: Path) -> dict[str, float]:
-    """Images a second by the number of workers; the median of rounds that take turns."""
+    """Images per second for each number of workers: the median over rounds, in turns."""
     speeds: dict[int, list[float]] = {1: [], 2: []}
     for round_ in range(ROUNDS):
         for workers, each in speeds.items():
@@ -65,7 +65,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def measure_epoch(folder: Path, temporary: Path) -> dict[str, Any]:
-    """An epoch of each loader, in turns: images a second and seconds of CPU."""
+    """An epoch of each loader, in turns: images per second and CPU seconds."""
     dataset = prepare(
         find(str(folder)), Preprocessing((64, 64), 1), Selection(holdout=0.0), temporary / f"packed-{folder.name}"
     )
@@ -88,7 +88,7 @@ def measure_epoch(folder: Path, temporary: Path) -> dict[str, Any]:
 
 
 def textbook(folder: Path) -> Iterator[torch.Tensor]:
-    """Resize the shorter side, crop the middle, to floats: every file, every epoch."""
+    """Resize the shorter side, crop the centre, convert to floats: every file in every epoch."""
     batch = []
     for path in files(folder):
         with Image.open(path) as image:
@@ -113,7 +113,7 @@ def stream(dataset: PackedDataset, epoch: int) -> Iterator[torch.Tensor]:
 
 
 def synthetic(folder: Path, images: int, side: int, noise: bool) -> PackedDataset:
-    """A dataset without a source: noise, or files of nothing but holes where only their size matters."""
+    """A packed dataset without a source: noise, or sparse files if only their size matters."""
     folder.mkdir(parents=True)
     rows = 2**30 // (side * side * 3)
     for first in range(0, images, rows):
@@ -132,7 +132,7 @@ def synthetic(folder: Path, images: int, side: int, noise: bool) -> PackedDatase
 
 
 def measure_batches(temporary: Path) -> dict[str, Any]:
-    """Milliseconds for a batch once an epoch has gone by."""
+    """Milliseconds per batch after the first epoch."""
     result = {}
     for side, images, limit in ((32, 50_000, 0.1), (32, 500_000, 0.1), (256, 5_000, 3.0)):
         folder = temporary / f"noise-{side}-{images}"
@@ -164,7 +164,7 @@ def measure_memory(temporary: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> None:
-    """Read many images in training's order and print the memory before and at the peak, in MiB."""
+    """Read many images in the order of training; print the memory before and at the peak, in MiB."""
     samples = Stream(open_packed(folder), 0, with_labels=False)
     before = peak()
     for start in range(0, READ, BATCH):
@@ -173,7 +173,7 @@ def read(folder: Path) -> None:
 
 
 def peak() -> float:
-    """Of this process alone: getrusage would count what its parent had when it started it."""
+    """Peak memory of this process alone in MiB: getrusage would include the memory of the parent."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return round(int(line.split()[1]) / 1024, 1)
 
@@ -193,7 +193,7 @@ def measure_open(temporary: Path) -> dict[str, float]:
 
 
 def repeat(folder: Path, times: int, dest: Path) -> Path:
-    """A folder with every image several times, as hard links or copies, without splits."""
+    """A folder that has every image several times, as hard links or copies, without splits."""
     once = files(folder)
     for index, path in enumerate(once * times):
         target = dest / f"{index // len(once)}" / path.name
@@ -215,7 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--originals", type=Path, help="a folder of about 80 large JPEGs")
     parser.add_argument("--small", type=Path, help="a folder of thousands of small JPEGs")
-    parser.add_argument("--name", default="data", help="of the file under benchmarks/results")
+    parser.add_argument("--name", default="data", help="name of the file in benchmarks/results")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     tune_process()

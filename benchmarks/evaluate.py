@@ -1,9 +1,9 @@
-"""How fast scores are: `python benchmarks/evaluate.py`. Contenders take turns; ratios are medians over the rounds.
+"""Speed of evaluation: `python benchmarks/evaluate.py`. Contenders take turns; ratios are medians over the rounds.
 
-- Inception features: ours against torch-fidelity's, the same random weights, 32x32 images, batch 32.
-- Frechet distance of two covariances at d = 2048: ours against scipy.linalg.sqrtm.
-- loomnet-1: images a second at 32x32.
-- Scores while training: their share of the time of the digits recipe, at the interval that was chosen at its start.
+- Inception features: ours against torch-fidelity's, with the same random weights, 32x32 images, batch 32.
+- Frechet distance between two Gaussians with d = 2048: ours against scipy.linalg.sqrtm.
+- loomnet-1: images per second at 32x32.
+- Scores during training: their share of the time of the digits recipe, at the interval that it chooses at its start.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from ganloom.session import loop
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "metrics"))
 import oracle
 
-BATCH = 32  # images given to Inception at once
-IMAGES = 64  # that a round of Inception looks at
+BATCH = 32  # images per batch of Inception
+IMAGES = 64  # images per round of Inception
 D = 2048
 
 
@@ -42,7 +42,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def in_turns(rounds: int, **contenders: Callable[[], object]) -> dict[str, list[float]]:
-    """Seconds of each contender, round by round; one round before is not counted."""
+    """Seconds of each contender, round by round, after one warm-up round."""
     for work in contenders.values():
         work()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -90,7 +90,8 @@ def frechet(rounds: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     factors = [random.standard_normal((D, 2 * D)) / np.sqrt(2 * D) for _ in range(2)]
     S1, S2 = (factor @ factor.T for factor in factors)
-    a, b = (Moments(2, np.zeros(D), S) for S in (S1, S2))  # two images: the scatter is the covariance
+    # Of two images, so that the scatter matrix equals the covariance.
+    a, b = (Moments(2, np.zeros(D), S) for S in (S1, S2))
     values: dict[str, float] = {}
 
     def ours() -> None:
@@ -113,20 +114,20 @@ def loomnet_features(rounds: int) -> dict[str, Any]:
 
 
 def share_of_training(folder: Path) -> dict[str, Any]:
-    """Seconds in evaluations over seconds of the whole training; the first timing is not in either."""
+    """The share of evaluations in the time of the training; neither includes the first timing."""
     spent: list[float] = []
-    evaluated = loop.evaluated
+    evaluate = loop.evaluate
 
     def watched(*arguments: Any) -> bool:
-        began, enough = time.perf_counter(), evaluated(*arguments)
+        began, enough = time.perf_counter(), evaluate(*arguments)
         spent.append(time.perf_counter() - began)
         return enough
 
-    loop.evaluated = watched  # type: ignore[assignment]
+    loop.evaluate = watched  # type: ignore[assignment]
     began = time.perf_counter()
     run = ganloom.train(out=folder / "run", settings={"train.length": "180 kimg"})
     whole = time.perf_counter() - began
-    loop.evaluated = evaluated
+    loop.evaluate = evaluate
     return {
         "every": str(run.config.evaluate.every),
         "evaluations": len(spent),

@@ -1,15 +1,15 @@
-"""Does each measure of diversity and of memorisation see its fault? `python benchmarks/faults.py --data FOLDER`.
+"""Does each metric of diversity and of memorisation detect its fault? `python benchmarks/faults.py --data FOLDER`.
 
-FOLDER holds cifar10.npz and fashion_mnist.npz. In place of a generator, real images with a fault put in by hand:
+FOLDER holds cifar10.npz and fashion_mnist.npz. Instead of a generator, real images with a constructed fault are used:
 
-    held out    real images that nothing else here has seen: every measure should stay quiet
-    constant    one image
+    held out    real images that are used for nothing else here: no metric should report a fault
+    constant    one image, repeated
     one of ten  images of one class
     copies      training images
-    shifted     training images moved by one pixel
-    5 % copies  held-out images, and training images among them
+    shifted     training images shifted by one pixel
+    5 % copies  held-out images of which 5 % are replaced by training images
 
-Features are loomnet-1's. Nothing is trained but the small classifier behind `modes`.
+Features are from loomnet-1. Only the small classifier of the metric `modes` is trained.
 """
 
 import argparse
@@ -51,7 +51,7 @@ MEASURED = ("fd", "prdc", "vendi", "ndb", "ms-ssim", "ssim", "modes", "memorisat
 
 
 def faults(images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Stand-ins for generated images, and the held-out ones that they are compared with; training images are first."""
+    """For each fault: the images in place of generated ones, and the held-out images that they are compared with."""
     training, rest = images[:TRAINING], images[TRAINING:]
     held_out, others = rest[:N], rest[N : 2 * N]
     first_class = rest[2 * N :][labels[TRAINING + 2 * N :] == labels[0]][:N]

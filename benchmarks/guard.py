@@ -1,20 +1,20 @@
-"""Does the guard see a sick training, soon, and leave healthy ones alone? What does it cost, and does going back help?
+"""Does the guard detect failing trainings early, without false alarms? What does it cost, and do rollbacks help?
 
     python benchmarks/guard.py --fashion FILE.npz [--cifar FILE.npz] [--every LENGTH] [--only "NAME;NAME"] [--again]
 
-Trainings at 32x32 on two cores, with their cause of sickness from the start or from the image count `starts`:
+Trainings at 32x32 on two cores. The cause of a failure acts from the start, or from the image count `starts`:
 
-verdicts    what the guard said, with the image count (patience: three looks in a row)
-delay       images from the cause to the first verdict that is expected
-cost        share of the training time that the looks took; `every` is the interval chosen for 3 %
-fd          Frechet distance of the final average from its training images (loomnet-1, n=2000): without the guard's
-            actions, and with them where a rollback is allowed, at the same number of images
-Of the healthy ones every verdict is a false alarm.
+verdicts    the guard's verdicts, with the image count (patience: three checks in a row)
+delay       images from the cause to the first expected verdict
+cost        share of the training time that the checks took; `every` is the interval chosen for 3 %
+fd          Frechet distance of the final EMA generator from its training images (loomnet-1, n=2000): without actions
+            of the guard, and, where a rollback is allowed, with them (`rollback`), at the same number of images
+In healthy trainings every verdict is a false alarm.
 """
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import contextlib
@@ -46,18 +46,18 @@ from ganloom.training.step import AdversarialStep, Stats
 NARROW = {"net.g.width": 32, "net.d.width": 32, "train.batch": 16}
 BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
 R1 = {"net.d.norm": "none", "penalties.r1.weight": 0.1, "penalties.r1.interval": 4}
-STILL = 1e-12  # a learning rate that is none; 0 is refused
+STILL = 1e-12  # in effect a learning rate of 0, which is refused
 
 
 class Case(NamedTuple):
     data: str
     recipe: str
     settings: dict[str, Any]
-    expected: AbstractSet[str] = frozenset()  # verdicts; none of a healthy training
+    expected: AbstractSet[str] = frozenset()  # the expected verdicts; none for a healthy training
     kimg: int = 24
-    starts: int = 0  # images at which `harm` begins to be done before each step
+    starts: int = 0  # image count from which `harm` is done before each step
     harm: str | None = None
-    mends: str | None = None  # the verdict that is allowed to go back
+    rollback: str | None = None  # the verdict that may roll back
 
 
 def rates(g: float, d: float) -> dict[str, Any]:
@@ -65,27 +65,29 @@ def rates(g: float, d: float) -> dict[str, Any]:
 
 
 DIVERGES, STALLS, OVERFITS = {"divergence", "collapse"}, {"stalled"}, {"overfitting"}
-FAST, FASTER = rates(2e-2, 2e-2), rates(2e-1, 2e-1)  # 100 times those of the recipes
+FAST, FASTER = rates(2e-2, 2e-2), rates(2e-1, 2e-1)  # 100 times the rates of the recipes
 NO_D, NO_G, HARDLY_G = rates(2e-4, STILL), rates(4e-6, 1e-2), rates(1e-6, 2e-4)
 LABELS = {"data.labels": True}
 FIVE, LONG_FEW = rates(1e-3, 1e-3), {"overfitting", "memorisation"}
 MINIMAX = rates(2e-4, 1e-2) | {"loss": "minimax", "train.d_updates": 2}
 GROWING = {"net.name": "progressive", "growth": {"hold": "4 kimg", "fade": "4 kimg"}}
 CASES = {
-    "rates x100, fashion": Case("fashion", "sndcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
-    "rates x100, shapes": Case("shapes", "dcgan-32", NARROW | FAST, DIVERGES, mends="divergence"),
-    "rates x100, r3gan, fashion": Case("fashion", "r3gan-32-small", FASTER, DIVERGES, kimg=12, mends="divergence"),
-    "rates x100, r3gan, shapes": Case("shapes", "r3gan-32-small", FASTER, DIVERGES, kimg=12, mends="divergence"),
-    "D's rate 0, fashion": Case("fashion", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
-    "D's rate 0, shapes": Case("shapes", "dcgan-32", NARROW | NO_D, STALLS, mends="stalled"),
+    "rates x100, fashion": Case("fashion", "sndcgan-32", NARROW | FAST, DIVERGES, rollback="divergence"),
+    "rates x100, shapes": Case("shapes", "dcgan-32", NARROW | FAST, DIVERGES, rollback="divergence"),
+    "rates x100, r3gan, fashion": Case("fashion", "r3gan-32-small", FASTER, DIVERGES, kimg=12, rollback="divergence"),
+    "rates x100, r3gan, shapes": Case("shapes", "r3gan-32-small", FASTER, DIVERGES, kimg=12, rollback="divergence"),
+    "D's rate 0, fashion": Case("fashion", "dcgan-32", NARROW | NO_D, STALLS, rollback="stalled"),
+    "D's rate 0, shapes": Case("shapes", "dcgan-32", NARROW | NO_D, STALLS, rollback="stalled"),
     "G constant, fashion": Case("fashion", "dcgan-32", NARROW, {"collapse"}, starts=8000, harm="constant"),
     "G constant, shapes": Case("shapes", "dcgan-32", NARROW, {"collapse"}, starts=8000, harm="constant"),
     "NaN, fashion": Case("fashion", "dcgan-32", NARROW, {"divergence"}, starts=8000, harm="nan"),
-    "50 images, fashion": Case("fashion-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
-    "50 images, shapes": Case("shapes-50", "dcgan-32", NARROW, OVERFITS, kimg=32, mends="overfitting"),
+    "50 images, fashion": Case("fashion-50", "dcgan-32", NARROW, OVERFITS, kimg=32, rollback="overfitting"),
+    "50 images, shapes": Case("shapes-50", "dcgan-32", NARROW, OVERFITS, kimg=32, rollback="overfitting"),
     "50 images, rates x5, fashion": Case("fashion-50", "dcgan-32", NARROW | FIVE, LONG_FEW, kimg=120),
     "50 images, rates x5, shapes": Case("shapes-50", "dcgan-32", NARROW | FIVE, LONG_FEW, kimg=80),
-    "minimax, D's rate x50": Case("fashion", "dcgan-32", NARROW | MINIMAX, {"overpowering"}, 40, mends="overpowering"),
+    "minimax, D's rate x50": Case(
+        "fashion", "dcgan-32", NARROW | MINIMAX, {"overpowering"}, 40, rollback="overpowering"
+    ),
     "D's rate x50, G's /50": Case("fashion", "dcgan-32", NARROW | NO_G, {"overpowering", "stalled"}, kimg=32),
     "G's rate /200": Case("fashion", "dcgan-32", NARROW | HARDLY_G, {"overpowering", "stalled"}, kimg=32),
     "labels shuffled": Case("fashion-shuffled", "dcgan-32", NARROW | LABELS),
@@ -106,16 +108,16 @@ CASES = {
 
 @contextlib.contextmanager
 def harmed(case: Case) -> Iterator[None]:
-    """While entered, steps are harmed as the case says."""
+    """Inside the context, steps are harmed as the case describes."""
     advance = AdversarialStep.advance
 
-    def sick(step: AdversarialStep, *, measure: bool) -> Stats:
+    def harmed_advance(step: AdversarialStep, *, measure: bool) -> Stats:
         if case.harm and step.nimg >= case.starts:
             with torch.no_grad():
                 last_of(step).fill_(0.0 if case.harm == "constant" else torch.nan)
         return advance(step, measure=measure)
 
-    AdversarialStep.advance = sick  # type: ignore[method-assign, assignment]
+    AdversarialStep.advance = harmed_advance  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -124,7 +126,7 @@ def harmed(case: Case) -> Iterator[None]:
 
 @contextlib.contextmanager
 def looks_timed(looks: list[float]) -> Iterator[None]:
-    """While entered, the seconds of every look go to the list."""
+    """Inside the context, the seconds of every check of the guard are added to the list."""
     look = Guard.look
 
     def timed(guard: Guard, *arguments: Any) -> Any:
@@ -141,12 +143,12 @@ def looks_timed(looks: list[float]) -> Iterator[None]:
 
 
 def last_of(step: AdversarialStep) -> torch.Tensor:
-    """The kernel that G's images come from."""
+    """The kernel of G's last convolution."""
     return [weight for weight in step.g.weights if weight.ndim == 4][-1]
 
 
 def source_of(case: Case, given: dict[str, str], folder: Path) -> str:
-    """Where the images of a case are; some are made of others."""
+    """The source of the images of a case; some are derived from another source and written to `folder`."""
     name, _, kind = case.data.partition("-")
     source = given.get(name, name)
     if not kind:
@@ -211,14 +213,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fashion", required=True, metavar="FILE.npz")
     parser.add_argument("--cifar", metavar="FILE.npz")
-    parser.add_argument("--only", help="names, with semicolons between")
-    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
-    parser.add_argument("--every", help="images between two looks, in place of the interval for 3 %% of the time")
-    parser.add_argument("--name", default="guard", help="of the file under benchmarks/results")
+    parser.add_argument("--only", help="names, separated by semicolons")
+    parser.add_argument("--again", action="store_true", help="also train again what is already in the results")
+    parser.add_argument("--every", help="images between two checks, instead of the interval for 3 %% of the time")
+    parser.add_argument("--name", default="guard", help="name of the file in benchmarks/results")
     arguments = parser.parse_args()
     given = {"fashion": arguments.fashion, **({"cifar": arguments.cifar} if arguments.cifar else {})}
     results, _ = trial.open_results(arguments.name)
-    print(f"{'case':<28} {'every':>8} {'delay':>8} {'cost':>6} {'fd':>8} {'mended':>8}  verdicts")
+    print(f"{'case':<28} {'every':>8} {'delay':>8} {'cost':>6} {'fd':>8} {'rollback':>8}  verdicts")
     every = {"guard.every": arguments.every} if arguments.every else {}
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["GANLOOM_CACHE"] = f"{temporary}/cache"
@@ -232,11 +234,11 @@ def main() -> int:
                 source = source_of(case, given, Path(temporary))
                 watch = {f"guard.{verdict}": "warn" for verdict in SUSPICIONS} | every
                 row, model = run(case, source, folder / "watched", watch)
-                if case.mends:
+                if case.rollback:
                     row["fd"] = distance(model, source)
-                    mending = watch | {f"guard.{case.mends}": "rollback"}
-                    mended, model = run(case, source, folder / "mended", mending)
-                    row |= {"fd_mended": distance(model, source), "mended": mended["verdicts"]}
+                    acting = watch | {f"guard.{case.rollback}": "rollback"}
+                    rolled_back, model = run(case, source, folder / "rollback", acting)
+                    row |= {"fd_mended": distance(model, source), "mended": rolled_back["verdicts"]}
                 results[name] = {**row, "expected": sorted(case.expected)}
                 machine.write(arguments.name, results)
             print(show(name, results[name]), flush=True)

@@ -1,25 +1,25 @@
-"""What each recipe learns in the same minutes: coloured shapes, and with `--fashion` clothes, all at 32x32.
+"""What each recipe learns in the same time: coloured shapes, and with `--fashion` clothes, all at 32x32.
 
     python benchmarks/learning.py [--minutes 0.5] [--fashion FILE.npz] [--only NAME,NAME] [--again] [--seed 0]
 
-Every case is trained by `ganloom.train` in a process of its own, without scores or pictures on the way: the minutes are
-training. They say what works on two cores in a minute, not what the papers reach: cases marked `*` have what suits two
-cores, fewer channels, smaller batches or higher rates than their recipes (`settings` in the results says which). Cases
-that are in the results, of as many minutes and the same seed, are kept.
+Every case is trained by `ganloom.train` in a separate process, without scores or sample images, so that all of its time
+is training. The results say what works on two cores in a minute, not what the papers reach: cases marked `*` are
+adapted to two cores, with fewer channels, smaller batches or higher learning rates than their recipes (see `settings`
+in the results). Cases that are already in the results, with the same minutes and seed, are kept.
 
-fd          Frechet distance in loomnet-1's features, 2,000 images a side; `before` that of G before its first step
-modes, KL   classes covered, and the divergence of their shares from the real ones in nats, as the metric `modes` has
-            them; one classifier judges all cases
-drawn       of the shapes: pictures that are one shape in one colour, found by drawing what they seem to be
-pairs       of the shapes: pairs of shape and colour covered by those, of 30
-NaN         whether a number of the log, or of a picture, was none
+fd          Frechet distance in loomnet-1's features, 2,000 images on each side; `before` is that of the untrained G
+modes, KL   classes covered, and the divergence of their shares from the real ones in nats, as in the metric `modes`;
+            one classifier judges all cases
+drawn       for shapes: fraction of images that are one shape in one colour, found by drawing the most similar one
+pairs       for shapes: pairs of shape and colour among those images, out of 30
+NaN         whether the log or an image contained NaN
 
-`held out` are 2,000 real images that nobody trained on. Pictures lie beside the results, in the folder of their name.
+`held out` are 2,000 real images that were not trained on. Images are saved in a folder beside the results.
 """
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import contextlib
@@ -47,13 +47,13 @@ from ganloom.metrics.classifier import fit, small_images
 from ganloom.metrics.contract import Images
 from ganloom.metrics.modes import covered, divergence, posteriors, shares, temperature
 
-SIZE, SMALLEST = 32, 4  # pixels; where growing begins
-N, LEARNED, HELD_BACK = 2000, 10_000, 1000  # images: generated; that the classifier learns from, and is tested on
-UNEXPLAINED = 0.3  # of a picture's energy, at most, by the shape that it is taken for; real ones: below 0.02
-WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published ones want a GPU
-OFTEN = {"train.batch": 16, "train.d_updates": 1}  # as many updates of G as there can be
-NARROW = dict.fromkeys(WIDTH, 32)  # two convolutions a level, and a gradient penalty at every step
-R1 = {"net.d.norm": "none", "penalties.r1.weight": 0.1, "penalties.r1.interval": 4}  # as lsgan-32 has it
+SIZE, FIRST_SIZE = 32, 4  # pixels of the images, and where progressive growing starts
+N, LEARNED, HELD_BACK = 2000, 10_000, 1000  # images: generated; to train the classifier; to test it
+MAX_RESIDUAL = 0.3  # of an image's energy, after subtracting the shape found in it; real images: below 0.02
+WIDTH = {"net.g.width": 64, "net.d.width": 64}  # for two cores; the published widths need a GPU
+OFTEN = {"train.batch": 16, "train.d_updates": 1}  # as many updates of G as possible
+NARROW = dict.fromkeys(WIDTH, 32)  # for two convolutions per level and a gradient penalty at every step
+R1 = {"net.d.norm": "none", "penalties.r1.weight": 0.1, "penalties.r1.interval": 4}  # as in lsgan-32
 BLOCKS = {"net.g.blocks": "dcgan", "net.d.blocks": "dcgan"}
 
 
@@ -81,8 +81,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "r3gan-32-small": ("r3gan-32-small", {}),
     "stylegan2-32-small": ("stylegan2-32-small", {}),
 }
-# Of networks that grow, kimg a minute of the budget: of each level, from 4 pixels up, and of the fade to the next. Most
-# of the time is left for whole images.
+# For progressive growing, kimg per minute of training: to hold each level, from 4 pixels up, and to fade in the next.
+# Most of the time is left for the full image size.
 GROWTH: dict[str, dict[str, tuple[float, ...]]] = {
     "progressive": {"hold": (0.5, 0.5, 1), "fade": (0.5, 0.5, 1)},
     "progressive-dcgan": {"hold": (1, 1, 2), "fade": (1, 1, 2)},
@@ -97,7 +97,7 @@ def changes(case: str, minutes: float) -> dict[str, Any]:
 
 
 class Judge:
-    """Images of one dataset, and what can be said of generated ones; the classifier learns once."""
+    """Judges generated images of one dataset; its classifier is trained once."""
 
     size = SIZE
 
@@ -117,7 +117,7 @@ class Judge:
         self.real = np.bincount(labels, minlength=classes) / len(labels)
 
     def held_out(self) -> dict[str, Any]:
-        """The same numbers of real images that were not trained on."""
+        """The same numbers for real images that were not trained on."""
         if self.name == "shapes":
             images = np.stack([np.asarray(draw(factors(COUNT + i), SIZE, SIZE)) for i in range(N)])
         else:
@@ -126,7 +126,7 @@ class Judge:
         return {"fd": self.distance(file), **self.variety(images), "classifier_accuracy": self.accuracy}
 
     def of_model(self, file: Path) -> tuple[dict[str, Any], torch.Tensor | None]:
-        """Numbers of a model, and its pictures [N, C, H, W]; neither if they are no numbers."""
+        """The numbers and the images [N, C, H, W] of a model; neither if its images contain NaN or infinity."""
         try:
             distance = self.distance(file)
         except ModelError:
@@ -155,29 +155,29 @@ class Judge:
 
 def drawn(
     pictures: NDArray[np.uint8],  # [N, 32, 32, 3]
-) -> NDArray[np.int64]:  # [N], of 30 pairs of shape and colour; -1: of none
-    """Which shape in which colour, drawn where the picture has its ink, is the picture, if one is."""
+) -> NDArray[np.int64]:  # [N], one of 30 pairs of shape and colour, or -1 for none
+    """Which shape in which colour, drawn at the centre of an image's ink, equals the image, if any does."""
     ink = pictures.astype(np.float32) - np.array(BACKGROUND, np.float32)
     colours = np.array(list(COLOURS.values()), np.float32) - np.array(BACKGROUND, np.float32)
     along, squares = ink @ colours.T, (colours**2).sum(axis=1)
     amounts = np.clip(along / squares, 0, 1)  # [N, 32, 32, 6], how much of each colour
     best = (2 * amounts * along - amounts**2 * squares).sum(axis=(1, 2)).argmax(axis=1)  # explains the most
     found = np.full(len(ink), -1)
-    places = np.arange(SIZE) + 0.5 - SIZE / 2
+    positions = np.arange(SIZE) + 0.5 - SIZE / 2
     for index, (picture, colour) in enumerate(zip(ink, best, strict=True)):
-        amount = np.where((part := amounts[index, ..., colour]) > 0.5, part, 0)  # noise is not to pull at the centre
+        amount = np.where((part := amounts[index, ..., colour]) > 0.5, part, 0)  # noise must not shift the centre
         mass = amount.sum() + 1e-9
-        right, down = amount.sum(axis=0) @ places / mass, amount.sum(axis=1) @ places / mass
+        right, down = amount.sum(axis=0) @ positions / mass, amount.sum(axis=1) @ positions / mass
         errors = [np.square(picture - template(shape, colour, right, down)).sum() for shape in range(len(SHAPES))]
-        if min(errors) < UNEXPLAINED * np.square(picture).sum():
+        if min(errors) < MAX_RESIDUAL * np.square(picture).sum():
             found[index] = int(np.argmin(errors)) * len(COLOURS) + colour
     return found
 
 
 def template(shape: int, colour: int, right: float, down: float) -> NDArray[np.float32]:  # [32, 32, 3]
-    """The ink of a shape whose ink has its mean so many pixels from the middle, to a quarter of one."""
+    """The ink of a shape whose centre of mass is that many pixels from the centre of the image, to a quarter pixel."""
     if SHAPES[shape] == "triangle":
-        down -= 0.2 * 0.2 * SIZE  # where its corners have their middle lies a fifth of the radius above
+        down -= 0.2 * 0.2 * SIZE  # the centre of its corners is a fifth of the radius above its centre of mass
     (x, x_part), (y, y_part) = (divmod(round(4 * part), 4) for part in (right, down))
     return np.roll(_template(shape, colour, x_part, y_part), (y, x), (0, 1))
 
@@ -201,7 +201,7 @@ def show(name: str, row: dict[str, Any]) -> str:
     values = {**row, "before": row.get("before", {}).get("fd")}
     cells = ("-" if values.get(key) is None else format(values[key], form) for key, _, form in COLUMNS)
     star = "*" if {"net.g.width", "train.batch"} & row.get("settings", {}).keys() else ""
-    grown = "" if row.get("level") is None else f"  grown to {SMALLEST * 2 ** row['level']:.0f} pixels"
+    grown = "" if row.get("level") is None else f"  grown to {FIRST_SIZE * 2 ** row['level']:.0f} pixels"
     return f"{name + star:<21} " + " ".join(f"{cell:>8}" for cell in cells) + grown
 
 
@@ -215,13 +215,13 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=0.5, help="of training, each")
-    parser.add_argument("--fashion", type=Path, metavar="FILE.npz", help="Fashion-MNIST; shapes alone without it")
-    parser.add_argument("--datasets", help="shapes,fashion or one of them [default: those that there are]")
-    parser.add_argument("--only", help=f"cases, with commas between: {', '.join(CASES)}")
-    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--minutes", type=float, default=0.5, help="per training")
+    parser.add_argument("--fashion", type=Path, metavar="FILE.npz", help="Fashion-MNIST; without it, only shapes")
+    parser.add_argument("--datasets", help="shapes,fashion or one of them [default: all that are available]")
+    parser.add_argument("--only", help=f"cases, comma-separated: {', '.join(CASES)}")
+    parser.add_argument("--again", action="store_true", help="also train again what is already in the results")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="learning", help="of the file and the folder under benchmarks/results")
+    parser.add_argument("--name", default="learning", help="name of the file and the folder in benchmarks/results")
     arguments = parser.parse_args()
     sources = {"shapes": f"shapes:{SIZE}"} | ({"fashion": str(arguments.fashion)} if arguments.fashion else {})
     datasets = arguments.datasets.split(",") if arguments.datasets else list(sources)

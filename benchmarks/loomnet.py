@@ -1,11 +1,11 @@
-"""How well loomnet-1 sees: `python benchmarks/loomnet.py --data FOLDER --trunk NPZ`.
+"""Quality of loomnet-1's features: `python benchmarks/loomnet.py --data FOLDER --trunk NPZ`.
 
-Two measures of the encoder that ganloom ships:
+Two measurements of the encoder that ganloom ships:
 
-- a linear classifier on its features reads the test sets of CIFAR-10 and Fashion-MNIST (FOLDER holds cifar10.npz and
-  fashion_mnist.npz), beside the same classifier on raw pixels;
-- over a series of checkpoints of one training, its Frechet distance orders the checkpoints as that of the Inception
-  network's first 768 channels does (NPZ: see scripts/inception_trunk.py). Spearman's rank correlation says how nearly.
+- the test accuracy of a linear classifier on its features, for CIFAR-10 and Fashion-MNIST (FOLDER holds cifar10.npz and
+  fashion_mnist.npz), compared with the same classifier on raw pixels;
+- over checkpoints of one training, Spearman's rank correlation of its Frechet distance with that of the Inception
+  network's 768 features (NPZ: see scripts/inception_trunk.py): do both order the checkpoints alike?
 
 On two cores the second takes about twenty minutes, nearly all of it in the Inception network.
 """
@@ -30,12 +30,12 @@ from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 
 PROBED = 20_000  # training images of the linear classifier
-SERIES_KIMG = (1, 4, 8, 16, 32, 64, 96, 128, 192)  # of the checkpoints compared
+SERIES_KIMG = (1, 4, 8, 16, 32, 64, 96, 128, 192)  # the checkpoints to compare
 TRUNK = Path(__file__).parent.parent / "scripts" / "inception_trunk.py"
 
 
 def probe(path: Path) -> dict[str, Any]:
-    """Accuracy on the test set of a linear classifier on features, and on pixels."""
+    """Test accuracy of a linear classifier on features, and on pixels."""
     with np.load(path) as arrays:
         x, y, x_test, y_test = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
     rows = np.random.default_rng(0).permutation(len(x))[:PROBED]
@@ -61,7 +61,7 @@ def linear(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, y_test: np.ndarray)
 
 
 def series(data: str, recipe: str, trunk: Path, n: int, folder: Path) -> dict[str, Any]:
-    """Both distances of every checkpoint of one training, and the rank correlation."""
+    """Both distances for every checkpoint of one training, and their rank correlation."""
     os.environ["INCEPTION_TRUNK"] = str(trunk)
     rows = []
     for kimg in SERIES_KIMG:
@@ -87,9 +87,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--trunk", type=Path)
-    parser.add_argument("--series", nargs="*", default=["cifar10.npz", "fashion_mnist.npz"], help="of FOLDER")
+    parser.add_argument("--series", nargs="*", default=["cifar10.npz", "fashion_mnist.npz"], help="files in FOLDER")
     parser.add_argument("--recipe", default="dcgan-32")
-    parser.add_argument("--n", type=int, default=500, help="images a side")
+    parser.add_argument("--n", type=int, default=500, help="images on each side")
     options = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     results: dict[str, Any] = {name: probe(options.data / name) for name in ("cifar10.npz", "fashion_mnist.npz")}

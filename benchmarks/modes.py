@@ -1,24 +1,24 @@
-"""Which of known modes a GAN finds: 100 pictures of shapes, and 1,000 triples of digits, on two cores.
+"""How many known modes a GAN finds: 100 images of shapes, and 1,000 triples of digits, on two cores.
 
     python benchmarks/modes.py [--minutes 4] [--only NAME,NAME] [--datasets shapes,digits] [--again] [--seed 0]
 
-shapes      5 shapes x 5 colours x 4 places, 32x32, moved by up to a pixel: a picture is of a mode if it is one shape in
-            one colour (as benchmarks/learning.py finds it) within 3 pixels of one of the places, and else of none
-digits      scikit-learn's digits, 16x16, three of them as red, green and blue: Stacked MNIST's 1,000 modes (Metz et al.
-            2017), each channel called what a classifier says, whether it looks like a digit or not
+shapes      5 shapes x 5 colours x 4 positions, 32x32, shifted by up to a pixel. An image belongs to a mode if it is one
+            shape in one colour (found as in benchmarks/learning.py) within 3 pixels of one of the positions.
+digits      scikit-learn's digits, 16x16, three of them as red, green and blue: the 1,000 modes of Stacked MNIST (Metz
+            et al. 2017). A classifier labels each channel, whether it looks like a digit or not.
 
-modes       that have at least a tenth of their share among 10,000 generated images: 10 images of a shape, as the field
-            counts 1 of a triple; `before` those of G before its first step
-KL          of the modes' shares among the images that show one from equal shares, in nats
-drawn       of shapes: the share of images that show a mode; of digits, mean confidence of the classifier
-NaN         whether a number of the log was none
+modes       modes with at least a tenth of their share of 10,000 generated images: 10 images for shapes, 1 for digits,
+            as is usual for Stacked MNIST; `before` is that of the untrained G
+KL          divergence of the modes' shares, among the images that belong to one, from equal shares, in nats
+drawn       for shapes, the fraction of images that belong to a mode; for digits, mean confidence of the classifier
+NaN         whether the log contained NaN
 
-`held out` are 10,000 real images: of shapes new ones, of digits triples of digits that nobody has learned from.
+`held out` are 10,000 real images: new ones of shapes, and triples of digits that were not used for training.
 """
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import sys
@@ -49,15 +49,15 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "r3gan without r2": ("r3gan-32-small", {"penalties.r2.weight": 0}),
     "r3gan": ("r3gan-32-small", {}),
 }
-USED_COLOURS, PLACES = 5, ((0.3, 0.3), (0.7, 0.3), (0.3, 0.7), (0.7, 0.7))
-NEAR = 3.0  # pixels from a place
-N = 10_000  # images of a set, and generated
+USED_COLOURS, POSITIONS = 5, ((0.3, 0.3), (0.7, 0.3), (0.3, 0.7), (0.7, 0.7))
+NEAR = 3.0  # pixels from a position
+N = 10_000  # images in a dataset, and generated images
 
 
 class Shapes:
-    """A hundred pictures, each as often as the others, moved a little."""
+    """A hundred different images, equally frequent, each shifted a little."""
 
-    name, size, channels, modes = "shapes", 32, 3, len(SHAPES) * USED_COLOURS * len(PLACES)
+    name, size, channels, modes = "shapes", 32, 3, len(SHAPES) * USED_COLOURS * len(POSITIONS)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -67,8 +67,8 @@ class Shapes:
         moved = np.random.default_rng(seed).uniform(-1 / self.size, 1 / self.size, (N, 2))
         pictures = []
         for index, (right, down) in enumerate(moved):
-            shape, colour, place = np.unravel_index(index % self.modes, (len(SHAPES), USED_COLOURS, len(PLACES)))
-            x, y = PLACES[place]
+            shape, colour, position = np.unravel_index(index % self.modes, (len(SHAPES), USED_COLOURS, len(POSITIONS)))
+            x, y = POSITIONS[position]
             known = Factors(int(shape), int(colour), x + right, y + down)
             pictures.append(np.asarray(draw(known, self.size, self.size)))
         return np.stack(pictures)
@@ -77,19 +77,19 @@ class Shapes:
         return self.drawn(1)
 
     def modes_of(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.int64], float]:
-        """The mode of each picture [N], -1 for none, and the share of those that have one."""
+        """The mode of each image [N], -1 for none, and the fraction of the images that have one."""
         shape, colour = np.divmod(drawn(pictures), len(COLOURS))
         ink = np.abs(pictures.astype(np.float64) - BACKGROUND).sum(axis=3)  # [N, H, W]
         mass, along = ink.sum(axis=(1, 2)) + 1e-9, np.arange(self.size) + 0.5
         centre = np.stack([ink.sum(axis=1) @ along / mass, ink.sum(axis=2) @ along / mass], axis=1)  # [N, 2]
-        far = np.linalg.norm(centre[:, None] - np.array(PLACES) * self.size, axis=2)  # [N, 4]
+        far = np.linalg.norm(centre[:, None] - np.array(POSITIONS) * self.size, axis=2)  # [N, 4]
         known = (shape >= 0) & (colour < USED_COLOURS) & (far.min(axis=1) < NEAR)
-        found = (shape * USED_COLOURS + colour) * len(PLACES) + far.argmin(axis=1)
+        found = (shape * USED_COLOURS + colour) * len(POSITIONS) + far.argmin(axis=1)
         return np.where(known, found, -1), float(known.mean())
 
 
 class Digits:
-    """Three digits an image, drawn at random; a fifth of the digits is held out."""
+    """Three random digits per image; a fifth of the digits is held out."""
 
     name, size, channels, modes = "digits", 16, 3, 1000
 
@@ -103,7 +103,7 @@ class Digits:
         self.source, self.dataset = as_dataset(stacked(digits[:learned]), self)
         self.classifier = fit(self.small(digits[:learned]), labels[:learned], 10, 0)
         right = self.classifier.predict(self.small(self.others)) == labels[learned:]
-        print(f"digits that nobody learned from: the classifier is right about {right.mean():.3f}")
+        print(f"accuracy of the classifier on held-out digits: {right.mean():.3f}")
 
     def held_out(self) -> NDArray[np.uint8]:
         return stacked(self.others)
@@ -113,7 +113,7 @@ class Digits:
         return small_images(Images(lambda rows: grey[rows], np.arange(len(grey)), None, "", "", "digits"))
 
     def modes_of(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.int64], float]:
-        """The mode of each picture [N], and how sure the classifier is."""
+        """The mode of each image [N], and the mean confidence of the classifier."""
         logits = [self.classifier.logits(self.small(pictures[..., channel])) for channel in range(3)]
         red, green, blue = (each.argmax(axis=1) for each in logits)
         return 100 * red + 10 * green + blue, float(np.mean([posteriors(each, 1.0).max(axis=1) for each in logits]))
@@ -125,7 +125,7 @@ def stacked(digits: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [M, H, W] -> [N,
 
 
 class Counter:
-    """Counts modes of a model's images: the judge of a trial."""
+    """Counts the modes in a model's images; the judge of a trial."""
 
     def __init__(self, images: Shapes | Digits) -> None:
         self.images, self.source, self.dataset, self.folder = images, images.source, images.dataset, images.folder
@@ -159,12 +159,12 @@ def show(name: str, row: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=4, help="of training, each")
+    parser.add_argument("--minutes", type=float, default=4, help="per training")
     parser.add_argument("--datasets", default="shapes,digits", help="shapes, digits or both")
-    parser.add_argument("--only", help=f"methods, with commas between: {', '.join(METHODS)}")
-    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--only", help=f"methods, comma-separated: {', '.join(METHODS)}")
+    parser.add_argument("--again", action="store_true", help="also train again what is already in the results")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="modes", help="of the file and the folder under benchmarks/results")
+    parser.add_argument("--name", default="modes", help="name of the file and the folder in benchmarks/results")
     arguments = parser.parse_args()
     kinds: dict[str, type[Shapes | Digits]] = {"shapes": Shapes, "digits": Digits}
     datasets = arguments.datasets.split(",")

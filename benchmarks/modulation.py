@@ -1,19 +1,19 @@
-"""StyleGAN2's modulated convolution in two ways that give the same sums, and both in two layouts of memory.
+"""StyleGAN2's modulated convolution, computed in two ways with the same result, in two memory layouts.
 
     python benchmarks/modulation.py [--seconds 1]
 
-scaled      maps scaled by the style, one convolution for the whole batch, scaled back: what ganloom does
-fused       each image's own weights, all of them in one grouped convolution
+scaled      input maps scaled by the style, one convolution for the whole batch, outputs scaled: what ganloom does
+fused       separate weights for each image, all in one grouped convolution
 channels    of the map, the same before and after; `layout` is channels_last (as in training on CPUs and CUDA) or plain
 
-Grouped convolutions want the plain layout here, and `fused` copies maps that are in the other; that is counted.
-Milliseconds, medians in turns; `ratio` is fused over scaled, above 1 where scaled is faster. `infer` is the forward
-pass, `train` the backward pass too, down to weights and styles. On a GPU where there is one.
+Grouped convolutions need the plain layout here, so `fused` copies channels_last maps; the time includes that.
+Times are median milliseconds, measured in turns; `ratio` is fused over scaled, above 1 if scaled is faster. `infer` is
+the forward pass; `train` includes the backward pass to weights and styles. Runs on a GPU if there is one.
 """
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import statistics
@@ -28,9 +28,9 @@ from torch import Tensor
 
 import machine
 
-SHAPES = ((64, 32), (128, 16), (256, 8), (512, 4), (64, 64), (512, 32))  # channels, pixels a side
+SHAPES = ((64, 32), (128, 16), (256, 8), (512, 4), (64, 64), (512, 32))  # channels, pixels per side
 BATCHES = (1, 16)
-FEWEST = 3
+MIN_ROUNDS = 3
 
 
 def scaled(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
@@ -40,21 +40,21 @@ def scaled(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
 
 def fused(x: Tensor, weight: Tensor, style: Tensor) -> Tensor:
     n, channels, height, width = x.shape
-    own = weight * style[:, None, :, None, None]  # [N, after, before, 3, 3]
-    own = own * torch.rsqrt(own.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
-    made = F.conv2d(x.reshape(1, n * channels, height, width), own.flatten(0, 1), padding=1, groups=n)
-    return made.reshape(n, -1, height, width)
+    weights = weight * style[:, None, :, None, None]  # [N, after, before, 3, 3]
+    weights = weights * torch.rsqrt(weights.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
+    out = F.conv2d(x.reshape(1, n * channels, height, width), weights.flatten(0, 1), padding=1, groups=n)
+    return out.reshape(n, -1, height, width)
 
 
 def timed(ways: Mapping[str, Callable[[], Any]], seconds: float, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of each, in turns."""
+    """Median milliseconds of each way, measured in turns."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for work in ways.values():
         work()
     if device.type == "cuda":
         torch.cuda.synchronize()
     began = time.perf_counter()
-    while time.perf_counter() - began < seconds or len(found["scaled"]) < FEWEST:
+    while time.perf_counter() - began < seconds or len(found["scaled"]) < MIN_ROUNDS:
         for name, work in ways.items():
             start = time.perf_counter()
             work()
@@ -66,8 +66,8 @@ def timed(ways: Mapping[str, Callable[[], Any]], seconds: float, device: torch.d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each row")
-    parser.add_argument("--name", default="modulation", help="of the file under benchmarks/results")
+    parser.add_argument("--seconds", type=float, default=1.0, help="per row")
+    parser.add_argument("--name", default="modulation", help="name of the file in benchmarks/results")
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows: list[dict[str, Any]] = []
@@ -75,12 +75,12 @@ def main() -> None:
     for channels, pixels in SHAPES:
         for batch in BATCHES:
             for layout in ("channels_last", "plain"):
-                form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-                x = torch.randn(batch, channels, pixels, pixels, device=device).to(memory_format=form)
-                weight = torch.randn(channels, channels, 3, 3, device=device).to(memory_format=form).requires_grad_()
+                order = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+                x = torch.randn(batch, channels, pixels, pixels, device=device).to(memory_format=order)
+                weight = torch.randn(channels, channels, 3, 3, device=device).to(memory_format=order).requires_grad_()
                 style = torch.randn(batch, channels, device=device, requires_grad=True)
                 exact = x.double(), weight.double(), style.double()
-                torch.testing.assert_close(scaled(*exact), fused(*exact))  # the same sums
+                torch.testing.assert_close(scaled(*exact), fused(*exact))  # the same result
 
                 def infer(way: Callable[..., Tensor], given: tuple[Tensor, ...] = (x, weight, style)) -> None:
                     with torch.no_grad():

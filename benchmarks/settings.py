@@ -1,14 +1,14 @@
-"""What does a setting give? The default recipe with changes, after equal numbers of images.
+"""The effect of settings: the default recipe with changes, compared after equal numbers of images.
 
     python benchmarks/settings.py --data FOLDER --set chest --kimg 24,48,96 [--change 'KEY=VALUE KEY=VALUE'] ...
         [--size 64] [--averages 0.005,300] [--n 2500] [--seed 0] [--threads 1] [--name settings]
 
-FOLDER and sets are those of time_to_quality.py, and as there the default is the one without labels. The changes are
-trained one after the other; none is a change too: ''. At each number of images the averaged G is scored, in the column
-`own`, G itself, and G averaged with other half-lives: below 1 shares of the images seen, above it images. The score is
-the Frechet distance of `--n` pictures to at most 5,000 training images in loomnet-1's features. Results are added to
-those of the same name, set and size; sheets of the averaged G lie beside them. Images a second are those with the
-averages that are kept besides.
+FOLDER and sets are those of time_to_quality.py; as there, the default is trained without labels. The changes are
+trained one after the other; '' stands for no change. At each number of images these are scored: the EMA generator
+(column `own`), G itself, and G averaged with the half-lives in `--averages` (values below 1 are shares of the images
+seen, others are images). The score is the Frechet distance of `--n` generated images from at most 5,000 training images
+in loomnet-1's features. Results are added to those with the same name, set and size; sheets of the EMA generator are
+saved beside them. Images per second include the cost of the additional averages.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torch
 import yaml
 
 import machine
-from contenders import CPU, SETS, OfARecipe, by_default
+from contenders import CPU, SETS, RecipeTraining, by_default
 from ganloom.core import rng
 from ganloom.core.pictures import grid, save_png
 from ganloom.core.runtime import tune_process
@@ -38,11 +38,11 @@ from ganloom.training.ema import Ema
 from time_to_quality import SHEET
 
 REALS = 5000
-NEVER = 10**12  # images: a half-life that only its share of the images seen keeps short
+NEVER = 10**12  # images: so long that only the share of the images seen limits the half-life
 
 
-def averages_of(training: OfARecipe, half_lives: str) -> dict[str, Ema]:
-    """Those to score: the training's own, G itself, and others."""
+def averages_of(training: RecipeTraining, half_lives: str) -> dict[str, Ema]:
+    """The averages to score: the training's own, G itself, and those with other half-lives."""
     G, own = training.training.g.net, training.training.ema
     others = {each: float(each) for each in half_lives.split(",") if each}
     return {
@@ -53,31 +53,31 @@ def averages_of(training: OfARecipe, half_lives: str) -> dict[str, Ema]:
 
 
 def train(dataset: PackedDataset, change: str, arguments: argparse.Namespace, sheet: Path) -> list[dict[str, Any]]:
-    """One training; what there is to say of it at each number of images."""
+    """Train once and return the scores at each number of images."""
     kimg = [float(each) for each in arguments.kimg.split(",")]
     settings = {key: yaml.safe_load(value) for key, _, value in (each.partition("=") for each in change.split())}
     derived = by_default(dataset, {"data.labels": False} | settings, f"{kimg[-1]:g} kimg")
-    training = OfARecipe(dataset, *derived, arguments.seed)
+    training = RecipeTraining(dataset, *derived, arguments.seed)
     step = training.training
     averages = averages_of(training, arguments.averages)
-    besides = [each for each in averages.values() if each is not step.ema]
+    additional = [each for each in averages.values() if each is not step.ema]
     judge = Extraction(loomnet.load(), CPU)
     rows = some(dataset.count(), min(REALS, dataset.count()), rng.key(0, "real"))
-    real = judge.kept(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
+    real = judge.cached(Images(dataset.images, rows, None, "", dataset.description.content_hash, "train")).pooled
     looks, seconds = [], 0.0
     for each in kimg:
         began = time.monotonic()
         while training.nimg < 1000 * each:
             before = training.nimg
             training.step()
-            for average in besides:
+            for average in additional:
                 average.update(training.nimg, training.nimg - before)
         seconds += time.monotonic() - began
         look: dict[str, Any] = {"kimg": each, "img/s": round(training.nimg / seconds)}
         for name, average in averages.items():
             average.refresh(step.config.seed, step.config.net.latent, step.g.micro_batch, step.stream.labels)
-            made = generate(average.G, step.config.net.latent, arguments.n, 0, step.stream.labels(0, arguments.n))
-            pictures = torch.cat(list(made))
+            generated = generate(average.G, step.config.net.latent, arguments.n, 0, step.stream.labels(0, arguments.n))
+            pictures = torch.cat(list(generated))
             features = judge.features(Images.generated(pictures.permute(0, 2, 3, 1).numpy())).pooled
             look[name] = round(frechet.from_features(real, features), 1)
             if name == "own":
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", choices=SETS, required=True)
     parser.add_argument("--kimg", required=True)
-    parser.add_argument("--change", action="append", help="as many as there are changes to try")
+    parser.add_argument("--change", action="append", help="can be given several times")
     parser.add_argument("--size", type=int)
     parser.add_argument("--averages", default="")
     parser.add_argument("--n", type=int, default=2500)

@@ -1,9 +1,9 @@
-"""Does a long training stay as it is? `python benchmarks/soak.py --data FILE.npz --minutes 30`.
+"""Does a long training leak memory, files or threads? `python benchmarks/soak.py --data FILE.npz --minutes 30`.
 
-One training with everything on: guard, scores, pictures, checkpoints, TensorBoard, ADA. Every ten seconds its resident
-memory, its open files and threads, and the size of its run folder are written down. Growth is that of the last tenth of
-the time over the first tenth after a sixth of it, which is for warming up. Also: the guard's share of the time, at the
-interval that it has chosen for itself.
+One training with everything on: guard, scores, sample images, checkpoints, TensorBoard, ADA. Every ten seconds its
+resident memory, open files, threads and the size of its run folder are recorded. The first sixth is warm-up and left
+out; growth compares the last tenth of the time with the first tenth after the warm-up. Also measured: the guard's share
+of the time, at the interval that it chooses itself.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def moment(began: float, run: Path) -> Moment:
         for name in names:
             try:
                 sizes["checkpoints" in folder] += (Path(folder) / name).stat().st_size
-            except FileNotFoundError:  # it was just replaced
+            except FileNotFoundError:  # it has just been replaced
                 continue
     return Moment(
         round(time.monotonic() - began, 1),
@@ -62,7 +62,7 @@ def watch(run: Path, done: threading.Event, moments: list[Moment]) -> None:
 
 
 def summary(moments: list[Moment]) -> dict[str, Any]:
-    """Of each column its medians in the two tenths, and the largest."""
+    """For each column the medians of the two tenths, their growth, and the maximum."""
     warm = moments[len(moments) // 6 :]
     tenth = max(1, len(moments) // 10)
     rows = {}

@@ -1,26 +1,26 @@
-"""Images per second: ganloom's DCGAN training against the textbook loop, our whole program against its bare step, and
-that against what its own convolutions would allow.
+"""Images per second of ganloom's DCGAN training, compared with the textbook loop; of the whole program, compared with
+its bare step; and of the bare step, compared with the limit that its convolutions set.
 
     python benchmarks/step.py [--batch 128 16] [--sizes 32 64] [--rounds 5]
         [--width 64] [--precision fp32] [--name step]
 
-Each contender is a process of its own, as its user would start it. They take turns in rounds on the same machine, so
-that its moods hit all alike; the ratio of each round is what counts, and the median of the ratios may be quoted.
+Each contender is a separate process, as its user would start it. They take turns in rounds on the same machine, so that
+changes in its speed affect all of them. The ratio is computed per round; the median of the ratios can be quoted.
 
 textbook    the loop of textbook.py: default layout, DataLoader, plain Adam
-bare        our two steps on one batch that lies in memory: no stream, no average, no log, no console
-program     `ganloom train` as a user runs it: stream, average, log, TensorBoard and console at the recipe's intervals
-            (pictures and checkpoints are timed apart, and shown as a share of the interval that they come at)
+bare        our two steps on one batch in memory: no data stream, no EMA, no log, no console
+program     `ganloom train` as a user runs it: stream, EMA, log, TensorBoard and console at the recipe's intervals
+            (samples and checkpoints are timed separately, and shown as a share of their interval: `files`)
 
-Beside these, `allowed` is what there would be if a step took no more than its convolutions and products of matrices,
-forward and backward, each timed alone in its layout; `of it`, how much of that the bare step has, round by round.
+`allowed` is the speed if a step took only the time of its convolutions and matrix products, forward and backward, each
+timed alone in its layout; `of it` is the fraction of that speed that the bare step reaches, round by round.
 """
 
 import os
 import sys
 
 if "textbook" not in sys.argv:
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import io
@@ -40,14 +40,15 @@ import machine
 from convolutions import calls_of, seconds_of
 from ganloom.config import Config, recipe_values
 from ganloom.core.distributed import World
+from ganloom.core.runtime import flushed_denormals, tune_process
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
 from ganloom.models import modelfile
 from ganloom.runs import RunFolder
-from ganloom.session.loop import Plan, loop
+from ganloom.session.intervals import Intervals
+from ganloom.session.loop import train_until_end
 from ganloom.session.recorder import Recorder
-from ganloom.session.session import connected
 from ganloom.tracking import Trackers
 from ganloom.tracking.console import Console
 from ganloom.tracking.jsonl import Jsonl
@@ -60,8 +61,8 @@ CPU = torch.device("cpu")
 WIDTHS = {"program/textbook": 18, "program over bare": 24}  # of columns
 
 
-class Form(NamedTuple):
-    """Of a training."""
+class Setup(NamedTuple):
+    """What the contenders train."""
 
     size: int
     batch: int
@@ -70,7 +71,7 @@ class Form(NamedTuple):
 
 
 class OneBatch:
-    """In the place of the stream: one batch that lies in memory, whatever is asked for."""
+    """Replaces the data stream: always returns the same batch in memory."""
 
     def __init__(self, images: torch.Tensor) -> None:
         self.kept = images
@@ -82,8 +83,8 @@ class OneBatch:
         return None
 
 
-class NoAverage:
-    """In the place of the moving average."""
+class NoEma:
+    """Replaces the EMA generator."""
 
     def update(self, nimg: int, images: int, factor: float = 1.0) -> None:
         pass
@@ -99,13 +100,13 @@ def textbook(images: np.ndarray[Any, Any], batch: int) -> Callable[[int], None]:
 
 
 class Bare:
-    """Our two steps on one batch that lies in memory, and what they consist of."""
+    """Our two steps on one batch in memory, and the convolutions in them."""
 
     def __init__(self, config: Config, dataset: PackedDataset) -> None:
         self.step = make_step(config, dataset)
         assert config.train.batch
         self.step.stream = OneBatch(self.step.stream.images(0, config.train.batch))  # type: ignore[assignment]
-        self.step.ema = NoAverage()  # type: ignore[assignment]
+        self.step.ema = NoEma()  # type: ignore[assignment]
         self.calls = calls_of(lambda: self.steps(1))
 
     def steps(self, count: int) -> None:
@@ -113,12 +114,12 @@ class Bare:
             self.step.advance(measure=False)
 
     def convolutions(self) -> float:
-        """Seconds that those of a step take, each alone."""
+        """Seconds that the convolutions of a step take, each timed alone."""
         return sum(seconds_of(call) * count for call, count in self.calls.items())
 
 
 class WithoutFiles(Recorder):
-    """Writes the log and tells the trackers; pictures and checkpoints are timed apart."""
+    """Writes the log and calls the trackers; samples and checkpoints are timed separately."""
 
     def save(self, step: AdversarialStep, seconds: float) -> None:
         pass
@@ -127,21 +128,16 @@ class WithoutFiles(Recorder):
         pass
 
 
-def program(step: AdversarialStep, recorder: Recorder, console: Console, log_every: int) -> Callable[[int], None]:
+def program(step: AdversarialStep, recorder: Recorder, log_every: int) -> Callable[[int], None]:
     def steps(count: int) -> None:
         end = step.nimg + count * step.images_per_step
-        loop(
-            step,
-            Plan(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0, guard=0),
-            recorder,
-            console.advance,
-            0.0,
-        )
+        intervals = Intervals(end, None, log=log_every, sample=0, evaluate=0, checkpoint=0, guard=0)
+        train_until_end(step, intervals, recorder, 0.0)
 
     return steps
 
 
-def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple[Recorder, Console]:
+def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> Recorder:
     run = RunFolder(folder)
     for sub in (run.samples, run.checkpoints):
         sub.mkdir(parents=True)
@@ -150,26 +146,27 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> tuple
         net=config.net.name, latent=config.net.latent, options=config.net.g, shape=dataset.description.shape,
         labels=False, class_names=[], training={},
     )  # fmt: skip
-    trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console], print)
-    return Recorder(run, config, header, trackers), console
+    trackers = Trackers([Jsonl(run.log, 0), TensorBoard(run.events, 0), console])
+    return Recorder(run, config, header, trackers, console)
 
 
-def contend(name: str, form: Form, folder: Path) -> None:
-    """One contender: for each line `N` on its input, do N steps and say how many seconds they took."""
+def contend(name: str, setup: Setup, folder: Path) -> None:
+    """One contender: for each input line `N`, do N steps and print how many seconds they took."""
     noise = np.load(folder / "noise.npy")
     if name == "textbook":
-        serve(textbook(noise, form.batch))
+        serve(textbook(noise, setup.batch))
         return
-    with connected(CPU):
-        dataset, config = prepare_noise(folder, form)
+    tune_process()
+    with flushed_denormals():
+        dataset, config = prepare_noise(folder, setup)
         if name == "bare":
             contender = Bare(config, dataset)
             serve(contender.steps, contender.convolutions)
             return
         step = make_step(config, dataset)
-        recorder, console = make_recorder(config, dataset, folder / "run")
-        without_files = WithoutFiles(recorder.run, config, recorder.header, recorder.trackers)
-        serve(program(step, without_files, console, config.log.every.images(epoch=dataset.count(), step=form.batch)))
+        recorder = make_recorder(config, dataset, folder / "run")
+        without_files = WithoutFiles(recorder.folder, config, recorder.header, recorder.trackers, recorder.console)
+        serve(program(step, without_files, config.log.every.images(epoch=dataset.count(), step=setup.batch)))
         answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
         recorder.trackers.close()
 
@@ -183,7 +180,7 @@ def serve(steps: Callable[[int], None], convolutions: Callable[[], float] | None
 
 
 def answer(seconds: float) -> None:
-    print(seconds, file=sys.__stdout__, flush=True)  # the live console has taken sys.stdout
+    print(seconds, file=sys.__stdout__, flush=True)  # the live console has replaced sys.stdout
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -192,19 +189,28 @@ def timed(work: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def prepare_noise(folder: Path, form: Form) -> tuple[PackedDataset, Config]:
-    dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((form.size, form.size), 3))
-    settings = {"train.batch": form.batch, "data.source": "noise.npy", "train.precision": form.precision}
-    settings |= {"net.g.width": form.width, "net.d.width": form.width}
-    return dataset, resolve(Config.build(recipe_values(f"dcgan-{form.size}"), settings), dataset.shape, 1)
+def prepare_noise(folder: Path, setup: Setup) -> tuple[PackedDataset, Config]:
+    dataset = prepare(find(str(folder / "noise.npy")), Preprocessing((setup.size, setup.size), 3))
+    settings = {"train.batch": setup.batch, "data.source": "noise.npy", "train.precision": setup.precision}
+    settings |= {"net.g.width": setup.width, "net.d.width": setup.width}
+    return dataset, resolve(Config.build(recipe_values(f"dcgan-{setup.size}"), settings), dataset.shape, 1)
 
 
 class Contender:
-    """A process that does steps when told to."""
+    """The process of a contender, which does steps on request."""
 
-    def __init__(self, name: str, form: Form, folder: Path) -> None:
-        command = [sys.executable, __file__, "--contender", name, "--sizes", str(form.size), "--batch", str(form.batch)]
-        command += ["--width", str(form.width), "--precision", form.precision]
+    def __init__(self, name: str, setup: Setup, folder: Path) -> None:
+        command = [
+            sys.executable,
+            __file__,
+            "--contender",
+            name,
+            "--sizes",
+            str(setup.size),
+            "--batch",
+            str(setup.batch),
+        ]
+        command += ["--width", str(setup.width), "--precision", setup.precision]
         self.process = subprocess.Popen(
             [*command, "--folder", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -219,19 +225,19 @@ class Contender:
         return float(self.process.stdout.readline())
 
 
-def measure(form: Form, rounds: int) -> dict[str, Any]:
-    size, batch = form.size, form.batch
+def measure(setup: Setup, rounds: int) -> dict[str, Any]:
+    size, batch = setup.size, setup.batch
     noise = np.random.default_rng(0).integers(0, 256, (4096, size, size, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         os.environ["GANLOOM_CACHE"] = str(folder / "cache")
         np.save(folder / "noise.npy", noise)
-        _, config = prepare_noise(folder, form)
+        _, config = prepare_noise(folder, setup)
         log_every, files_every = (
             length.images(epoch=len(noise), step=batch) for length in (config.log.every, config.checkpoint.every)
         )
-        count = -(-log_every // batch)  # a round is as long as the log interval: its cost is there at its true share
-        contenders = {name: Contender(name, form, folder) for name in ("textbook", "bare", "program")}
+        count = -(-log_every // batch)  # a round is one log interval, so that logging has its true share of the time
+        contenders = {name: Contender(name, setup, folder) for name in ("textbook", "bare", "program")}
         for contender in contenders.values():
             contender.steps(2)
         seconds: dict[str, list[float]] = {name: [] for name in contenders}
@@ -248,7 +254,7 @@ def measure(form: Form, rounds: int) -> dict[str, Any]:
     shares = [convolutions / ours for convolutions, ours in zip(allowed, seconds["bare"], strict=True)]
     speed = {name: batch * count / statistics.median(each) for name, each in (seconds | {"allowed": allowed}).items()}
     return {
-        **form._asdict(),
+        **setup._asdict(),
         "rounds": rounds,
         "steps_per_round": count,
         "images_per_second": {name: round(value, 1) for name, value in speed.items()},
@@ -265,19 +271,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 16])
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--width", type=int, default=64, help="of ours; the textbook's is 64")
-    parser.add_argument("--precision", default="fp32", help="of ours")
-    parser.add_argument("--name", default="step", help="of the file under benchmarks/results")
+    parser.add_argument("--width", type=int, default=64, help="of our networks; the textbook's is 64")
+    parser.add_argument("--precision", default="fp32", help="of our training")
+    parser.add_argument("--name", default="step", help="name of the file in benchmarks/results")
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    forms = [
-        Form(size, batch, arguments.width, arguments.precision) for size in arguments.sizes for batch in arguments.batch
+    setups = [
+        Setup(size, batch, arguments.width, arguments.precision)
+        for size in arguments.sizes
+        for batch in arguments.batch
     ]
     if arguments.contender:
-        contend(arguments.contender, forms[0], arguments.folder)
+        contend(arguments.contender, setups[0], arguments.folder)
         return
-    results = [measure(form, arguments.rounds) for form in forms]
+    results = [measure(setup, arguments.rounds) for setup in setups]
     columns = (
         "size",
         "batch",

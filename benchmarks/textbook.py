@@ -1,7 +1,7 @@
-"""The textbook DCGAN training loop, as tutorials write it: what benchmarks compare ganloom with.
+"""The textbook DCGAN training loop, as in tutorials: the baseline that benchmarks compare ganloom with.
 
 Default memory layout, a DataLoader that normalises each image, plain Adam, D's weights left trainable in G's step.
-Written plainly on purpose; nothing of ganloom is imported.
+It is deliberately plain and imports nothing from ganloom.
 """
 
 from itertools import pairwise
@@ -14,7 +14,7 @@ __all__ = ["Images", "Textbook"]
 
 
 class Images(Dataset[Tensor]):
-    """uint8 images [N, H, W, C] in memory, normalised one by one as a transform would."""
+    """uint8 images [N, H, W, C] in memory, normalised one at a time, as a transform does."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -51,7 +51,7 @@ def make_discriminator(size: int, channels: int, width: int) -> nn.Sequential:
 
 
 class Textbook:
-    """A training of `images` at batch size `batch`; `steps(n)` does n steps of it."""
+    """A training on uint8 `images` [N, H, W, C] with batch size `batch`; `steps(n)` does n steps."""
 
     def __init__(self, images: Tensor, batch: int, latent: int = 100, width: int = 64) -> None:
         size, channels = images.shape[1], images.shape[3]

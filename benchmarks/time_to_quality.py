@@ -1,32 +1,33 @@
-"""How good are the pictures after how many minutes? Recipes against the textbook loop, on the same machine.
+"""Image quality over training time: recipes compared with the textbook loop, on the same machine.
 
     python benchmarks/time_to_quality.py --data FOLDER [--sets cifar10,chest] [--minutes 10] [--seeds 3] [--only 'A;B']
         [--threads 2] [--at-once 1] [--inception FILE.npz] [--name time-to-quality] [--again]
 
-FOLDER holds cifar10.npz, fashion_mnist.npz and chest_xray. Each training is a process of its own; contenders take
-turns, seed by seed. The clock stands still while pictures are scored, and beside it nothing else should run. With
-`--threads 1 --at-once 2` two of them run beside each other, each on a core of its own: half the wait, and what one
-takes from the other both do.
+FOLDER holds cifar10.npz, fashion_mnist.npz and chest_xray. Each training is a separate process; contenders take
+turns, seed by seed. The time for scoring is not counted. Nothing else should run on the machine. With `--threads 1
+--at-once 2` two trainings run at the same time, each on its own core: this takes half as long, and both slow each other
+down equally.
 
-textbook-128, -16   the loop of textbook.py at batches of 128, 16 and others, scored as it is: of G in evaluation and in
-                    training mode, the better
-default             what `ganloom train` derives for these images and minutes, without labels, as the textbook loop has
-                    none; scored by the averaged G
-default, labels     the same with labels, which it uses where there are classes
-any other           the same with other settings, or a recipe by its name; see contenders.py
+textbook-128, -16   the loop of textbook.py with a batch size of 128, 16 and others; scored with G in evaluation and in
+                    training mode, and the better score counts
+default             what `ganloom train` derives for these images and minutes, without labels, since the textbook loop
+                    uses none; scored with the EMA generator
+default, labels     the same with labels, which ganloom uses if there are classes
+any other           the same with other settings, or the recipe of that name; see contenders.py
 
-The score is the Frechet distance to `--n` training images in loomnet-1's features, of as many generated ones. With
-`--inception` (see scripts/inception_trunk.py), at the end also that in the Inception trunk's, of `--inception-n`.
-Times faster: the time that a textbook loop took for its distance after 2, 5 and 10 minutes, over the time the contender
-took for the same distance, seed by seed: median, lowest and highest. `>` where it was there at the first
-look, `<1` where it never was.
+The score is the Frechet distance between `--n` training images and as many generated ones in loomnet-1's features. With
+`--inception` (see scripts/inception_trunk.py), the last images are also scored in the features of the Inception trunk,
+with `--inception-n` images.
+Times faster: the time in which a textbook loop reached its distance after 2, 5 and 10 minutes, divided by the time in
+which the contender reached the same distance; per seed, then median, minimum and maximum. `>`: it had reached it at the
+first evaluation; `<1`: it never did.
 """
 
 import os
 import sys
 
 if any("--compete" in argument and "textbook" not in argument for argument in sys.argv):
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as our command line does, before torch is imported
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does; must be set before torch is imported
 
 import argparse
 import json
@@ -55,20 +56,20 @@ from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.pairs import some
 
-FIRST = 15.0  # seconds, of the first look; each comes at 1.41 times as many
+FIRST = 15.0  # seconds until the first evaluation; each further one comes after 1.41 times as many
 TARGETS = (2.0, 5.0, 10.0)  # minutes of the textbook loop
-SHEET = 64  # pictures that are kept to be looked at
+SHEET = 64  # images on a saved sheet
 
 
 def moments(minutes: float) -> list[float]:
-    """Seconds at which to look: log-spaced, the targets among them."""
+    """Seconds at which to evaluate: spaced logarithmically, and including the targets."""
     budget = minutes * 60
     spaced = [FIRST * 2 ** (k / 2) for k in range(40)]
     return sorted({*(t for t in spaced if t < 0.93 * budget), *(m * 60 for m in TARGETS if m <= minutes), budget})
 
 
 def compete(arguments: argparse.Namespace) -> None:
-    """One training; its looks as JSON, a line each."""
+    """Train once; print each evaluation as one line of JSON."""
     name, set_name, seed = arguments.compete.split(";")
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
@@ -77,7 +78,7 @@ def compete(arguments: argparse.Namespace) -> None:
     rows = some(dataset.count(), arguments.n, rng.key(0, "real"))
     content = dataset.description.content_hash
     reals = Images(dataset.images, rows, None, set_name, content, "train")
-    real = judge.kept(reals).pooled
+    real = judge.cached(reals).pooled
     if not isinstance(CONTENDERS[name], int):
         tune_process()
     contender = make(name, dataset, arguments.minutes, int(seed))
@@ -109,18 +110,18 @@ def trunk_distance(arguments: argparse.Namespace, reals: Images, pictures: NDArr
 
     judge, n = Extraction(trunk(), CPU), arguments.inception_n
     few = Images(reals.take, reals.positions[:n], None, reals.name, reals.identity, reals.split)
-    return frechet.from_features(judge.kept(few).pooled, judge.features(Images.generated(pictures[:n])).pooled)
+    return frechet.from_features(judge.cached(few).pooled, judge.features(Images.generated(pictures[:n])).pooled)
 
 
 class Curve(NamedTuple):
-    """Distances of one training over its seconds."""
+    """Distances of one training over time."""
 
     seconds: list[float]
     fd: list[float]
 
     def reached(self, distance: float) -> float:
-        """Seconds until then, by the straight line between two looks on log axes; `inf` if never, 0 if before the
-        first.
+        """Seconds until this distance, interpolated between evaluations on log axes; `inf` if never reached, 0 if
+        reached at the first evaluation.
         """
         if self.fd[0] <= distance:
             return 0.0
@@ -139,12 +140,12 @@ def curve(row: dict[str, Any]) -> Curve:
 
 
 def faster(mine: dict[str, Curve], theirs: dict[str, Curve], minutes: float) -> list[float]:
-    """Seed by seed."""
+    """Times faster, for each seed."""
     seconds = minutes * 60
     return [seconds / max(mine[seed].reached(theirs[seed].at(seconds)), 1e-9) for seed in sorted(mine.keys() & theirs)]
 
 
-def said(ratios: list[float]) -> str:
+def summary(ratios: list[float]) -> str:
     def one(ratio: float) -> str:
         return "<1" if ratio == 0 else ">" if ratio > 1e6 else f"{ratio:.1f}"
 
@@ -172,7 +173,7 @@ def show(set_name: str, results: dict[str, dict[str, Any]], minutes: float) -> N
     for loop in (name for name in names if isinstance(CONTENDERS[name], int)):
         print(f"{f'sooner than {loop} at':<29}" + "".join(f"{f'{m:g} min':>20}" for m in targets))
         for name in (name for name in names if name != loop):
-            ratios = "".join(f"{said(faster(curves[name], curves[loop], m)):>20}" for m in targets)
+            ratios = "".join(f"{summary(faster(curves[name], curves[loop], m)):>20}" for m in targets)
             print(f"{name:<29}{ratios}")
 
 
@@ -201,7 +202,7 @@ def draw(set_name: str, results: dict[str, dict[str, Any]], file: Path) -> None:
 def race(
     name: str, set_name: str, seed: int, arguments: argparse.Namespace, sheet: Path, free: SimpleQueue[set[int]]
 ) -> dict[str, Any]:
-    """One training in a process of its own, on cores that are free."""
+    """One training in a separate process, on free cores."""
     given = [f"--{key.replace('_', '-')}={getattr(arguments, key)}" for key in ("data", "minutes", "n", "threads")]
     if arguments.inception:
         given += [f"--inception={arguments.inception}", f"--inception-n={arguments.inception_n}"]
@@ -219,14 +220,14 @@ def race(
 
 
 def shares(threads: int, at_once: int) -> SimpleQueue[set[int]]:
-    """Cores for each of the trainings that run at once; any, for one by itself."""
+    """The cores of each simultaneous training; an empty set, which means all cores, if there is only one."""
     free = SimpleQueue[set[int]]()
     if at_once == 1:
         free.put(set())
         return free
     cores = sorted(os.sched_getaffinity(0))
     if at_once * threads > len(cores):
-        raise SystemExit(f"{at_once} trainings of {threads} threads need more than the {len(cores)} cores there are.")
+        raise SystemExit(f"{at_once} trainings of {threads} threads need more than the {len(cores)} available cores.")
     for index in range(at_once):
         free.put(set(cores[index * threads : (index + 1) * threads]))
     return free
@@ -238,14 +239,14 @@ def main() -> int:
     parser.add_argument("--sets", default="cifar10,fashion,chest")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", help="contenders, with semicolons between")
-    parser.add_argument("--n", type=int, default=10_000, help="images a side")
-    parser.add_argument("--threads", type=int, default=2, help="of each training")
-    parser.add_argument("--at-once", type=int, default=1, help="trainings beside each other, each on cores of its own")
+    parser.add_argument("--only", help="contenders, separated by semicolons")
+    parser.add_argument("--n", type=int, default=10_000, help="images on each side")
+    parser.add_argument("--threads", type=int, default=2, help="per training")
+    parser.add_argument("--at-once", type=int, default=1, help="simultaneous trainings, each on its own cores")
     parser.add_argument("--inception", type=Path, metavar="FILE.npz")
     parser.add_argument("--inception-n", type=int, default=2000)
-    parser.add_argument("--name", default="time-to-quality", help="of the results")
-    parser.add_argument("--again", action="store_true", help="train also what is in the results already")
+    parser.add_argument("--name", default="time-to-quality", help="name of the results")
+    parser.add_argument("--again", action="store_true", help="also train again what is already in the results")
     parser.add_argument("--compete", help=argparse.SUPPRESS)
     parser.add_argument("--sheet", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -278,7 +279,7 @@ def main() -> int:
                 machine.write(arguments.name, results, depth=3)
                 print(set_name, name, seed, row["looks"][-1], flush=True)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # the others would train for hours first
+            pool.shutdown(wait=False, cancel_futures=True)  # otherwise the rest would train for hours first
             raise
     for set_name, rows in sets.items():
         show(set_name, rows, arguments.minutes)

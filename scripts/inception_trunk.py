@@ -1,7 +1,7 @@
-"""The FID network up to its block Mixed_6e, for those who have no more of it: 768 features, `fd[inception-768]`.
+"""The FID network up to its block Mixed_6e, if you have only these weights: 768 features, `fd[inception-768]`.
 
-`INCEPTION_TRUNK` names an .npz file with the weights: `conv.weight` and `conv.bias`, `conv_1.weight`, ... as in the
-TensorFlow graph and in its order, BatchNorm folded into them. Then
+The environment variable `INCEPTION_TRUNK` names an .npz file with the weights: `conv.weight`, `conv.bias`,
+`conv_1.weight`, ... with the names and in the order of the TensorFlow graph, with BatchNorm folded in. Then
 
     ganloom evaluate RUN --extractor scripts/inception_trunk.py:trunk
 """
@@ -26,7 +26,7 @@ LAST = "Mixed_6e"
 
 
 class Trunk(Extractor):
-    """Features [N, 768], the means of the last maps. No logits."""
+    """Features [N, 768]: the means of the last maps. No logits."""
 
     id = "inception-768"
     resize = "tf1-299"
@@ -51,7 +51,7 @@ class Trunk(Extractor):
 
 
 def trunk() -> Trunk:
-    """The extractor; raises `ConfigError` if nobody said where its weights are."""
+    """The extractor. Raises `ConfigError` if `INCEPTION_TRUNK` is not set."""
     path = os.environ.get("INCEPTION_TRUNK")
     if not path:
         raise ConfigError("set INCEPTION_TRUNK to the .npz file with the trunk's weights.")

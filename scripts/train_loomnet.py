@@ -1,8 +1,8 @@
 """Train loomnet-1, the encoder that ganloom ships: `python scripts/train_loomnet.py --data FOLDER --out FILE`.
 
-FOLDER holds the real images named in SOURCES, in any form that ganloom reads. Only their `train` splits are used. All
-classes of all sources together are one classification; its head is thrown away. The same command on the same kind of
-machine makes the same file.
+FOLDER holds the real images named in SOURCES, in any format that ganloom reads. Only their `train` splits are used. The
+encoder is trained to classify all classes of all sources at once, and the classification head is then discarded. The
+same command on the same kind of machine gives the same file.
 """
 
 import argparse
@@ -24,24 +24,24 @@ from ganloom.data.sources import find
 from ganloom.metrics.extractors.loomnet import LAYERS, POOLED, SIZE, Loomnet, pool
 
 SOURCES = ("cifar10.npz", "fashion_mnist.npz", "pneumoniamnist.npz", "chest_xray", "blood_smears")
-LARGEST = 20_000  # images of a grey source that one epoch takes: clothes would outweigh everything
+MAX_GREY = 20_000  # images of a grey source per epoch: otherwise clothes would dominate
 BATCH = 128
-RATE = 4e-3
+LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.05
-SHIFT = 4  # pixels that images are moved by, at most
-DEAD = 0.01  # of the mean deviation: a feature that moves less is dropped
-GREY = 0.2  # of the colour images lose it
+MAX_SHIFT = 4  # pixels
+DEAD = 0.01  # a feature with a lower standard deviation, relative to the mean over features, is dropped
+GREY = 0.2  # probability that a colour image is converted to grey
 
 
 @dataclass(frozen=True)
 class Source:
     images: NDArray[np.uint8]  # [N, 32, 32, 3]
-    labels: NDArray[np.int64]  # [N], numbered through all sources
+    labels: NDArray[np.int64]  # [N], numbered across all sources
     colour: bool
 
 
 def read(folder: Path) -> tuple[list[Source], int]:
-    """The training images of every source, and the number of classes in all."""
+    """The training images of every source, and the total number of classes."""
     sources, classes = [], 0
     for name in SOURCES:
         dataset = prepare(find(str(folder / name)), Preprocessing((SIZE, SIZE), 3), Selection())
@@ -58,7 +58,7 @@ def read(folder: Path) -> tuple[list[Source], int]:
 
 
 class Classifier(nn.Module):
-    """loomnet with batch normalisation, and a head."""
+    """loomnet with batch normalisation and a classification head."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> dict[str, Tensor]:
-        """Weights of the same convolutions without normalisation, as halves."""
+        """The weights of the convolutions with normalisation folded in, in half precision."""
         weights = {}
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -89,23 +89,23 @@ def epoch_of(sources: list[Source], random: np.random.Generator) -> list[tuple[T
     chosen = [
         (number, row)
         for number, source in enumerate(sources)
-        for row in random.permutation(len(source.images))[: None if source.colour else LARGEST]
+        for row in random.permutation(len(source.images))[: None if source.colour else MAX_GREY]
     ]
     order = random.permutation(len(chosen))
     batches = []
     for start in range(0, len(order) - BATCH + 1, BATCH):
         rows = [chosen[i] for i in order[start : start + BATCH]]
-        images = np.stack([changed(sources[number], row, random) for number, row in rows])
+        images = np.stack([augmented(sources[number], row, random) for number, row in rows])
         labels = np.array([sources[number].labels[row] for number, row in rows])
         x = torch.from_numpy(images).permute(0, 3, 1, 2)  # channels last in memory
         batches.append((x, torch.from_numpy(labels)))
     return batches
 
 
-def changed(source: Source, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """The image moved, and where there is colour also mirrored or made grey, at random."""
-    image = np.pad(source.images[row], ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="reflect")
-    top, left = random.integers(0, 2 * SHIFT + 1, 2)
+def augmented(source: Source, row: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """The image with a random shift and, if the source has colour, random mirroring and conversion to grey."""
+    image = np.pad(source.images[row], ((MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)), mode="reflect")
+    top, left = random.integers(0, 2 * MAX_SHIFT + 1, 2)
     image = image[top : top + SIZE, left : left + SIZE]
     if source.colour and random.random() < 0.5:
         image = image[:, ::-1]
@@ -118,9 +118,9 @@ def train(sources: list[Source], classes: int, epochs: int, seed: int) -> Classi
     rng.seed(seed, "loomnet")
     random = np.random.default_rng(seed)
     net = Classifier(classes).to(memory_format=torch.channels_last)
-    images = sum(len(s.images) if s.colour else min(LARGEST, len(s.images)) for s in sources)
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, epochs * (images // BATCH), pct_start=0.15)
+    images = sum(len(s.images) if s.colour else min(MAX_GREY, len(s.images)) for s in sources)
+    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, epochs * (images // BATCH), pct_start=0.15)
     for epoch in range(epochs):
         began, right, seen = time.monotonic(), 0, 0
         for x, y in epoch_of(sources, random):
@@ -132,20 +132,20 @@ def train(sources: list[Source], classes: int, epochs: int, seed: int) -> Classi
             right += int((logits.argmax(1) == y).sum())
             seen += len(y)
         seconds = time.monotonic() - began
-        print(f"epoch {epoch + 1:>2}: {right / seen:.4f} right, {seen / seconds:.0f} images/s", flush=True)
+        print(f"epoch {epoch + 1:>2}: {right / seen:.4f} correct, {seen / seconds:.0f} images/s", flush=True)
     return net.eval()
 
 
 @torch.inference_mode()
 def scale(weights: dict[str, Tensor], sources: list[Source]) -> Tensor:  # [192]
-    """What makes the standard deviation of every feature 1 over the images of an epoch, as they are."""
+    """Factors that give every feature a standard deviation of 1 over the images of an epoch, without augmentation."""
     encoder = Loomnet("")
     encoder.load_state_dict({name: weight.float() for name, weight in weights.items()}, strict=False)
     encoder = encoder.to(memory_format=torch.channels_last).eval()
     features = [
         encoder(torch.from_numpy(source.images[start : min(start + BATCH, stop)]).permute(0, 3, 1, 2)).features
         for source in sources
-        for stop in [len(source.images) if source.colour else min(LARGEST, len(source.images))]
+        for stop in [len(source.images) if source.colour else min(MAX_GREY, len(source.images))]
         for start in range(0, stop, BATCH)
     ]
     deviation = torch.cat(features).double().std(dim=0)

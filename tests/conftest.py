@@ -16,6 +16,8 @@ from ganloom.config import Config, merge, recipe_values
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
+from ganloom.session.memory import peak_memory
+from ganloom.training.step import AdversarialStep
 
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -53,6 +55,32 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["GANLOOM_CACHE"]
     else:
         os.environ["GANLOOM_CACHE"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def memory_is_estimated_once() -> Iterator[None]:
+    """The peak memory of a step follows from its networks and settings. The estimate takes a second; hundreds train.
+
+    With custom networks and losses it is made each time: the same file name may hold another network.
+    """
+    known: dict[tuple[object, ...], int] = {}
+
+    def estimate_once(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> int:
+        config = step.config
+        if config.own_files:
+            return peak_memory(step, micro_batch, micro_batch_g)
+        weights = [weight.shape for learner in (step.g, step.d) for weight in learner.net.parameters()]
+        settings = config.model_dump_json(include={"net", "loss", "penalties", "optimizer", "augment", "burn_in"})
+        how = config.train.model_dump_json(exclude={"length"})
+        key = settings, how, *weights, step.device, micro_batch, micro_batch_g
+        if key not in known:
+            known[key] = peak_memory(step, micro_batch, micro_batch_g)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for room in ("ganloom.session.memory", "ganloom.planning.proposal"):
+            patch.setattr(f"{room}.peak_memory", estimate_once)
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Steps small enough for a test, what they hold, and images that cost nothing."""
+"""Steps small enough for a test, access to their state, and images that cost nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def make(config: Config, dataset: PackedDataset) -> AdversarialStep:
 
 
 def tiny(dataset: PackedDataset, **settings: Any) -> AdversarialStep:
-    """A step of the digits recipe made small, and with these settings."""
+    """A step of the digits recipe, made small, with these settings."""
     return make(tiny_config(**settings), dataset)
 
 
@@ -45,7 +45,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 def gradients(learner: Learner, act: Callable[[], object]) -> list[Tensor]:
-    """What an update of `learner` would go by, in `act`; it is not made."""
+    """The gradients of the update of `learner` that `act` would make; the update itself is left out."""
     learner.update = lambda *arguments: {}  # type: ignore[method-assign]
     act()
     del learner.update  # type: ignore[method-assign]
@@ -53,16 +53,16 @@ def gradients(learner: Learner, act: Callable[[], object]) -> list[Tensor]:
 
 
 def state(step: AdversarialStep) -> dict[str, Tensor]:
-    """All that a checkpoint would hold."""
+    """Everything that a checkpoint would hold."""
     return {name: tensor.clone() for name, tensor in checkpoint._state(step)}
 
 
 def saved_and_restored(step: AdversarialStep, dataset: PackedDataset, folder: Path) -> AdversarialStep:
-    """As a process that goes on where `step` was killed has it."""
+    """The step that a resumed process has after `step` was saved and killed."""
     checkpoint.save(folder, step, seconds=0.0, keep=1)
     fresh = make(step.config, dataset)
-    voucher, passed_over = checkpoint.load_newest(folder, fresh)
-    assert voucher is not None and not passed_over
+    manifest, passed_over = checkpoint.load_newest(folder, fresh)
+    assert manifest is not None and not passed_over
     return fresh
 
 

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md shows of one's own code works for who has installed the package, and has no clone."""
+"""The custom code in CONTRIBUTING.md works for a user who has installed the package and has no clone."""
 
 import os
 import shlex
@@ -16,9 +16,9 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a user who has installed the wheel; what ganloom needs is that of the tests."""
+    """The environment of a user who has installed the wheel; its dependencies are those of the test environment."""
     folder = tmp_path_factory.mktemp("installed")
-    # hatchling is among the development tools, so no index is asked.
+    # hatchling is a development dependency, so no package index is needed.
     subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, ROOT], check=True)
     (wheel,) = folder.glob("ganloom-*.whl")
     subprocess.run([*PIP, "install", "--no-deps", "--target", folder / "site", wheel], check=True)
@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_its_files_and_commands_work_as_they_stand_there(installed: dict[str, str], tmp_path: Path) -> None:
+def test_its_files_and_commands_work_unchanged(installed: dict[str, str], tmp_path: Path) -> None:
     assert contributing.write_files(tmp_path) == ["loss.py", "net.py", "rings.py"]
     commands = [shlex.split(line) for line in contributing.commands()]
     assert [command[:2] for command in commands] == [["ganloom", verb] for verb in ("train", "resume", "sample")]
@@ -38,7 +38,7 @@ def test_its_files_and_commands_work_as_they_stand_there(installed: dict[str, st
         return done.stdout
 
     where = run(sys.executable, "-c", "import ganloom; print(ganloom.__file__)")
-    assert where.startswith(installed["PYTHONPATH"]), "it is the clone that was tested"
+    assert where.startswith(installed["PYTHONPATH"]), "this would test the clone"
     for command in commands:
         run(*command)
     assert (tmp_path / "rings.png").is_file()

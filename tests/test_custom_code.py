@@ -1,4 +1,4 @@
-"""A network, a loss and a source of images of the user's own: trained, resumed, in the model, and told of errors."""
+"""A custom network, loss and source of images: trained, resumed, saved in the model, and their errors reported."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from ganloom.core.shapes import ImageShape
 from ganloom.models import modelfile
 from ganloom.runs import open_folder
 
-ALL_OWN = {"net": "./net.py", "loss": "./loss.py", "loss.margin": 0.5, "train.length": "96 images"}
+ALL_CUSTOM = {"net": "./net.py", "loss": "./loss.py", "loss.margin": 0.5, "train.length": "96 images"}
 
 
 @pytest.fixture
@@ -40,23 +40,23 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the three files and a run made with all of them."""
-    folder = tmp_path_factory.mktemp("own")
+    folder = tmp_path_factory.mktemp("custom")
     contributing.write_files(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train("./rings.py:60", **ALL_OWN)
+        train("./rings.py:60", **ALL_CUSTOM)
     return folder
 
 
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That folder as it was, to be changed; the run's paths lead into it."""
-    shutil.copytree(trained, tmp_path / "own")
+    """A copy of that folder, to be changed. The paths of the run lead into the copy."""
+    shutil.copytree(trained, tmp_path / "custom")
     for name in ("config.yaml", "run.json"):
-        file = tmp_path / "own" / "run" / name
-        file.write_text(file.read_text().replace(str(trained), str(tmp_path / "own")))
-    monkeypatch.chdir(tmp_path / "own")
-    return tmp_path / "own"
+        file = tmp_path / "custom" / "run" / name
+        file.write_text(file.read_text().replace(str(trained), str(tmp_path / "custom")))
+    monkeypatch.chdir(tmp_path / "custom")
+    return tmp_path / "custom"
 
 
 def invoke(*arguments: object) -> str:
@@ -97,12 +97,13 @@ def test_the_run_keeps_each_file_and_its_hash(trained: Path) -> None:
         assert (trained / "run" / "code" / name).read_bytes() == (trained / name).read_bytes()
 
 
-def test_an_own_loss_does_what_the_built_in_one_of_the_same_formula_does(here: Path) -> None:
+@pytest.mark.slow
+def test_a_custom_loss_trains_like_the_built_in_one_with_the_same_formula(here: Path) -> None:
     train(loss="loss.py", **{"train.length": "64 images"})
     invoke("train", "--out", "hinge", "--device", "cpu", *tiny_flags(loss="hinge", **{"train.length": "64 images"}))
     assert log_of(here / "run") == log_of(here / "hinge")
     header = modelfile.read_header(here / "run" / "model.safetensors")
-    assert header.code is None and header.net == "dcgan", "what the model does not need is not in it"
+    assert header.code is None and header.net == "dcgan", "the model holds code that it does not need"
 
 
 def test_one_file_may_hold_all_three(here: Path) -> None:
@@ -112,7 +113,7 @@ def test_one_file_may_hold_all_three(here: Path) -> None:
     assert list(open_folder(here / "run").facts.code) == [str(here / "all.py")]
 
 
-def test_files_of_one_name_have_two_copies(here: Path) -> None:
+def test_two_files_with_one_name_are_both_kept(here: Path) -> None:
     for name in ("net", "loss"):
         (here / name).mkdir()
         (here / f"{name}.py").rename(here / name / "mine.py")
@@ -144,7 +145,7 @@ def test_the_report_names_the_code_by_its_hash(copied: Path) -> None:
     assert f"{copied}/loss.py, sha256 {sha256((copied / 'loss.py').read_bytes())}" in page.replace("<wbr>", "")
 
 
-# Going on.
+# Resuming.
 
 
 @pytest.mark.slow
@@ -153,7 +154,7 @@ def test_resume_is_bit_exact(copied: Path, monkeypatch: pytest.MonkeyPatch) -> N
     invoke("resume", copied / "run", "--length", "192 images", "--device", "cpu")
     monkeypatch.chdir(copied)
     (copied / "run").rename(copied / "resumed")
-    train("./rings.py:60", **{**ALL_OWN, "train.length": "192 images"})
+    train("./rings.py:60", **{**ALL_CUSTOM, "train.length": "192 images"})
     resumed, whole = (state_of(copied / name) for name in ("resumed", "run"))
     assert resumed.keys() == whole.keys() and all(torch.equal(resumed[name], whole[name]) for name in whole)
     assert (copied / "resumed/model.safetensors").read_bytes() == (copied / "run/model.safetensors").read_bytes()
@@ -162,20 +163,20 @@ def test_resume_is_bit_exact(copied: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("name", ["net.py", "loss.py", "rings.py"])
 def test_resume_refuses_a_file_that_is_not_what_it_was(copied: Path, name: str) -> None:
     (copied / name).write_text((copied / name).read_text() + "# changed\n")
-    with pytest.raises(RunError, match=rf"own/{name} is not what it was .* copy, .*run/code/{name}"):
+    with pytest.raises(RunError, match=rf"custom/{name} has changed since .* copy, .*run/code/{name}"):
         ganloom.resume(copied / "run", length="192 images", device="cpu")
 
 
 def test_resume_says_where_the_copy_of_a_lost_file_lies(copied: Path) -> None:
     (copied / "net.py").unlink()
-    with pytest.raises(RunError, match=r"there is no file .*own/net\.py.*copy, .*run/code/net\.py") as caught:
+    with pytest.raises(RunError, match=r"there is no file .*custom/net\.py.*copy, .*run/code/net\.py") as caught:
         ganloom.resume("run", length="128 images", device="cpu")
     assert "run/config.yaml" in str(caught.value)
     shutil.copy("run/code/net.py", "net.py")
     ganloom.resume("run", length="128 images", device="cpu")
 
 
-def test_a_run_goes_on_with_its_file_at_another_place(copied: Path) -> None:
+def test_a_run_resumes_with_its_file_in_another_folder(copied: Path) -> None:
     changed(copied / "run" / "config.yaml", f"{copied}/net.py", f"{copied}/run/code/net.py")
     (copied / "net.py").unlink()
     ganloom.resume("run", length="128 images", device="cpu")
@@ -183,26 +184,26 @@ def test_a_run_goes_on_with_its_file_at_another_place(copied: Path) -> None:
 
 
 def test_a_file_changed_while_its_run_starts_does_not_train(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is recorded and what is trained are one."""
+    """The code that is recorded and the code that is trained are the same."""
     from ganloom.session import session
 
     assemble, calls = session.assemble, []
 
     def late(*arguments: Any) -> Any:
         calls.append(len(calls))
-        if len(calls) == 2:  # the first is only tried
+        if len(calls) == 1:  # after the file was read for the records
             changed(here / "net.py", "0.2", "0.3")
         return assemble(*arguments)
 
     monkeypatch.setattr(session, "assemble", lambda *arguments, **more: late(*arguments, *more.values()))
-    with pytest.raises(RunError, match=r"net\.py is not what it was"):
+    with pytest.raises(RunError, match=r"net\.py has changed since"):
         train(net="./net.py", **{"train.length": "32 images", "data.labels": False})
 
 
 # The model.
 
 
-def test_one_file_is_enough_and_runs_with_the_flag_alone(copied: Path, tmp_path: Path) -> None:
+def test_one_file_is_enough_and_runs_only_with_the_flag(copied: Path, tmp_path: Path) -> None:
     before = ganloom.load("run", trust_code=True).sample(4)
     alone = tmp_path / "elsewhere"
     alone.mkdir()
@@ -232,23 +233,25 @@ def test_reading_a_header_runs_nothing(copied: Path) -> None:
         ganloom.load(model, trust_code=True)
 
 
-def test_code_that_is_not_that_of_its_hash_is_never_run(copied: Path) -> None:
+def test_code_with_a_wrong_hash_is_never_run(copied: Path) -> None:
     model = copied / "run" / "model.safetensors"
     replace_code(model, "raise SystemExit('it was run')\n", with_hash=False)
     for trust_code in (False, True):
-        with pytest.raises(ModelError, match=r"header .* damaged \(the code of net\.py in it is not the one"):
+        with pytest.raises(
+            ModelError, match=r"header .* damaged \(the code of net\.py in it does not match its sha256"
+        ):
             ganloom.load(model, trust_code=trust_code)
 
 
-def test_a_header_leads_to_no_file(copied: Path) -> None:
+def test_a_header_cannot_name_a_file(copied: Path) -> None:
     model = copied / "run" / "model.safetensors"
     for net in ("net.py", str(copied / "net.py")):
         rewrite(model, {**header_of(model), "net": net, "code": None})
-        with pytest.raises(ModelError, match=r"damaged \(it names .* and does not hold it"):
+        with pytest.raises(ModelError, match=r"damaged \(it names .* but does not contain its code"):
             ganloom.load(model, trust_code=True)
 
 
-def test_a_header_of_a_built_in_network_is_what_it_was(tmp_path: Path) -> None:
+def test_a_header_of_a_built_in_network_has_no_code(tmp_path: Path) -> None:
     G = nets.build_generator("mlp", ImageShape(1, 8, 8), 4, 0, {"width": 2})
     header = modelfile.Header(
         net="mlp", latent=4, options={"width": 2}, shape=(1, 8, 8), labels=False, class_names=[], training={}
@@ -276,7 +279,7 @@ def replace_code(model: Path, text: str, *, with_hash: bool) -> None:
 
 
 @pytest.mark.slow
-def test_evaluate_runs_code_with_the_flag_alone(copied: Path) -> None:
+def test_evaluate_runs_code_only_with_the_flag(copied: Path) -> None:
     asked = ("--metrics", "fd", "--n", 50, "--device", "cpu")
     for target in (["run"], ["run/model.safetensors", "digits"]):
         with pytest.raises(ModelError, match="--trust-code"):
@@ -300,12 +303,12 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
         ("net.py", "import math", "import math,", r"net\.py, line 2: SyntaxError"),
         ("net.py", "import math", "import maths", r"net\.py, line 2: ModuleNotFoundError: No module named 'maths'"),
         ("net.py", "class Generator", "class Generaor", r"net\.py has no Generator: .*shape, latent, classes, \*"),
-        ("net.py", "latent: int, classes", "classes", r"Generator\(shape, classes, .* does not fit"),
+        ("net.py", "latent: int, classes", "classes", r"Generator\(shape, classes, .* has the wrong signature"),
         (
             "net.py",
             "latent: int, classes: int",
             "latent: int",
-            r"Generator\(shape, latent, \*, width=64\) does not fit",
+            r"Generator\(shape, latent, \*, width=64\) has the wrong signature",
         ),
         ("net.py", "latent, width)", "latent, wide)", r"net\.py, line 18: NameError: name 'wide'"),
         ("net.py", "Linear(latent, ", "Linear(7, ", r"net\.py, line 22: RuntimeError: mat1 and mat2 shapes"),
@@ -315,14 +318,14 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
             "forward(self, z)",
             r"net\.py: .*TypeError: .*forward",
         ),
-        ("net.py", ".view(-1, *self.shape)", "", r"G of .*net\.py gives a tensor \[\d, 1024\], where images \["),
-        ("net.py", "return Judgement(self", "return (self", r"D of .*net\.py gives a tensor \[\d\], where a Judgement"),
-        ("net.py", ".flatten())", ")", r"D of .*net\.py gives a tensor \[\d, 1\], where a Judgement with logits"),
-        ("net.py", "nn.Module", "object", r"net\.py, line \d+: AttributeError|a network should be a torch\.nn\.Module"),
-        ("loss.py", "def loss", "def lose", r"loss\.py has no loss: .*called as loss\(\*, OPTION=\.\.\.\)"),
-        ("loss.py", "loss(*, margin", "loss(margin", r"loss\(margin=1\.0\) does not fit, it is called as loss\(\*"),
-        ("loss.py", "Loss(d, g)", "d, g", r"loss\(\) should return Loss\(d, g\) or Relativistic.*of type tuple"),
-        ("loss.py", "return -fake", "return -fake.mean()", r"loss\.py: g gives a tensor \[\] for logits \[4\]"),
+        ("net.py", ".view(-1, *self.shape)", "", r"G of .*net\.py returns a tensor \[\d, 1024\], but images \["),
+        ("net.py", "return Judgement(self", "return (self", r"D of .*net\.py returns a tensor \[\d\], but a Judgement"),
+        ("net.py", ".flatten())", ")", r"D of .*net\.py returns a tensor \[\d, 1\], but a Judgement with logits"),
+        ("net.py", "nn.Module", "object", r"net\.py, line \d+: AttributeError|a network must be a torch\.nn\.Module"),
+        ("loss.py", "def loss", "def lose", r"loss\.py has no loss: .*should define loss\(\*, OPTION=\.\.\.\)"),
+        ("loss.py", "loss(*, margin", "loss(margin", r"loss\(margin=1\.0\) has the wrong signature: write loss\(\*"),
+        ("loss.py", "Loss(d, g)", "d, g", r"loss\(\) must return a Loss or a Relativistic.*, not tuple"),
+        ("loss.py", "return -fake", "return -fake.mean()", r"loss\.py: g returns a tensor \[\] for logits \[4\]"),
         (
             "loss.py",
             "return -fake",
@@ -332,7 +335,7 @@ def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
         ("loss.py", "return -fake", "return fake.nothing", r"loss\.py, line \d+: .*AttributeError.*nothing"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told_before_there_is_a_run(
+def test_errors_in_a_file_are_reported_before_there_is_a_run(
     here: Path, name: str, old: str, new: str, message: str
 ) -> None:
     changed(here / name, old, new)
@@ -353,14 +356,12 @@ def test_what_is_wrong_in_a_file_is_told_before_there_is_a_run(
         ({"loss": "./lass.py"}, r"there is no file .*lass\.py"),
     ],
 )
-def test_options_of_ones_own_are_checked_as_the_built_in_ones_are(
-    here: Path, settings: dict[str, Any], message: str
-) -> None:
+def test_custom_options_are_checked_like_built_in_ones(here: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         train(**{"net": "./net.py", "loss": "./loss.py", "data.labels": False, **settings})
 
 
-def test_a_relativistic_loss_may_be_ones_own(here: Path) -> None:
+def test_a_custom_loss_may_be_relativistic(here: Path) -> None:
     (here / "rel.py").write_text(
         "import torch.nn.functional as F\nfrom ganloom.objectives import RelativisticLoss\n\n"
         "def loss():\n    return RelativisticLoss(lambda r, f: F.softplus(f - r), lambda r, f: F.softplus(r - f))\n"
@@ -369,6 +370,7 @@ def test_a_relativistic_loss_may_be_ones_own(here: Path) -> None:
     train(loss="rel.py", **{"train.length": "32 images"})
 
 
+@pytest.mark.slow
 def test_an_error_in_a_file_is_one_message_and_exit_code_2(here: Path) -> None:
     changed(here / "net.py", "latent, width)", "latent, wide)")
     command = [
@@ -387,6 +389,7 @@ def test_an_error_in_a_file_is_one_message_and_exit_code_2(here: Path) -> None:
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("error: ") and "NameError" in done.stderr
 
 
+@pytest.mark.slow
 def test_python_can_name_files_too(here: Path) -> None:
     settings = {"net.name": "net.py", "net.g": {"width": 4}, "net.d": {"width": 4}, "train.length": "32 images"}
     run = ganloom.train(here / "rings.py", out="run", device="cpu", settings={**settings, "evaluate.every": "0 images"})

@@ -1,6 +1,7 @@
-"""No pickle that somebody else made is ever loaded: whoever loads one runs what it says.
+"""No pickle from elsewhere is ever loaded, because loading a pickle runs its code.
 
-Wherever a file may come from elsewhere, one that holds a trap is put: it must be refused in words, and not sprung.
+Every kind of file that may come from elsewhere is replaced by a pickle with a trap. It must be refused with a message,
+and the trap must not run.
 """
 
 import json
@@ -27,7 +28,7 @@ from ganloom.runs import open_folder
 
 
 class Trap:
-    """What a malicious pickle does: to load it makes a folder."""
+    """A malicious pickle: loading it creates a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +39,7 @@ class Trap:
 
 @pytest.fixture
 def sprung(tmp_path: Path) -> Path:
-    """The folder that is there once a trap has been sprung."""
+    """The folder that exists once a trap has run."""
     return tmp_path / "sprung"
 
 
@@ -47,12 +48,12 @@ def bare(path: Path, sprung: Path) -> None:
 
 
 def saved(path: Path, sprung: Path) -> None:
-    """As PyTorch saves: a zip with a pickle in it."""
+    """As PyTorch saves: a zip that contains a pickle."""
     torch.save({"weight": torch.zeros(3), "trap": Trap(sprung)}, path)
 
 
 def old_style(path: Path, sprung: Path) -> None:
-    """As PyTorch saved before 1.6: pickles one after the other."""
+    """As PyTorch saved before 1.6: a sequence of pickles."""
     torch.save({"trap": Trap(sprung)}, path, _use_new_zipfile_serialization=False)
 
 
@@ -78,16 +79,16 @@ def dataset(digits: PackedDataset, tmp_path: Path) -> Path:
     return shutil.copytree(digits.path, tmp_path / "images")
 
 
-def vouch(run: Path) -> None:
-    """Make every voucher tell the truth, so that nothing but the form of the file is left to refuse."""
-    for voucher in (run / "checkpoints").glob("*.json"):
-        data = voucher.with_suffix(".safetensors").read_bytes()
-        voucher.write_text(json.dumps({**json.loads(voucher.read_text()), "sha256": sha256(data)}))
+def fix_checksums(run: Path) -> None:
+    """Make every recorded checksum match, so that a file can be refused only for its format."""
+    for record in (run / "checkpoints").glob("*.json"):
+        data = record.with_suffix(".safetensors").read_bytes()
+        record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": sha256(data)}))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_traps_do_work(tmp_path: Path, sprung: Path, form: Form) -> None:
-    """Who loads them as pickles runs them."""
+def test_the_traps_work(tmp_path: Path, sprung: Path, form: Form) -> None:
+    """Loading them as pickles runs them."""
     form(tmp_path / "file", sprung)
     if form is bare:
         pickle.loads((tmp_path / "file").read_bytes())
@@ -96,11 +97,12 @@ def test_the_traps_do_work(tmp_path: Path, sprung: Path, form: Form) -> None:
     assert sprung.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_in_checkpoints(run: Path, sprung: Path, form: Form) -> None:
     for path in (run / "checkpoints").glob("*.safetensors"):
         form(path, sprung)
-    vouch(run)
+    fix_checksums(run)
     with pytest.raises(RunError, match=r"every checkpoint is damaged .*not a readable safetensors file"):
         ganloom.resume(run, device="cpu")
     with pytest.raises(ModelError, match="not a readable safetensors file"):
@@ -110,10 +112,10 @@ def test_in_checkpoints(run: Path, sprung: Path, form: Form) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_in_the_newest_checkpoint_alone(run: Path, sprung: Path, form: Form) -> None:
-    """It is passed over, and the run goes on from the one before."""
+    """It is ignored, and the run resumes from the one before."""
     before = open_folder(run).model.read_bytes()
     form(max((run / "checkpoints").glob("*.safetensors")), sprung)
-    vouch(run)
+    fix_checksums(run)
     ganloom.resume(run, device="cpu")
     assert open_folder(run).model.read_bytes() == before
     assert not sprung.exists()
@@ -137,7 +139,7 @@ def test_in_model_files(run: Path, tmp_path: Path, sprung: Path, form: Form) -> 
 
 
 def objects(sprung: Path, count: int, size: int) -> Callable[[Path], None]:
-    """An .npy file of as many objects, long enough to pass for the images."""
+    """An .npy file of `count` objects, large enough to pass for the images."""
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:
@@ -171,10 +173,10 @@ def test_in_packed_datasets(dataset: Path, tmp_path: Path, sprung: Path, part: s
         padded(form, sprung, size)(path)
 
     opened = open_packed(dataset)
-    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it anew"):
+    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it again"):
         (opened.images if part == "images" else opened.labels)(np.arange(3))
     settings = tiny_config().model_dump(mode="json", exclude={"data": {"source"}})
-    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it anew"):
+    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it again"):
         ganloom.train(dataset, out=tmp_path / "new", device="cpu", settings=settings)
     assert not sprung.exists()
     if form == "objects":
@@ -203,7 +205,7 @@ def test_in_extractors(run: Path, tmp_path: Path, sprung: Path, form: Form, name
 
 @pytest.mark.parametrize("form", FORMS)
 def test_in_weights(run: Path, tmp_path: Path, sprung: Path, form: Form) -> None:
-    """Of networks that others published, which are pickles."""
+    """Weights of published networks, which are pickles."""
     for name in ("inception.pth", ALEXNET, HEADS):
         form(tmp_path / name, sprung)
     with pytest.raises(ModelError, match="is not the published"):
@@ -215,7 +217,7 @@ def test_in_weights(run: Path, tmp_path: Path, sprung: Path, form: Form) -> None
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "log.jsonl", "changes.json", "scores.json"])
 def test_in_the_other_files_of_a_run(run: Path, sprung: Path, name: str) -> None:
-    """Those that nothing depends on may be left aside without a word."""
+    """Files that an action does not need may be ignored silently."""
     bare(run / name, sprung)
     for action in (
         lambda: ganloom.resume(run, device="cpu", length="256 images"),
@@ -229,7 +231,7 @@ def test_in_the_other_files_of_a_run(run: Path, sprung: Path, name: str) -> None
     assert not sprung.exists()
 
 
-def test_in_a_configuration_as_yaml_would_run_it(run: Path, sprung: Path) -> None:
+def test_in_a_yaml_tag_of_a_configuration(run: Path, sprung: Path) -> None:
     with open(run / "config.yaml", "a") as file:
         file.write(f"seed: !!python/object/apply:os.mkdir [{sprung}]\n")
     with pytest.raises(GanloomError):

@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def test_every_decision_has_its_reason() -> None:
     assert time == "1.0 s a kimg" and why.endswith("1000 images/s; 400 kimg take about 7 minutes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "said", "words"),
     [
@@ -97,11 +99,13 @@ def test_the_reason_for_the_size_is_true(size: tuple[int, int], said: str, words
     assert value == said and words in why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("grey", "channels"), [(True, "1"), (False, "3")])
 def test_channels_are_those_of_the_images(grey: bool, channels: str) -> None:
     assert reason(propose(findings(is_grey=grey), "cpu"), "channels")[0] == channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "mirror"),
     [
@@ -117,16 +121,17 @@ def test_images_are_mirrored_only_where_it_helps_and_does_no_harm(given: dict[st
     assert reason(made, "mirror")[0] == ("on" if mirror else "off")
 
 
+@pytest.mark.slow
 def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     free: dict[str, float] = {"bytes": 2.0**40}
     monkeypatch.setattr(proposal, "_free_memory", lambda device: free["bytes"])
-    whole = propose(findings((64, 64)), "cpu")
+    whole = propose(findings(), "cpu")
     batch = int(reason(whole, "batch")[0])
     assert "train.micro_batch" not in whole.settings
     assert "fits" in reason(whole, "micro-batch")[1]
     sizes = []
-    for free["bytes"] in (2.0**29, 2.0**28, 2.0**27, 2.0**20):
-        made = propose(findings((64, 64)), "cpu")
+    for free["bytes"] in (2.0**28, 2.0**27, 2.0**20):
+        made = propose(findings(), "cpu")
         sizes.append(made.settings.get("train.micro_batch", batch))
         assert reason(made, "batch")[0] == str(batch)
         assert reason(made, "micro-batch")[0] == str(sizes[-1])
@@ -136,10 +141,17 @@ def test_with_little_memory_the_micro_batch_shrinks_and_the_batch_stays(monkeypa
     assert "would not fit" in reason(made, "micro-batch")[1]
 
 
+@pytest.mark.slow
 def test_more_images_a_forward_pass_need_more_memory() -> None:
     made = [propose(findings(size), "cpu") for size in ((32, 32), (64, 64))]
     needed = [float(reason(each, "micro-batch")[1].split(" need ")[1].split()[0].replace(",", "")) for each in made]
     assert 1 < needed[0] < needed[1]
+
+
+@cache
+def planned_once(size: tuple[int, int]) -> Defaults:
+    """The names of folders do not change it, and it takes seconds."""
+    return propose(findings(size), "cpu")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +165,7 @@ def test_what_is_printed_can_be_typed(
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "1.png")
     monkeypatch.setattr(proposal, "_free_memory", lambda device: 2.0**24)
-    made = propose(findings(size), "cpu")
+    made = planned_once(size)
     words = shlex.split(made.command(str(folder)))
     assert words[:2] == ["ganloom", "train"]
     called: list[tuple[Any, dict[str, Any]]] = []
@@ -170,6 +182,7 @@ def test_what_is_printed_can_be_typed(
     assert typed.data.mirror and typed.train.micro_batch == made.settings["train.micro_batch"]
 
 
+@pytest.mark.slow
 def test_the_plan_is_what_train_would_choose_by_itself() -> None:
     made = propose(findings((480, 640)), "cpu", {"data.follow_links": True})
     derived = derive(case((480, 640), images=500))

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from ganloom.core.shapes import ImageShape as ImageShape
     from ganloom.data.dataset import Dataset as Dataset
     from ganloom.data.inspect import Findings as Findings
-    from ganloom.evaluation.comparing import Table as Table
+    from ganloom.evaluation.comparing import Comparison as Comparison
     from ganloom.evaluation.comparing import compare as compare
     from ganloom.evaluation.measuring import evaluate as evaluate
     from ganloom.metrics.scores import Score as Score
+    from ganloom.metrics.scores import Scores as Scores
     from ganloom.runs import Status as Status
     from ganloom.session.events import TrainingEvent as TrainingEvent
     from ganloom.synthesis.model import Model as Model
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 # Public names are imported when they are first used, so that `import ganloom` does not import torch. Type checkers read
 # the imports above; a test compares the two lists.
 _MODULES = {
+    "Comparison": "evaluation.comparing",
     "Config": "config",
     "ConfigError": "core.errors",
     "DataError": "core.errors",
@@ -59,9 +61,9 @@ _MODULES = {
     "Run": "api.run",
     "RunError": "core.errors",
     "Score": "metrics.scores",
+    "Scores": "metrics.scores",
     "Status": "runs",
     "StorageError": "core.errors",
-    "Table": "evaluation.comparing",
     "Tracker": "tracking",
     "TrainingEvent": "session.events",
     "compare": "evaluation.comparing",
@@ -79,6 +81,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Comparison",
     "Config",
     "ConfigError",
     "DataError",
@@ -95,9 +98,9 @@ __all__ = [
     "Run",
     "RunError",
     "Score",
+    "Scores",
     "Status",
     "StorageError",
-    "Table",
     "Tracker",
     "TrainingEvent",
     "__version__",

@@ -337,6 +337,25 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this recipe."
 
 
 @app.command()
+def config(
+    key: Annotated[str | None, typer.Argument(help="A key or section, such as train.batch or train.")] = None,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema of a configuration.")
+    ] = False,
+) -> None:
+    """List all keys of the configuration, or explain one: meaning, type, unit, default, recipes that set it."""
+    import json
+
+    from ganloom.config import describe, listing
+
+    if json_schema:
+        typer.echo(json.dumps(describe.json_schema(), indent=2))
+        return
+    lines = listing.listing(describe.settings()) if key is None else listing.details(describe.find(key))
+    typer.echo("\n".join(printable(line) for line in lines))
+
+
+@app.command()
 def doctor() -> None:
     """Show this machine's hardware, optional packages, and what will be used."""
     from ganloom import doctor
@@ -366,10 +385,14 @@ def without_processes(arguments: list[str]) -> list[str]:
     return kept
 
 
-def _tells() -> bool:
-    from ganloom.core.distributed import tells
+def _report(message: str) -> None:
+    """Print an error: in several processes, only the one that reports it."""
+    if "WORLD_SIZE" in os.environ:
+        from ganloom.core.distributed import reports_failure
 
-    return tells()
+        if not reports_failure():
+            return
+    typer.echo("\n".join(printable(line) for line in f"error: {message}".splitlines()), err=True)
 
 
 def main() -> None:
@@ -378,12 +401,10 @@ def main() -> None:
     try:
         app()
     except GanloomError as error:
-        if "WORLD_SIZE" not in os.environ or _tells():
-            lines = f"error: {error}".splitlines()
-            typer.echo("\n".join(printable(line) for line in lines), err=True)
+        _report(str(error))
         raise SystemExit(2) from None
-    except OSError as error:  # of a place that may not even be looked at
+    except OSError as error:  # of a path that cannot be accessed
         if error.filename is None:
             raise
-        typer.echo(printable(f"error: {os.fsdecode(error.filename)}: {error.strerror}. Check the path."), err=True)
+        _report(f"{printable(os.fsdecode(error.filename))}: {error.strerror}. Check the path.")
         raise SystemExit(2) from None

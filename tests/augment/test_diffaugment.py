@@ -1,4 +1,4 @@
-"""DiffAugment: each operation against its formula, on images where the formula can be read off."""
+"""DiffAugment: each operation against its formula, on images from which the formula can be recovered."""
 
 import itertools
 
@@ -32,8 +32,8 @@ def seeded() -> None:
 # Colour.
 
 
-def test_brightness_adds_one_number_within_half_to_every_pixel_of_an_image() -> None:
-    """A flat grey image has neither saturation nor contrast: what is left is brightness."""
+def test_brightness_adds_one_number_of_at_most_half_to_every_pixel_of_an_image() -> None:
+    """A constant grey image has neither saturation nor contrast: only brightness changes it."""
     shift = color(torch.full((2000, 3, 2, 3), 0.25, dtype=torch.float64)) - 0.25
     torch.testing.assert_close(shift, shift[:, :1, :1, :1].expand_as(shift))
     per_image = shift[:, 0, 0, 0]
@@ -43,7 +43,7 @@ def test_brightness_adds_one_number_within_half_to_every_pixel_of_an_image() -> 
 
 
 def test_contrast_keeps_the_mean_and_scales_the_distance_from_it() -> None:
-    """Of grey pixels in three channels, which have no saturation."""
+    """On grey pixels in three channels, which have no saturation."""
     grey = noise(1, 1, 6, 7).expand(4000, 3, 6, 7)
     changed = color(grey)
     mean, mean_after = grey.mean((1, 2, 3), keepdim=True), changed.mean((1, 2, 3), keepdim=True)
@@ -55,7 +55,7 @@ def test_contrast_keeps_the_mean_and_scales_the_distance_from_it() -> None:
 
 
 def test_saturation_keeps_the_mean_of_each_pixel_and_scales_the_distance_from_it() -> None:
-    """Every pixel has the mean of the image, so that contrast is seen in the distance from it alone."""
+    """Every pixel has the same mean as the image, so contrast only scales the distance from it."""
     colours = noise(1, 3, 6, 7)
     colours = (colours - colours.mean(1, keepdim=True)).expand(8000, 3, 6, 7)
     changed = color(colours)
@@ -66,22 +66,24 @@ def test_saturation_keeps_the_mean_of_each_pixel_and_scales_the_distance_from_it
     per_image = factor[:, 0, 0, 0]  # saturation in [0, 2] times contrast in [.5, 1.5]
     assert 0 <= per_image.min() < 0.01 and 2.7 < per_image.max() <= 3
     assert per_image.mean() == pytest.approx(1, abs=0.03)
-    assert per_image.var() == pytest.approx((1 / 3 + 1) * (1 / 12 + 1) - 1, abs=0.03)  # of a product of uniforms
+    assert per_image.var() == pytest.approx((1 / 3 + 1) * (1 / 12 + 1) - 1, abs=0.03)  # of a product of two uniforms
 
 
 def test_saturation_contrast_and_brightness_are_one_formula() -> None:
-    """What is left of a pixel: a part of its own, of its channels' mean, and of the image's mean, which sum to 1."""
+    """The result is linear in the pixel minus its mean, the pixel's mean minus the image's, and a constant."""
     images = noise(50, 3, 8, 8)
     pixel, image = images.mean(1, keepdim=True), images.mean((1, 2, 3), keepdim=True)
-    for before, own, grey, flat, after in zip(images, images - pixel, pixel - image, image, color(images), strict=True):
-        terms = torch.stack([own, grey.expand_as(before), torch.ones_like(before)], -1).reshape(-1, 3)
+    for before, colour, grey, mean_before, after in zip(
+        images, images - pixel, pixel - image, image, color(images), strict=True
+    ):
+        terms = torch.stack([colour, grey.expand_as(before), torch.ones_like(before)], -1).reshape(-1, 3)
         solution = torch.linalg.lstsq(terms, after.reshape(-1, 1)).solution.flatten()
         torch.testing.assert_close(terms @ solution, after.flatten())
         saturated, contrast, mean = solution.tolist()
-        assert 0.5 <= contrast <= 1.5 and 0 <= saturated <= 2 * contrast and abs(mean - float(flat)) <= 0.5
+        assert 0.5 <= contrast <= 1.5 and 0 <= saturated <= 2 * contrast and abs(mean - float(mean_before)) <= 0.5
 
 
-def test_grey_images_change_by_one_affine_map_each() -> None:
+def test_each_grey_image_changes_by_one_affine_map() -> None:
     images = noise(100, 1, 8, 9)
     for before, after in zip(images, diffaugment(1, "color")(images), strict=True):
         slope = (
@@ -91,7 +93,7 @@ def test_grey_images_change_by_one_affine_map_each() -> None:
         assert 0.5 <= slope <= 1.5 and abs(after.mean() - before.mean()) <= 0.5
 
 
-def test_colour_leaves_alpha_alone() -> None:
+def test_colour_does_not_change_alpha() -> None:
     images = noise(8, 4, 9, 10)
     changed = diffaugment(4, "color")(images)
     assert torch.equal(changed[:, 3], images[:, 3])
@@ -113,7 +115,7 @@ def test_translation_moves_by_every_whole_number_of_pixels_up_to_an_eighth_of_th
     moved = translation(images)
     assert torch.equal(moved[:, 1], 2 * moved[:, 0])  # channels stay together
     where = moved[:, 0].nonzero()
-    assert len(where) == len(images)  # one bright pixel each, none lost
+    assert len(where) == len(images)  # one bright pixel per image, none lost
     seen = {(int(y) - row, int(x) - column) for _, y, x in where}
     down, right = (int(each / 8 + 0.5) for each in side)
     assert seen == set(itertools.product(range(-down, down + 1), range(-right, right + 1)))
@@ -141,13 +143,13 @@ def test_cutout_zeroes_one_block_of_half_the_sides_and_nothing_else(side: tuple[
     hole = (cut == 0).all(1)  # [N, H, W]
     assert torch.equal(cut, images * ~hole[:, None])
     rows, columns = hole.any(2), hole.any(1)
-    assert torch.equal(hole, rows[:, :, None] & columns[:, None, :])  # a rectangle, of stretches without a gap
+    assert torch.equal(hole, rows[:, :, None] & columns[:, None, :])  # a rectangle of contiguous intervals
     for stretch, length in ((rows, height // 2), (columns, width // 2)):
         starts = (stretch & ~torch.cat([torch.zeros(len(stretch), 1, dtype=torch.bool), stretch[:, :-1]], 1)).sum(1)
         assert (starts == 1).all()
         seen = stretch.sum(1)
         assert set(seen.tolist()) == set(range(length - length // 2, length + 1))  # up to half of it outside
-        assert stretch.any(0).all() and not stretch.all(0).any()  # everywhere is cut sometimes, nowhere always
+        assert stretch.any(0).all() and not stretch.all(0).any()  # every position is cut sometimes, none always
         assert torch.equal(stretch[seen < length].any(1), (stretch[:, 0] | stretch[:, -1])[seen < length])
     assert hole.flatten(1).sum(1).max() <= height * width / 4
 
@@ -161,7 +163,7 @@ def test_cutout_treats_both_ends_alike() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids="-".join)
-def test_each_image_has_a_draw_of_its_own(policy: tuple[str, ...]) -> None:
+def test_each_image_is_drawn_independently(policy: tuple[str, ...]) -> None:
     images = noise(1, 3, 32, 32).expand(8, 3, 32, 32)
     changed = diffaugment(3, *policy)(images)
     assert len({tuple(image.flatten().tolist()) for image in changed}) == len(images)
@@ -178,14 +180,14 @@ def test_the_same_seed_gives_the_same_images(policy: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_policy_does_what_it_names_and_no_more(operation: str) -> None:
+def test_a_policy_applies_exactly_what_it_names(operation: str) -> None:
     images = noise(8, 3, 32, 32)
     by_policy = diffaugment(3, operation)(images)
     rng.seed(0, "augment")
     assert torch.equal(by_policy, {"color": color, "translation": translation, "cutout": cutout}[operation](images))
 
 
-def test_the_whole_policy_is_the_default_and_its_order_the_papers() -> None:
+def test_the_default_is_the_full_policy_in_the_order_of_the_paper() -> None:
     images = noise(8, 3, 32, 32)
     by_default = diffaugment(3)(images)
     rng.seed(0, "augment")
@@ -195,7 +197,7 @@ def test_the_whole_policy_is_the_default_and_its_order_the_papers() -> None:
 
 
 def test_it_draws_from_torchs_generator_alone() -> None:
-    """So the step's key decides, and there is no state that a checkpoint would have to keep."""
+    """So the step's key determines it, and checkpoints need no state of it."""
     module = diffaugment(3)
     assert not module.state_dict()
     state = torch.get_rng_state()
@@ -206,7 +208,7 @@ def test_it_draws_from_torchs_generator_alone() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("shape", [(2, 1, 28, 28), (5, 3, 33, 47), (1, 4, 9, 40), (3, 3, 7, 5)], ids=str)
-def test_shape_and_type_stay_in_either_layout(
+def test_shape_and_dtype_are_kept_in_either_layout(
     shape: tuple[int, ...], layout: torch.memory_format, dtype: torch.dtype
 ) -> None:
     images = noise(*shape).to(dtype)
@@ -218,7 +220,7 @@ def test_shape_and_type_stay_in_either_layout(
     torch.testing.assert_close(changed, module(images))
 
 
-def test_the_images_given_are_not_written_to() -> None:
+def test_the_input_is_not_modified() -> None:
     images = noise(4, 3, 16, 16)
     before = images.clone()
     diffaugment(3)(images)
@@ -227,12 +229,12 @@ def test_the_images_given_are_not_written_to() -> None:
 
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize("policy", POLICIES, ids="-".join)
-def test_first_and_second_derivatives(policy: tuple[str, ...], channels: int) -> None:
+def test_first_and_second_derivatives_are_correct(policy: tuple[str, ...], channels: int) -> None:
     images = noise(2, channels, 8, 3).requires_grad_()
     module = diffaugment(channels, *policy)
 
     def squares(images: Tensor) -> Tensor:
-        """The operations are linear in the images, so a second derivative to look at needs a square."""
+        """The operations are linear in the images; the square gives them a second derivative to test."""
         rng.seed(0, "augment")
         return module(images).square().mean((1, 2, 3))
 
@@ -265,6 +267,8 @@ def test_augmentations_are_found_by_their_file() -> None:
         ("diffaugment", {"policy": "color"}, r"'policy' of augment \(diffaugment\).*valid tuple"),
     ],
 )
-def test_what_is_unknown_is_refused_with_the_remedy(name: str, options: dict[str, object], message: str) -> None:
+def test_unknown_names_and_options_are_refused_with_the_remedy(
+    name: str, options: dict[str, object], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         augment.build(name, 3, options)

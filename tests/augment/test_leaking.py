@@ -1,4 +1,4 @@
-"""A generator that learns under an augmentation makes images, not augmented ones."""
+"""Augmentations do not leak: a generator trained with one makes images that are not augmented."""
 
 import pytest
 import torch
@@ -13,6 +13,8 @@ from ganloom.data.sources import find
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 STEPS, STEPS_OF_ADA = 200, 500
 SETTINGS = {
     "data.source": "shapes:16",
@@ -22,7 +24,7 @@ SETTINGS = {
     "train.batch": 32,
     "augment": {"name": "diffaugment", "policy": ["color", "translation", "cutout"]},
 }
-ADA = {"augment": {"name": "ada", "p": 0.75, "target": None}}  # all that it does unasked
+ADA = {"augment": {"name": "ada", "p": 0.75, "target": None}}  # its default policy
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def make(dataset: PackedDataset, settings: dict[str, object] | None = None) -> A
 
 
 def generated(step: AdversarialStep, steps: int = STEPS) -> Tensor:
-    """What G makes after the training."""
+    """Images of G after the training."""
     for _ in range(steps):
         step.advance(measure=False)
     with torch.no_grad():
@@ -44,16 +46,16 @@ def generated(step: AdversarialStep, steps: int = STEPS) -> Tensor:
 
 
 def grey(images: Tensor) -> float:
-    """The part of the pixels that are grey of medium brightness.
+    """The fraction of the pixels that are medium grey.
 
-    The shapes have none, not even at their edges: the background is 48 of 255, and each colour has a channel of 70 or
-    less. A cutout is such a grey, and so are what comes in behind a moved image and a background made brighter.
+    The shapes contain none, not even at their edges: the background is 48 of 255, and each colour has a channel of at
+    most 70. A cutout is such a grey, and so are the gap behind a shifted image and a brightened background.
     """
     return (images.abs() < 0.15).all(1).double().mean().item()
 
 
-def test_d_sees_nothing_that_is_not_augmented(shapes: PackedDataset) -> None:
-    """Real and generated images, with and without a penalty, in D's step, in G's, and in the measurement after it."""
+def test_d_sees_augmented_images_only(shapes: PackedDataset) -> None:
+    """Real and generated, with and without a penalty, in D's step, in G's, and in the measurement after it."""
 
     class Marking(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -73,10 +75,10 @@ def test_g_learns_images_that_are_not_augmented(shapes: PackedDataset) -> None:
     assert grey(generated(step)) < 0.02
 
 
-def test_g_learns_the_augmentation_where_real_images_alone_have_it(shapes: PackedDataset) -> None:
-    """The control: were G's images not augmented too, the test above would see it.
+def test_g_learns_the_augmentation_if_only_real_images_have_it(shapes: PackedDataset) -> None:
+    """The control: if G's images were not augmented too, the test above would fail.
 
-    It would see half a mistake as well: with G's images bare in D's step alone, or in G's alone, 5 % are grey.
+    It would also fail if G's images were not augmented in D's step only, or in G's only: then 5 % are grey.
     """
     step = make(shapes)
     augment, reals = step.augment, step.reals
@@ -87,20 +89,21 @@ def test_g_learns_the_augmentation_where_real_images_alone_have_it(shapes: Packe
 
 
 def edges(images: Tensor) -> Tensor:  # [N, C]
-    """The brightness of each image's edge: in all shapes the same, under ADA brighter or darker from image to image."""
+    """The brightness of each image's edge: the same in all shapes, but different from image to image under ADA."""
     around = torch.cat([images[:, :, 0], images[:, :, -1], images[..., 0], images[..., -1]], dim=-1)
     return around.median(dim=-1).values
 
 
-def test_g_does_not_learn_the_brightness_that_ada_changes(shapes: PackedDataset) -> None:
+def test_g_does_not_learn_adas_changes_of_brightness(shapes: PackedDataset) -> None:
     step = make(shapes, ADA)
     real, made = edges(step.reals(next(step.micro_batches(step.d, 0)))), edges(generated(step, STEPS_OF_ADA))
     assert real.std(dim=0).max() == 0
-    torch.testing.assert_close(made.mean(dim=0), real.mean(dim=0), atol=0.1, rtol=0)  # it has learned the shapes' own
+    # It has learned the brightness of the shapes.
+    torch.testing.assert_close(made.mean(dim=0), real.mean(dim=0), atol=0.1, rtol=0)
     assert made.std(dim=0).mean() < 0.03
 
 
-def test_g_learns_that_brightness_where_real_images_alone_have_it(shapes: PackedDataset) -> None:
+def test_g_learns_changes_of_brightness_if_only_real_images_have_them(shapes: PackedDataset) -> None:
     """The control, as above."""
     step = make(shapes, ADA)
     augment, reals = step.augment, step.reals

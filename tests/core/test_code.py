@@ -1,4 +1,4 @@
-"""A file of the user's own as a module, and what it raises as a message."""
+"""A Python file of the user becomes a module, and what it raises becomes a message."""
 
 import dataclasses
 import inspect
@@ -19,7 +19,7 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_file_is_one_module_as_long_as_it_stays_the_same(tmp_path: Path) -> None:
+def test_a_file_is_one_module_until_its_content_changes(tmp_path: Path) -> None:
     file = written(tmp_path / "mine.py", "value = object()\n")
     first = code.load_file(file)
     assert code.load_file(str(file)) is first
@@ -29,7 +29,7 @@ def test_a_file_is_one_module_as_long_as_it_stays_the_same(tmp_path: Path) -> No
     assert code.load_file(file) is first
 
 
-def test_equal_files_are_modules_of_their_own(tmp_path: Path) -> None:
+def test_equal_files_are_separate_modules(tmp_path: Path) -> None:
     a, b = (written(tmp_path / f"{name}.py", "values = []\n") for name in "ab")
     assert code.load_file(a).values is not code.load_file(b).values
 
@@ -44,12 +44,12 @@ def test_the_text_and_the_hash_are_those_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_bytes(content)
     read = code.read(tmp_path / "mine.py")
     assert (read.name, read.sha256, read.source.encode()) == ("mine.py", sha256(content), content)
-    assert read.is_whole and not read.model_copy(update={"source": read.source + " "}).is_whole
+    assert read.is_intact and not read.model_copy(update={"source": read.source + " "}).is_intact
     assert code.load_file(tmp_path / "mine.py").x == code.load_code(read).x == "é"
 
 
 def test_code_without_its_file_does_what_the_file_does(tmp_path: Path) -> None:
-    """Data classes with annotations as text, pickle and inspect all look for the module by its name."""
+    """Dataclasses with string annotations, pickle and inspect all look up the module by its name."""
     file = written(
         tmp_path / "some.dotted name.py",
         "from __future__ import annotations\nfrom dataclasses import dataclass\n\n"
@@ -80,14 +80,14 @@ def test_code_without_its_file_does_what_the_file_does(tmp_path: Path) -> None:
         ("x = '\0'\n", r"mine\.py.*null bytes"),
     ],
 )
-def test_what_a_file_raises_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+def test_what_a_file_raises_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     before = set(sys.modules)
     with pytest.raises(ConfigError, match=message):
         code.load_file(written(tmp_path / "mine.py", text))
-    assert not [name for name in set(sys.modules) - before if name.startswith("mine")], "half a module was kept"
+    assert not [name for name in set(sys.modules) - before if name.startswith("mine")], "a module that failed was kept"
 
 
-def test_a_message_of_the_users_own_stays_what_it_is(tmp_path: Path) -> None:
+def test_an_error_of_ganloom_raised_by_the_file_passes_through(tmp_path: Path) -> None:
     text = "from ganloom.core.errors import DataError\nraise DataError('put the disk in.')\n"
     with pytest.raises(DataError, match=r"^put the disk in\.$"):
         code.load_file(written(tmp_path / "mine.py", text))
@@ -105,8 +105,8 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HOME", str(tmp_path))
     written(tmp_path / "mine.py", "x = 1\n")
     assert code.load_file("~/mine.py").x == 1
-    assert code.place("~/mine.py") == str(tmp_path / "mine.py")
-    assert code.place("dcgan") == "dcgan"
+    assert code.absolute("~/mine.py") == str(tmp_path / "mine.py")
+    assert code.absolute("dcgan") == "dcgan"
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
         ("/a/mine.py:x:y=3", ("/a/mine.py", "x:y=3")),
         ("mine.py:other.py", ("mine.py", "other.py")),
         ("mine.py:", ("mine.py", "")),
-        (r"C:\own\mine.py:arg", (r"C:\own\mine.py", "arg")),
-        (r"C:\own\mine.py", (r"C:\own\mine.py", "")),
+        (r"C:\code\mine.py:arg", (r"C:\code\mine.py", "arg")),
+        (r"C:\code\mine.py", (r"C:\code\mine.py", "")),
         ("/mnt:1/mine.py:arg", ("/mnt:1/mine.py", "arg")),
         ("hf:owner/name.py", None),
         ("dicom:scans.py:3", None),
@@ -135,28 +135,28 @@ def test_a_source_is_a_file_and_an_argument(spec: str, parts: tuple[str, str] | 
     "definition",
     ["def f(a, b, *, c): ...", "def f(a, b, *, c=3, **more): ...", "class f:\n def __init__(self, a, b): ..."],
 )
-def test_what_fits_is_taken(tmp_path: Path, definition: str) -> None:
+def test_a_callable_with_the_right_signature_is_accepted(tmp_path: Path, definition: str) -> None:
     module = code.load_file(written(tmp_path / "mine.py", definition))
-    assert code.take(module, "f", "a", "b") is module.f
+    assert code.get_callable(module, "f", "a", "b") is module.f
 
 
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ("def g(a, b): ...", r"mine\.py has no f: it should define one that is called as f\(a, b, \*, OPTION=\.\.\.\)"),
+        ("def g(a, b): ...", r"mine\.py has no f: it should define f\(a, b, \*, OPTION=\.\.\.\)"),
         ("f = 3", r"mine\.py has no f"),
-        ("def f(a): ...", r"f\(a\) does not fit, it is called as f\(a, b, \*, OPTION"),
-        ("def f(a: int, b: int, c: int = 3) -> int: ...", r"f\(a, b, c=3\) does not fit.*stands after the \*"),
-        ("def f(a, c=3): ...", r"f\(a, c=3\) does not fit"),
-        ("def f(*a): ...", r"f\(\*a\) does not fit"),
+        ("def f(a): ...", r"f\(a\) has the wrong signature: write f\(a, b, \*, OPTION"),
+        ("def f(a: int, b: int, c: int = 3) -> int: ...", r"f\(a, b, c=3\) has the wrong signature.*after the \*"),
+        ("def f(a, c=3): ...", r"f\(a, c=3\) has the wrong signature"),
+        ("def f(*a): ...", r"f\(\*a\) has the wrong signature"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_how_it_is_called(tmp_path: Path, definition: str, message: str) -> None:
+def test_a_wrong_signature_is_refused_with_the_right_one(tmp_path: Path, definition: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        code.take(code.load_file(written(tmp_path / "mine.py", definition)), "f", "a", "b")
+        code.get_callable(code.load_file(written(tmp_path / "mine.py", definition)), "f", "a", "b")
 
 
-def test_options_are_checked_where_annotations_are_text(tmp_path: Path) -> None:
+def test_options_are_checked_when_annotations_are_strings(tmp_path: Path) -> None:
     text = (
         "from __future__ import annotations\nfrom pydantic import PositiveInt\n\n"
         "class Net:\n    def __init__(self, *, width: PositiveInt = 3) -> None: ...\n\n"
@@ -169,5 +169,5 @@ def test_options_are_checked_where_annotations_are_text(tmp_path: Path) -> None:
         keyword_options("net", module.Net, {"width": 0})
     with pytest.raises(ConfigError, match="the annotations of it cannot be read: name 'Nowhere' is not defined"):
         keyword_options("it", module.lost, {})
-    with pytest.raises(ConfigError, match="it has an option of a kind that cannot be checked"):
+    with pytest.raises(ConfigError, match="it has an option whose type cannot be checked"):
         keyword_options("it", module.odd, {})

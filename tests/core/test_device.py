@@ -1,4 +1,4 @@
-"""Devices, the processes on them, and packages that may be there."""
+"""Devices, the processes that share them, and optional packages."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from ganloom.core.errors import DeviceError
 from ganloom.core.packages import is_installed, version_of
 
 
-@pytest.mark.parametrize(("kind", "message"), [("mps", "use --device cpu"), ("cuda:1", "write --device cuda")])
+@pytest.mark.parametrize(("kind", "message"), [("mps", "use --device cpu"), ("cuda:1", "use --device cuda")])
 def test_processes_that_would_share_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
     monkeypatch.setattr(device, "choose_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -45,11 +45,11 @@ def test_processes_meet_where_they_were_started_whatever_the_environment_says(mo
         assert env["OMP_NUM_THREADS"] == "7"
 
 
-def test_a_folder_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "surely_no_package").mkdir()
+def test_a_folder_is_not_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "not_a_package").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    assert not is_installed("surely_no_package") and is_installed("torch")
+    assert not is_installed("not_a_package") and is_installed("torch")
 
 
-def test_a_module_of_a_distribution_of_another_name_is_no_crash() -> None:
+def test_the_version_of_a_module_whose_distribution_has_another_name() -> None:
     assert version_of("torch") == torch.__version__ and version_of("PIL.Image") == "installed"

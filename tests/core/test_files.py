@@ -16,7 +16,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) 
     monkeypatch.setattr(os, call, fail)
 
 
-def test_what_was_written_can_be_read_and_nothing_else_lies_beside_it(tmp_path: Path) -> None:
+def test_what_was_written_can_be_read_and_no_temporary_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for data in (b"first", b"", b"second \x00\xff"):
         write_atomically(path, data)
@@ -69,18 +69,18 @@ def test_an_interruption_leaves_the_old_file_and_no_other(
         (OSError("unnumbered"), "unnumbered"),
     ],
 )
-def test_a_closed_or_broken_disk_is_said_with_the_reason_and_the_remedy(error: OSError, reason: str) -> None:
+def test_a_read_only_or_broken_disk_is_reported_with_the_reason_and_the_remedy(error: OSError, reason: str) -> None:
     with pytest.raises(StorageError, match=rf"cannot write out/file: {reason}\. .*--out"):  # noqa: SIM117
         with storage_errors(Path("out/file")):
             raise error
 
 
-def test_what_numpy_says_of_a_full_disk_is_understood() -> None:
+def test_numpys_own_error_for_a_full_disk_is_recognized() -> None:
     with pytest.raises(StorageError, match="no room left"), storage_errors(Path("file")):
         raise OSError("737280 requested and 44928 written")
 
 
-def test_what_is_no_fault_of_the_disk_passes_through() -> None:
+def test_other_errors_pass_through() -> None:
     with pytest.raises(KeyError), storage_errors(Path("file")):
         raise KeyError("other")
 
@@ -94,6 +94,6 @@ def test_sha256_is_the_standard_one() -> None:
     assert sha256(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_a_folder_is_no_place_for_a_file() -> None:
+def test_a_folder_cannot_be_written_as_a_file() -> None:
     with pytest.raises(StorageError, match="it is a folder"):
         write_atomically(Path(), b"data")

@@ -5,7 +5,7 @@ from ganloom.core.names import check_name, keyword_options, nearest
 
 
 def build(shape: tuple[int, int], *, width: int = 64, rate: float = 0.5, deep: bool = False) -> None:
-    """Stands for a network: its keyword-only arguments are its options."""
+    """A stand-in for a network, whose keyword-only arguments are its options."""
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_the_nearest_known_name_is_offered(name: str, sentence: str) -> None:
     assert nearest(name, ["hinge", "train.batch", "optimizer.g.schedule", "bce"]) == sentence
 
 
-def test_where_nothing_is_known_it_says_so() -> None:
+def test_an_empty_list_of_names_is_reported() -> None:
     assert nearest("x", []) == "There are none."
 
 
@@ -38,7 +38,7 @@ def test_options_not_given_keep_their_defaults() -> None:
     assert keyword_options("net", build, {"width": 8}) == {"width": 8, "rate": 0.5, "deep": False}
 
 
-def test_a_number_that_yaml_took_for_text_becomes_one() -> None:
+def test_a_number_that_yaml_reads_as_text_is_converted() -> None:
     assert keyword_options("net", build, {"rate": "1e-4"})["rate"] == 1e-4
 
 

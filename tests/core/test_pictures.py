@@ -24,7 +24,7 @@ def test_every_level_survives_the_way_to_float_and_back() -> None:
     values = to_float(levels)
     assert (values.dtype, values.min(), values.max()) == (torch.float32, -1.0, 1.0)
     assert torch.equal(to_uint8(values), levels)
-    assert levels.flatten().tolist() == list(range(256))  # what was given is left as it was
+    assert levels.flatten().tolist() == list(range(256))  # the input is not changed
 
 
 def test_half_precision_is_read_before_it_is_scaled() -> None:

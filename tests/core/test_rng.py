@@ -11,6 +11,7 @@ def test_a_key_is_equal_on_every_platform() -> None:
     assert rng.key(-1, "ü") == 1024395702418141685
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers() | st.text(max_size=5), max_size=4))
 def test_a_key_has_63_bits(parts: list[int | str]) -> None:

@@ -62,14 +62,14 @@ def test_other_values_or_other_metadata_give_other_bytes() -> None:
 
 
 @pytest.mark.parametrize("length", range(8))
-def test_tensors_stand_aligned_whatever_the_length_of_the_header(length: int) -> None:
+def test_tensors_are_aligned_for_any_length_of_the_header(length: int) -> None:
     data = pack({"x": values(3)}, {"a": "x" * length})
     assert int.from_bytes(data[:8], "little") % 8 == 0
     assert torch.equal(unpack(data)["x"], values(3))
 
 
 @pytest.mark.parametrize("data", [b"", b"not safetensors", pack({"x": values(3)})[:-5], b"\xff" * 64])
-def test_what_is_no_safetensors_file_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(ModelError, match="file is not a readable safetensors file"):
         read_metadata(tmp_path / "file")
@@ -81,7 +81,7 @@ def test_a_missing_file_is_a_model_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("type_", ["F8_E8M0", "none"])
-def test_numbers_of_a_type_that_torch_does_not_have_are_an_error_with_the_place(type_: str) -> None:
+def test_a_dtype_that_torch_lacks_is_an_error_that_names_the_file(type_: str) -> None:
     header = json.dumps({"x": {"dtype": type_, "shape": [8], "data_offsets": [0, 8]}}).encode()
     with pytest.raises(ModelError, match="the file is not a readable safetensors file"):
         unpack(struct.pack("<Q", len(header)) + header + bytes(8), "the file")

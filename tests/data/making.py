@@ -19,7 +19,7 @@ from ganloom.data.sources import find
 
 NO_HOLDOUT = Selection(holdout=0)
 
-# What an EXIF orientation does to the upright picture: the stored one is this of it.
+# How an EXIF orientation stores an upright picture.
 STORED: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     1: lambda image: image,
     2: lambda image: image[:, ::-1],
@@ -50,7 +50,7 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def pictures(folder: Path, *names: str, size: tuple[int, int] = (4, 5)) -> Path:
-    """Different grey pictures of these names."""
+    """Write a different grey picture under each name."""
     for seed, name in enumerate(names):
         write(folder / name, encoded(noise(*size, 1, seed)))
     return folder
@@ -63,7 +63,7 @@ def turned(orientation: int) -> Image.Exif:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A small PNG file that promises a picture of this size."""
+    """A small PNG file whose header states this size."""
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(bytes(1000))),

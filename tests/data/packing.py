@@ -9,7 +9,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
 
-ALL = Selection(holdout=0)  # every image for training, so that rows are the images in their order
+ALL = Selection(holdout=0)  # no hold-out, so that rows are the images in order
 
 
 def pack(folder: Path, **arrays: Any) -> PackedDataset:

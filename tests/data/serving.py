@@ -15,9 +15,9 @@ def md5(data: bytes) -> str:
 
 @contextmanager
 def serve(files: Mapping[str, bytes], cut: Collection[str] = (), asked: list[str] | None = None) -> Iterator[str]:
-    """Serve `files` by their paths and give the address before them. Those in `cut` break off half-way.
+    """Serve `files` by their paths and yield the base address. Those in `cut` break off half-way.
 
-    The paths that were asked for are added to `asked`.
+    Requested paths are appended to `asked`.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Archives: what a folder gives, a zip or tar of it gives; and attacks end in a clear error or a skipped file."""
+"""An archive gives the same dataset as its folder, and attacks end in a clear error or a skipped file."""
 
 import gzip
 import io
@@ -35,7 +35,7 @@ def cache_elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 @pytest.fixture(autouse=True)
 def nothing_is_written_elsewhere(tmp_path: Path) -> Iterator[None]:
-    """Whatever an archive holds, what is made lies in `tmp_path/work`; the rest is as it was."""
+    """Whatever an archive contains, files are written in `tmp_path/work` only."""
     (tmp_path / "work").mkdir()
     before = set(tmp_path.parent.iterdir()), set(Path.cwd().iterdir())
     yield
@@ -96,7 +96,7 @@ KINDS = ("a.zip", "a.tar", "a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_archive_is_prepared_to_what_its_folder_is(tmp_path: Path, layout: str, kind: str) -> None:
+def test_an_archive_gives_the_same_dataset_as_its_folder(tmp_path: Path, layout: str, kind: str) -> None:
     work = tmp_path / "work"
     pictures(work / "in", *LAYOUTS[layout])
     pack(work / kind, files_of(work / "in"))
@@ -109,7 +109,7 @@ def test_an_archive_is_prepared_to_what_its_folder_is(tmp_path: Path, layout: st
 
 
 @pytest.mark.parametrize("kind", KINDS[:3])
-def test_a_dataset_json_in_the_manner_of_stylegan_labels_the_images(tmp_path: Path, kind: str) -> None:
+def test_a_dataset_json_in_stylegans_format_labels_the_images(tmp_path: Path, kind: str) -> None:
     work = tmp_path / "work"
     names = [f"00000/img{number:08}.png" for number in range(4)]
     listing = json.dumps({"labels": [[name, label] for name, label in zip(names, (6, 0, 2, 6), strict=True)]}).encode()
@@ -121,7 +121,7 @@ def test_a_dataset_json_in_the_manner_of_stylegan_labels_the_images(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-def test_images_that_stylegan_calls_unlabelled_get_no_classes_from_their_folders(tmp_path: Path, kind: str) -> None:
+def test_images_without_labels_in_stylegans_format_get_no_classes_from_their_folders(tmp_path: Path, kind: str) -> None:
     work = tmp_path / "work"
     files = dict(zip(("00000/img00000000.png", "00001/img00001000.png"), GOOD.values(), strict=False))
     pack(work / kind, {**files, "dataset.json": b'{"labels": null}'})
@@ -129,7 +129,7 @@ def test_images_that_stylegan_calls_unlabelled_get_no_classes_from_their_folders
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-def test_a_leading_dot_folder_is_no_hidden_one(tmp_path: Path, kind: str) -> None:
+def test_a_leading_dot_folder_is_not_hidden(tmp_path: Path, kind: str) -> None:
     work = tmp_path / "work"
     pack(work / kind, {f"./{name}": content for name, content in GOOD.items()})
     assert sorted(packed_by_name(prepared(work / kind, work / "out"))) == sorted(GOOD)
@@ -162,7 +162,7 @@ def test_a_zip_made_on_windows_has_folders(tmp_path: Path) -> None:
 def test_an_archive_with_a_path_out_of_it_is_refused(tmp_path: Path, kind: str, name: str) -> None:
     work = tmp_path / "work"
     pack(work / kind, {**GOOD, name: GOOD["0.png"]})
-    with pytest.raises(DataError, match=r"is refused: its member '.*' leads out of the archive"):
+    with pytest.raises(DataError, match=r"is refused: the path of its member '.*' leads out of the archive"):
         prepared(work / kind, work / "out")
 
 
@@ -219,7 +219,7 @@ def test_a_listing_that_is_a_link_is_not_followed(tmp_path: Path, kind: bytes, t
 def test_a_member_that_unpacks_to_too_much_is_skipped_with_the_reason(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(archive, "MAX_BYTES", 10_000)
     pack(tmp_path / "work" / kind, {**GOOD, "bomb.png": GOOD["0.png"] + bytes(20_000)})
     dataset = prepared(tmp_path / "work" / kind, tmp_path / "work" / "out", max_skipped=0.3)
     assert dataset.count() == 3
@@ -227,7 +227,7 @@ def test_a_member_that_unpacks_to_too_much_is_skipped_with_the_reason(
 
 
 def with_a_lying_size(path: Path, name: str, size: int) -> None:
-    """Have a zip declare a member smaller than it is, in its directory and before the data."""
+    """Make a zip state a wrong size for a member, both in its directory and before the data."""
     content = bytearray(path.read_bytes())
     for magic, offset, of_name in ((b"PK\3\4", 22, 30), (b"PK\1\2", 24, 46)):
         place = 0
@@ -254,6 +254,7 @@ def test_a_zip_that_declares_a_bomb_to_be_small_unpacks_no_more_than_it_declares
     assert max(map(len, taken)) <= 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar.gz"])
 def test_a_bomb_of_a_gigabyte_takes_neither_memory_nor_disk(tmp_path: Path, kind: str) -> None:
     work = tmp_path / "work"
@@ -283,7 +284,7 @@ def test_a_bomb_of_a_gigabyte_takes_neither_memory_nor_disk(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar"])
-def test_a_picture_that_promises_too_many_pixels_is_skipped_with_the_reason(tmp_path: Path, kind: str) -> None:
+def test_a_picture_whose_header_states_too_many_pixels_is_skipped_with_the_reason(tmp_path: Path, kind: str) -> None:
     path = pack(tmp_path / "work" / kind, {**GOOD, "huge.png": png_header(50_000, 50_000)})
     dataset = prepared(path, tmp_path / "work" / "out", max_skipped=0.3)
     assert "exceeds limit" in skipped(dataset)["huge.png"]
@@ -349,14 +350,14 @@ def test_an_archive_cut_short_is_refused_or_lists_what_is_missing(tmp_path: Path
             dataset = prepared(work / kind, work / "out" / str(cut), max_skipped=1.0)
         except DataError:
             continue
-        assert dataset.count() + len(skipped(dataset)) == 20, f"cut at {cut} of {len(whole)}: lost without a word"
+        assert dataset.count() + len(skipped(dataset)) == 20, f"cut at {cut} of {len(whole)}: images were lost silently"
 
 
-def test_a_tar_damaged_in_the_middle_does_not_end_there_without_a_word(tmp_path: Path) -> None:
+def test_a_tar_damaged_in_the_middle_is_an_error(tmp_path: Path) -> None:
     path = as_tar(tmp_path / "work" / "a.tar", GOOD)
     content = bytearray(path.read_bytes())
     with tarfile.open(path) as packed:
-        content[packed.getmembers()[1].offset + 10] ^= 0xFF  # in the name: the checksum no longer fits
+        content[packed.getmembers()[1].offset + 10] ^= 0xFF  # in the name, so the checksum is wrong
     path.write_bytes(content)
     with pytest.raises(DataError, match="cannot be read as an archive"):
         prepared(path, tmp_path / "work" / "out", max_skipped=1.0)
@@ -384,7 +385,7 @@ def test_an_archive_in_an_archive_is_not_opened(tmp_path: Path, kind: str) -> No
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\3\4", b"not an archive at all", bytes(10_240), b"\x1f\x8b\x08"])
 @pytest.mark.parametrize("kind", KINDS[:3])
-def test_what_is_no_archive_is_refused(tmp_path: Path, kind: str, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path, kind: str, content: bytes) -> None:
     write(tmp_path / "work" / kind, content)
     with pytest.raises(DataError, match=r"cannot be read as an archive|no images in"):
         prepared(tmp_path / "work" / kind, tmp_path / "work" / "out")
@@ -403,6 +404,7 @@ def whole_archives() -> list[tuple[str, bytes]]:
 WHOLE = whole_archives()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=4))
 def test_a_damaged_archive_never_ends_in_a_traceback(whole: tuple[str, bytes], changes: Any) -> None:
@@ -450,7 +452,7 @@ def npy(array: Any, **options: Any) -> bytes:
 
 
 def promise(shape: tuple[int, ...], data: bytes = b"", dtype: str = "|u1", fortran: bool = False) -> bytes:
-    """An .npy file whose header promises this shape."""
+    """An .npy file whose header states this shape."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": dtype, "fortran_order": fortran, "shape": shape})
     return buffer.getvalue() + data
@@ -485,7 +487,7 @@ def test_a_pickle_in_an_npz_is_never_run(tmp_path: Path, key: str) -> None:
         (True, 8, 8),
     ],
 )
-def test_an_array_that_promises_more_than_there_is_is_a_clear_error(
+def test_an_array_whose_header_states_too_much_is_a_clear_error(
     tmp_path: Path, shape: tuple[int, ...], name: str, fortran: bool
 ) -> None:
     work = tmp_path / "work"
@@ -498,7 +500,7 @@ def test_an_array_that_promises_more_than_there_is_is_a_clear_error(
         prepared(work / name, work / "out", workers=1)
 
 
-def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
+def test_pictures_of_runs_are_left_out(tmp_path: Path) -> None:
     inside = {f"photos/runs/a/{name}": b"{}" for name in ("config.yaml", "run.json")}
     sheet = {"photos/runs/a/samples/reals.png": GOOD["0.png"]}
     as_zip(tmp_path / "work" / "a.zip", {f"photos/{name}": content for name, content in GOOD.items()} | inside | sheet)
@@ -508,7 +510,7 @@ def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(10**15,), (3, 10**12), (10**15, 1), (-3,)])
-def test_labels_that_promise_more_than_there_are_images_are_a_clear_error(tmp_path: Path, shape: Any) -> None:
+def test_labels_whose_header_states_too_much_are_a_clear_error(tmp_path: Path, shape: Any) -> None:
     work = tmp_path / "work"
     as_zip(
         work / "a.npz", {"images.npy": npy(np.zeros((3, 8, 8), np.uint8)), "labels.npy": promise(shape, dtype="<i8")}

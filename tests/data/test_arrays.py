@@ -44,7 +44,7 @@ def labels(source: ArraySource, split: str = "train") -> list[Any]:
     ],
     ids=["NHW", "NHW1", "NHW3", "NHW4", "fortran"],
 )
-def test_images_are_read_to_the_pixel(tmp_path: Path, array: NDArray[np.uint8], same: NDArray[np.uint8]) -> None:
+def test_images_are_read_exactly(tmp_path: Path, array: NDArray[np.uint8], same: NDArray[np.uint8]) -> None:
     for source in (npy(tmp_path, array), npz(tmp_path, images=array)):
         assert np.array_equal(pixels(source), same)
         assert source.name == "file"
@@ -68,7 +68,7 @@ def test_grey_images_of_more_than_8_bits_keep_their_values(tmp_path: Path, dtype
     ],
     ids=["medmnist", "keras"],
 )
-def test_splits_are_found_by_the_keys_of_those_who_publish_them(tmp_path: Path, keys: tuple[str, ...]) -> None:
+def test_splits_are_found_by_common_keys(tmp_path: Path, keys: tuple[str, ...]) -> None:
     parts = [GREY, np.arange(4), GREY[:2] + 1, np.arange(2), GREY[:3] + 2, np.arange(3)]
     source = npz(tmp_path, **dict(zip(keys, parts, strict=True)))
     for split, images, numbers in zip(("train", "val", "test"), parts[::2], parts[1::2], strict=True):
@@ -92,7 +92,9 @@ def test_a_class_that_only_another_split_has_is_a_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_])
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
-def test_labels_of_one_column_are_classes_of_any_whole_type(tmp_path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+def test_labels_of_one_column_are_classes_of_any_integer_type(
+    tmp_path: Path, dtype: Any, shape: tuple[int, ...]
+) -> None:
     source = npz(tmp_path, images=GREY, labels=np.array([1, 0, 1, 1], dtype).reshape(shape))
     assert labels(source) == [1, 0, 1, 1]
     assert all(type(label) is int for label in labels(source))
@@ -100,7 +102,7 @@ def test_labels_of_one_column_are_classes_of_any_whole_type(tmp_path: Path, dtyp
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32, np.float64])
-def test_labels_of_more_columns_say_how_much_of_each_class(tmp_path: Path, dtype: Any) -> None:
+def test_labels_of_several_columns_are_shares_of_each_class(tmp_path: Path, dtype: Any) -> None:
     shares = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 1]], dtype)
     source = npz(tmp_path, images=GREY, labels=shares)
     assert all(label.dtype == np.float32 for label in labels(source))
@@ -111,10 +113,13 @@ def test_labels_of_more_columns_say_how_much_of_each_class(tmp_path: Path, dtype
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (COLOUR.transpose(0, 3, 1, 2), r"is NCHW \(4, 3, 5, 6\), not NHWC: save it with \.transpose\(0, 2, 3, 1\)"),
-        (GREY[:, None], r"is NCHW \(4, 1, 5, 6\), not NHWC"),
+        (
+            COLOUR.transpose(0, 3, 1, 2),
+            r"has shape \(4, 3, 5, 6\), NCHW instead of NHWC: save it with \.transpose\(0, 2, 3, 1\)",
+        ),
+        (GREY[:, None], r"has shape \(4, 1, 5, 6\), NCHW instead of NHWC"),
         (COLOUR / 255, r"is float64, not uint8: scale it to 0\.\.255 and save it with \.astype\('uint8'\)"),
-        (COLOUR.astype(np.float32), "is float32, not uint8: .* Only grey images may be uint16, .*, float64"),
+        (COLOUR.astype(np.float32), "is float32, not uint8: .* Only grey images may have type uint16, .*, float64"),
         (COLOUR.astype(np.uint16), "is uint16, not uint8"),
         (GREY.astype(np.int64), "is int64, not uint8"),
         (GREY.astype(np.bool_), "is bool, not uint8"),
@@ -123,10 +128,10 @@ def test_labels_of_more_columns_say_how_much_of_each_class(tmp_path: Path, dtype
         (np.zeros((4, 5, 6, 2), np.uint8), r"has shape \(4, 5, 6, 2\): .* with 1, 3 or 4 channels"),
         (np.zeros((2, 4, 5, 6, 3), np.uint8), r"has shape \(2, 4, 5, 6, 3\)"),
         (np.uint8(3), r"has shape \(\)"),
-        (GREY[:0], "has no images in it"),
+        (GREY[:0], "is empty: its shape is"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(tmp_path: Path, images: NDArray[Any], message: str) -> None:
+def test_arrays_that_are_not_images_are_refused(tmp_path: Path, images: NDArray[Any], message: str) -> None:
     for read in (lambda: npy(tmp_path, images), lambda: npz(tmp_path, images=images)):
         with pytest.raises(DataError, match=rf"array 'images' of .*file\.np[yz] {message}"):
             read()
@@ -137,15 +142,15 @@ def test_arrays_that_are_no_images_are_refused(tmp_path: Path, images: NDArray[A
     [
         (np.arange(3), r"have shape \(3,\) for 4 images"),
         (np.arange(5), r"have shape \(5,\) for 4 images"),
-        (np.arange(4) - 1, "are not classes numbered from 0"),
-        (np.arange(4.0), "are float64, not whole numbers"),
-        (np.array(["a", "b", "a", "b"]), "are <U1, not whole numbers"),
+        (np.arange(4) - 1, "should be class numbers from 0"),
+        (np.arange(4.0), "have type float64: class numbers should be integers"),
+        (np.array(["a", "b", "a", "b"]), "have type <U1: class numbers should be integers"),
         (np.zeros((4, 2, 2)), r"have shape \(4, 2, 2\)"),
-        (np.array([[1, -1]] * 4), "have shares below 0: write 0 and 1 in place of -1 and 1"),
+        (np.array([[1, -1]] * 4), "have negative values: write 0 and 1 instead of -1 and 1"),
         (np.full((4, 2), "a"), r"have shape \(4, 2\) and type <U1"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path, numbers: NDArray[Any], message: str) -> None:
+def test_invalid_labels_are_refused(tmp_path: Path, numbers: NDArray[Any], message: str) -> None:
     with pytest.raises(DataError, match=rf"labels 'labels' of .*file\.npz {message}"):
         npz(tmp_path, images=GREY, labels=numbers)
 
@@ -156,7 +161,7 @@ def test_a_file_without_training_images_says_what_it_has(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"not arrays", b"\x93NUMPY\x01\x00\x10", b"\x93NUMPY" + bytes(50)])
-def test_a_file_that_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_array_is_refused(tmp_path: Path, content: bytes) -> None:
     for name in ("file.npy", "file.npz"):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=rf"{name} cannot be read as arrays"):
@@ -171,7 +176,7 @@ def test_an_array_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 class Trap:
-    """What a malicious pickle does: unpickling it makes a folder."""
+    """A malicious pickle: loading it creates a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -196,7 +201,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path, kind: str) -> None:
         open_source(str(path))
     assert not sprung.exists()
 
-    loaded = np.load(path, allow_pickle=True)  # the trap does work: who allows pickles runs it
+    loaded = np.load(path, allow_pickle=True)  # the trap works: loading with pickle runs it
     if kind == "npz of objects":
         with loaded:
             loaded["labels"]

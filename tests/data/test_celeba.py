@@ -32,7 +32,7 @@ def photograph(shade: int) -> bytes:
 
 
 def images(files: dict[str, bytes] | None = None, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """The archive; without `files`, image i has the shade i."""
+    """The archive. Without `files`, image i has the grey level i."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         archive.mkdir("img_align_celeba")
@@ -88,8 +88,8 @@ def test_images_may_be_opened_from_many_threads(folder: Path, monkeypatch: pytes
         assert list(pool.map(lambda item: shade(item.open()), items)) == list(range(COUNT)) * 25
 
 
-def test_without_the_archive_the_message_says_what_to_fetch_from_where() -> None:
-    with pytest.raises(DataError, match=r"img_align_celeba\.zip has to be fetched by hand.*CelebA\.html.*put it at"):
+def test_without_the_archive_the_message_says_what_to_download_from_where() -> None:
+    with pytest.raises(DataError, match=r"img_align_celeba\.zip must be downloaded by hand.*CelebA\.html.*put it at"):
         celeba.open_source("")
 
 
@@ -111,7 +111,7 @@ def test_a_face_that_a_list_does_not_have_is_refused(
 
 def test_a_damaged_face_is_an_oserror_of_that_face_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = images({"1.jpg": photograph(1), "2.jpg": photograph(2), "3.jpg": b"no photograph"})
-    data = data.replace(photograph(1)[-50:], bytes(50), 1)  # the ends of all are alike
+    data = data.replace(photograph(1)[-50:], bytes(50), 1)  # the ends of all files are equal
     one, two, three = put(folder, monkeypatch, IMAGES=data).items()
     with pytest.raises(OSError, match="it cannot be unzipped: Bad CRC-32"):
         one.open()
@@ -121,9 +121,9 @@ def test_a_damaged_face_is_an_oserror_of_that_face_alone(folder: Path, monkeypat
 
 
 def test_a_face_that_unzips_to_too_much_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(celeba, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(celeba, "MAX_BYTES", 100_000)
     data = images({"1.jpg": bytes(100_001), "2.jpg": photograph(2)}, zipfile.ZIP_DEFLATED)
     one, two = put(folder, monkeypatch, IMAGES=data).items()
-    with pytest.raises(OSError, match="it is 100001 bytes where an image has at most 100000"):
+    with pytest.raises(OSError, match="it has 100001 bytes; an image may have at most 100000"):
         one.open()
     assert shade(two.open()) == 2

@@ -16,7 +16,7 @@ from ganloom.data.sources.cifar10 import CifarSource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3), np.uint8)
 LABELS = [3, 0, 9, 9, 1, 7, 2]
-# One image a batch: six of them are the training batches, and the last file has two.
+# One image per training batch and two in the test batch.
 BATCHES = [*cifar10.PUBLISHED.files, "test_batch.bin"]
 
 
@@ -31,7 +31,7 @@ def record(image: NDArray[np.uint8], *labels: int) -> bytes:
 
 
 def batches() -> dict[str, bytes]:
-    """Five training batches of an image each, and a test batch of two."""
+    """Five training batches with one image each, and a test batch with two."""
     files = dict.fromkeys(cifar10.PUBLISHED.files, b"")
     for name, image, label in zip(BATCHES, PIXELS, LABELS, strict=True):
         files[name] += record(image, label)
@@ -113,14 +113,14 @@ def test_a_folder_that_lacks_files_is_refused_by_their_names(folder: Path) -> No
 
 def test_a_file_cut_short_is_refused_before_it_is_read(folder: Path) -> None:
     unpack(folder, {**batches(), "data_batch_3.bin": record(PIXELS[0], 0)[:-1]})
-    with pytest.raises(DataError, match=r"data_batch_3\.bin is damaged, 3072 bytes are no whole number of images"):
+    with pytest.raises(DataError, match=r"data_batch_3\.bin is damaged, 3072 bytes are not a whole number of images"):
         cifar10.open_source("")
 
 
 def test_a_label_out_of_range_is_refused(folder: Path) -> None:
     unpack(folder, {**batches(), "data_batch_3.bin": record(PIXELS[0], 10)})
     source = cifar10.open_source("")
-    with pytest.raises(DataError, match=r"data_batch_3\.bin of .* has a label 10 where 10 classes are"):
+    with pytest.raises(DataError, match=r"data_batch_3\.bin of .* has label 10 for 10 classes"):
         list(source.items())
 
 
@@ -158,7 +158,7 @@ def test_the_classes_of_cifar100_are_its_fine_labels(monkeypatch: pytest.MonkeyP
     assert (source.name, source.count) == ("cifar100", 3)
 
 
-def test_a_hundred_classes_have_a_hundred_names_in_the_order_of_the_alphabet() -> None:
+def test_a_hundred_classes_have_a_hundred_names_in_alphabetical_order() -> None:
     names = cifar100.PUBLISHED.class_names
     assert len(set(names)) == 100
     assert list(names) == sorted(names)

@@ -1,4 +1,4 @@
-"""`FILE.py:ARGUMENT` as a source of images."""
+"""`FILE.py:ARGUMENT` is a source of images."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import contributing
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.data.prepare import Preprocessing, prepare
-from ganloom.data.sources import find, place
+from ganloom.data.sources import absolute, find
 
 SOURCE = """
 from functools import partial
@@ -49,20 +49,20 @@ def levels(spec: str) -> list[int]:
     return sorted(np.concatenate(splits)[:, 0, 0, 0].tolist())
 
 
-def test_what_the_file_gives_is_prepared(tmp_path: Path) -> None:
+def test_the_images_of_a_custom_source_are_prepared(tmp_path: Path) -> None:
     source = find(written(tmp_path))
     assert (source.name, list(source.class_names), source.count) == ("greys", ["a", "b"], 4)
     assert levels(written(tmp_path)) == [0, 10, 20, 30]
 
 
-def test_the_argument_is_what_stands_after_the_colon(tmp_path: Path) -> None:
+def test_the_text_after_the_colon_is_the_argument(tmp_path: Path) -> None:
     spec = written(tmp_path, ("4, 0", "4, 0\n    class_names = property(lambda self: [self.spec])"), ("index % 2", "0"))
     assert list(find(f"{spec}:x:y=3").class_names) == ["x:y=3"]
     assert list(find(spec).class_names) == [""]
 
 
-def test_images_of_a_changed_file_are_made_anew(tmp_path: Path) -> None:
-    """Though its own fingerprint says that nothing has changed."""
+def test_images_of_a_changed_file_are_prepared_again(tmp_path: Path) -> None:
+    """Even if the fingerprint of the source stays the same."""
     assert levels(written(tmp_path)) == [0, 10, 20, 30]
     assert levels(written(tmp_path, ("10 * index", "11 * index"))) == [0, 11, 22, 33]
 
@@ -73,18 +73,18 @@ def test_another_argument_is_another_set_of_images(tmp_path: Path) -> None:
     assert levels(f"{spec}:4") == [0, 4, 8, 12]
 
 
-def test_a_place_holds_from_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absolute_source_holds_in_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path)
     (tmp_path / "train").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert place("./greys.py") == place("greys.py:") == f"{tmp_path}/greys.py"
-    assert place("greys.py:train") == f"{tmp_path}/greys.py:train", "a word was taken for the folder of that name"
-    assert place("greys.py:./train") == f"{tmp_path}/greys.py:{tmp_path}/train"
-    assert place("greys.py:a/b") == f"{tmp_path}/greys.py:a/b"
-    assert [*find("greys.py:./train").fingerprint()] == [*find(place("greys.py:./train")).fingerprint()]
+    assert absolute("./greys.py") == absolute("greys.py:") == f"{tmp_path}/greys.py"
+    assert absolute("greys.py:train") == f"{tmp_path}/greys.py:train", "a word was read as the folder with that name"
+    assert absolute("greys.py:./train") == f"{tmp_path}/greys.py:{tmp_path}/train"
+    assert absolute("greys.py:a/b") == f"{tmp_path}/greys.py:a/b"
+    assert [*find("greys.py:./train").fingerprint()] == [*find(absolute("greys.py:./train")).fingerprint()]
 
 
-def test_numbers_of_numpy_are_labels(tmp_path: Path) -> None:
+def test_numpy_integers_are_labels(tmp_path: Path) -> None:
     items = list(find(written(tmp_path, ("index % 2", "__import__('numpy').int64(index % 2)"))).items())
     assert [(item.label, type(item.label)) for item in items] == [(0, int), (1, int), (0, int), (1, int)]
 
@@ -92,35 +92,39 @@ def test_numbers_of_numpy_are_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("def open_source", "def open_sauce", r"greys\.py has no open_source: .* called as open_source\(spec\)"),
-        ("open_source(spec)", "open_source()", r"open_source\(\) does not fit, it is called as open_source\(spec\)\."),
-        ("return Greys(spec)", "return [spec]", "gives something of type list, which lacks name, class_names, splits"),
+        ("def open_source", "def open_sauce", r"greys\.py has no open_source: it should define open_source\(spec\)"),
+        ("open_source(spec)", "open_source()", r"open_source\(\) has the wrong signature: write open_source\(spec\)\."),
+        (
+            "return Greys(spec)",
+            "return [spec]",
+            "returns an object of type list, which lacks name, class_names, splits",
+        ),
         ("return Greys(spec)", "return Greys(1 / 0)", r"greys\.py, line 20: ZeroDivisionError"),
-        ('"greys"', '"my/greys"', "should do for a folder, and 'my/greys' does not"),
-        ('"greys"', '".."', "should do for a folder"),
-        ('"greys"', "3", "should do for a folder"),
-        ('("train",)', '("training",)', r"some of train, val, test, and not \['training'\]"),
+        ('"greys"', '"my/greys"', "should be valid as the name of a folder, not 'my/greys'"),
+        ('"greys"', '".."', "should be valid as the name of a folder"),
+        ('"greys"', "3", "should be valid as the name of a folder"),
+        ('("train",)', '("training",)', r"some of train, val, test, not \['training'\]"),
         ('("train",)', "()", "some of train, val, test"),
         ("for index", "open('nothing')\n        for index", r"greys\.py, line 16: FileNotFoundError"),
         (
             "yield Item(",
             "yield (",
-            r"items\(\) should give Item\(name, split, label, open\), not something of type tuple",
+            r"items\(\) should yield Item\(name, split, label, open\), not tuple",
         ),
-        ('"train", index', '"val", index', "0 lies in 'val', which is none of its splits"),
+        ('"train", index', '"val", index', "the split 'val' of 0 is not one of its splits"),
         ("index % 2", "index", "label of 2 should be a number from 0 to 1"),
-        ("index % 2", "-1", "label of 0 should be a number from 0 to 1, an array of 2, or None, not -1"),
+        ("index % 2", "-1", "label of 0 should be a number from 0 to 1, an array of 2 values, or None, not -1"),
         ("index % 2", "'a'", "label of 0 should be a number from 0 to 1"),
-        ('("a", "b")', "()", "0 has the label 0, and there are no class_names"),
+        ('("a", "b")', "()", "0 has the label 0, but class_names is empty"),
         (
             "index % 2",
             "0 if index else __import__('numpy').ones(2)",
-            "the label of 1 is something of type int, and others are ndarray",
+            "the label of 1 has type int, other labels have ndarray",
         ),
-        ("Image.new", "len", r"4 of 4 images cannot be used; the first, 0, cannot be read: len\(\) takes"),
+        ("Image.new", "len", r"4 of 4 images cannot be used; the first: 0 cannot be read: len\(\) takes"),
     ],
 )
-def test_what_is_no_source_is_refused_and_why(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_an_invalid_source_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises((ConfigError, DataError), match=message):
         levels(written(tmp_path, (old, new)))
 
@@ -134,7 +138,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         find(f"{tmp_path}/none.py:3")
 
 
-def test_the_example_of_the_handbook_draws_different_rings(tmp_path: Path) -> None:
+def test_the_example_in_contributing_draws_different_rings(tmp_path: Path) -> None:
     contributing.write_files(tmp_path)
     items = list(find(f"{tmp_path}{os.sep}rings.py:60").items())
     pictures = {np.asarray(item.open()).tobytes() for item in items}

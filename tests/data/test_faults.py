@@ -1,4 +1,4 @@
-"""Faults that real folders and files have: each is told of, none ends in a traceback or in the wrong images."""
+"""Faults of real folders and files: each is reported, none ends in a traceback or in wrong images."""
 
 import os
 import shutil
@@ -27,12 +27,12 @@ def picture(path: Path, level: int = 0, size: tuple[int, int] = (8, 8)) -> None:
 
 
 def many(folder: Path, count: int = 20) -> None:
-    """Enough good images that one bad one is no more than one in twenty."""
+    """So many good images that one bad image is at most one in twenty."""
     for index in range(count):
         picture(folder / f"{index}.png", index)
 
 
-def test_two_folders_of_one_name_and_equal_files_are_two_datasets(tmp_path: Path) -> None:
+def test_two_folders_with_one_name_and_equal_files_are_two_datasets(tmp_path: Path) -> None:
     for name, level in (("a", 10), ("b", 200)):
         picture(tmp_path / name / "images" / "1.bmp", level)
         os.utime(tmp_path / name / "images" / "1.bmp", (1, 1))
@@ -40,7 +40,7 @@ def test_two_folders_of_one_name_and_equal_files_are_two_datasets(tmp_path: Path
     assert [dataset.images(np.array([0])).max() for dataset in (first, second)] == [10, 200]
 
 
-def test_two_array_files_of_one_name_are_two_datasets(tmp_path: Path) -> None:
+def test_two_array_files_with_one_name_are_two_datasets(tmp_path: Path) -> None:
     datasets = []
     for name, level in (("a", 10), ("b", 200)):
         (tmp_path / name).mkdir()
@@ -50,11 +50,11 @@ def test_two_array_files_of_one_name_are_two_datasets(tmp_path: Path) -> None:
     assert [dataset.images(np.array([0])).max() for dataset in datasets] == [10, 200]
 
 
-def test_a_link_to_nowhere_is_skipped_and_listed(tmp_path: Path) -> None:
+def test_a_broken_link_is_skipped_and_listed(tmp_path: Path) -> None:
     many(tmp_path / "images")
     (tmp_path / "images" / "lost.png").symlink_to(tmp_path / "images" / "nowhere.png")
     dataset = pack_all(tmp_path / "images")
-    assert dataset.count() == 20 and "lost.png,is a symbolic link" in (dataset.path / "skipped.csv").read_text()
+    assert dataset.count() == 20 and "lost.png,is a broken symbolic link" in (dataset.path / "skipped.csv").read_text()
 
 
 def test_file_names_may_be_any_bytes(tmp_path: Path) -> None:
@@ -67,14 +67,14 @@ def test_file_names_may_be_any_bytes(tmp_path: Path) -> None:
     assert dataset.count() == 21 and dataset.description.account.skipped == 1
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow says so too
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # a warning of Pillow
 def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 9) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     Image.new("L", (8, 4), 50).save(tmp_path / "1.jpg", exif=exif)
     assert pack_all(tmp_path, (8, 8)).count() == 1
 
 
-def test_sizes_are_those_of_the_picture_upright(tmp_path: Path) -> None:
+def test_sizes_are_those_of_the_upright_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("L", (8, 4)).save(tmp_path / "phone.jpg", exif=exif)
@@ -83,7 +83,7 @@ def test_sizes_are_those_of_the_picture_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"P6\n-3 x 255\n", b"\x89PNG\r\n\x1a\n\0\0\0\x01IHDR\0"])
-def test_a_look_at_sizes_passes_over_what_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+def test_unreadable_files_are_left_out_of_the_sizes(tmp_path: Path, content: bytes) -> None:
     picture(tmp_path / "b.png")
     for suffix in ("gif", "ppm", "png"):
         (tmp_path / f"a.{suffix}").write_bytes(content)
@@ -112,7 +112,7 @@ DAMAGES = ("no description", "a description of another format", "a shard cut sho
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_dataset_in_the_cache_is_made_anew(tmp_path: Path, how: str) -> None:
+def test_a_damaged_dataset_in_the_cache_is_prepared_again(tmp_path: Path, how: str) -> None:
     many(tmp_path / "images", 3)
     first = pack_all(tmp_path / "images")
     before = first.images(np.arange(3)).copy()
@@ -123,12 +123,12 @@ def test_a_damaged_dataset_in_the_cache_is_made_anew(tmp_path: Path, how: str) -
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_dataset_in_a_folder_of_the_users_is_left_alone_and_told_of(tmp_path: Path, how: str) -> None:
+def test_a_damaged_dataset_in_a_folder_of_the_user_is_kept_and_reported(tmp_path: Path, how: str) -> None:
     many(tmp_path / "images", 3)
     dest = prepare(find(str(tmp_path / "images")), OWN_SIZE, dest=tmp_path / "packed").path
     damage(dest, how)
     files = sorted(dest.iterdir())
-    with pytest.raises(DataError, match=r"packed exists and is not .*: name another folder, or delete it"):
+    with pytest.raises(DataError, match=r"packed exists and is not .*: choose another folder, or delete it"):
         prepare(find(str(tmp_path / "images")), OWN_SIZE, dest=dest)
     assert sorted(dest.iterdir()) == files
 
@@ -149,8 +149,8 @@ def test_a_damaged_compressed_array_file_is_refused(tmp_path: Path, position: in
     [
         ({"y_train": np.int64(3)}, "have shape"),
         ({"y_train": np.array([0, 1]), "y_test": np.zeros((2, 3))}, "different shapes"),
-        ({"y_train": np.array([[0.5, np.nan], [0, 1]])}, "not numbers"),
-        ({"y_train": np.array([0, 10**9])}, "numbered from 0"),
+        ({"y_train": np.array([[0.5, np.nan], [0, 1]])}, "NaN or infinite values"),
+        ({"y_train": np.array([0, 10**9])}, "class numbers from 0"),
     ],
 )
 def test_odd_labels_are_refused(tmp_path: Path, labels: dict[str, Any], message: str) -> None:
@@ -161,7 +161,7 @@ def test_odd_labels_are_refused(tmp_path: Path, labels: dict[str, Any], message:
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 4)])
-def test_training_labels_count_where_the_test_images_have_none(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_training_labels_are_used_if_the_test_images_have_none(tmp_path: Path, shape: tuple[int, ...]) -> None:
     images = np.zeros((3, 8, 8), np.uint8)
     labels = np.ones(shape, np.int64)
     dataset = pack(tmp_path, x_train=images, y_train=labels, x_test=images)
@@ -170,7 +170,7 @@ def test_training_labels_count_where_the_test_images_have_none(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("fault", ["empty shard", "no labels", "newer format", "other shape", "no splits"])
-def test_a_damaged_packed_dataset_is_told_of_with_the_remedy(tmp_path: Path, fault: str) -> None:
+def test_a_damaged_packed_dataset_is_reported_with_the_remedy(tmp_path: Path, fault: str) -> None:
     dataset = pack(tmp_path, images=np.zeros((3, 8, 8), np.uint8), labels=np.array([0, 1, 0]))
     description, shard = dataset.path / "dataset.json", dataset.path / "train-00000.npy"
     if fault == "empty shard":
@@ -183,7 +183,7 @@ def test_a_damaged_packed_dataset_is_told_of_with_the_remedy(tmp_path: Path, fau
         np.save(shard, np.zeros((3, 4, 4, 1), np.uint8))
     else:
         description.write_text(description.read_text().replace('"splits"', '"splits": {}, "counts"'))
-    with pytest.raises(DataError, match="prepare it anew"):
+    with pytest.raises(DataError, match="prepare it again"):
         opened = open_packed(dataset.path)
         opened.images(np.arange(3))
         opened.labels(np.arange(3))

@@ -15,7 +15,7 @@ from ganloom.data.sources.layout import OUTSIDE
 
 
 def folder(root: Path, *names: str) -> FolderSource:
-    """A source of files that are there but never opened: that is for prepare."""
+    """A source of files that exist but are never opened."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def found(source: FolderSource) -> list[tuple[str, str, object]]:
 
 
 def refusals(source: Source) -> dict[str, str]:
-    """The reasons of items that will not be opened; that the files here are empty is another matter."""
+    """The reasons of the items that are refused. (The other files are empty, which is another error.)"""
     reasons = {}
     for item in source.items():
         try:
@@ -47,13 +47,13 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     assert source.name == "photos"
 
 
-def test_a_folder_of_folders_has_a_class_a_folder(tmp_path: Path) -> None:
+def test_a_folder_of_folders_has_one_class_per_folder(tmp_path: Path) -> None:
     source = folder(tmp_path, "dog/1.png", "cat/2.png", "cat/deep/er/1.png")
     assert source.class_names == ["cat", "dog"]
     assert found(source) == [("cat/2.png", "train", 0), ("cat/deep/er/1.png", "train", 0), ("dog/1.png", "train", 1)]
 
 
-def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
+def test_pictures_of_runs_are_left_out(tmp_path: Path) -> None:
     inside = ("runs/a/samples/000000000960.png", "runs/a/config.yaml", "runs/a/run.json")
     source = folder(tmp_path, "dog/1.png", "cat/2.png", *inside)
     assert [name for name, _, _ in found(source)] == ["cat/2.png", "dog/1.png"]
@@ -61,12 +61,12 @@ def test_runs_that_lie_among_the_images_are_no_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("letter", ["a", "\u7c73"])
-def test_a_long_name_is_cut_to_what_a_file_may_be_called(tmp_path: Path, letter: str) -> None:
+def test_a_long_name_is_shortened(tmp_path: Path, letter: str) -> None:
     name = folder(tmp_path / (letter * 80), "1.png").name
     assert name and set(name) == {letter} and len(name.encode()) <= 100
 
 
-def test_one_image_outside_of_the_classes_makes_it_flat(tmp_path: Path) -> None:
+def test_one_image_outside_the_class_folders_makes_it_flat(tmp_path: Path) -> None:
     source = folder(tmp_path, "dog/1.png", "cat/2.png", "3.png")
     assert [label for _, _, label in found(source)] == [None] * 3
     assert source.class_names == []
@@ -95,7 +95,7 @@ def test_classes_of_all_splits_are_numbered_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["cat/1.png", "1.png"])
-def test_what_lies_beside_the_folders_of_splits_is_passed_over_with_the_reason(tmp_path: Path, other: str) -> None:
+def test_images_outside_the_split_folders_are_skipped_with_the_reason(tmp_path: Path, other: str) -> None:
     source = folder(tmp_path, "train/dog/1.png", "test/dog/1.png", other)
     assert source.splits == ("test", "train")
     assert source.class_names == ["dog"]
@@ -103,7 +103,7 @@ def test_what_lies_beside_the_folders_of_splits_is_passed_over_with_the_reason(t
 
 
 @pytest.mark.parametrize("other", ["cat/1.png", "1.png"])
-def test_a_training_folder_beside_others_and_no_second_split_is_a_folder_like_them(tmp_path: Path, other: str) -> None:
+def test_a_folder_train_beside_others_without_a_second_split_is_a_class(tmp_path: Path, other: str) -> None:
     source = folder(tmp_path, "train/1.png", other)
     assert source.splits == ("train",)
     assert {split for _, split, _ in found(source)} == {"train"}
@@ -111,11 +111,11 @@ def test_a_training_folder_beside_others_and_no_second_split_is_a_folder_like_th
 
 
 def test_splits_without_a_training_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"folders of splits \(test, val\) and none to train on"):
+    with pytest.raises(DataError, match=r"split folders \(test, val\) but no folder 'train'"):
         folder(tmp_path, "val/cat/1.png", "test/cat/1.png")
 
 
-def test_hidden_files_and_what_macs_leave_behind_are_no_images_and_counted(tmp_path: Path) -> None:
+def test_hidden_files_and_those_of_macos_are_ignored_and_counted(tmp_path: Path) -> None:
     source = folder(
         tmp_path, "cat/1.png", "cat/._1.png", "cat/.hidden.png", ".git/1.png", "__MACOSX/cat/1.png", "cat/.DS_Store"
     )  # fmt: skip
@@ -142,7 +142,7 @@ def test_the_current_folder_has_a_name(tmp_path: Path, monkeypatch: pytest.Monke
     assert find(".").name == "photos"
 
 
-def test_a_link_back_to_a_folder_that_holds_it_is_not_followed_and_said(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_that_contains_it_is_not_followed_and_reported(tmp_path: Path) -> None:
     root = tmp_path / "root"
     folder(root, "1.png")
     (root / "again").symlink_to(root, target_is_directory=True)
@@ -207,7 +207,7 @@ def test_any_tree_gives_each_visible_image_once_in_order_or_is_refused(tree: set
     try:
         source = folder(root, *("/".join(path) for path in tree))
     except DataError as error:
-        assert wanted == [] or "none to train on" in str(error)
+        assert wanted == [] or "no folder 'train'" in str(error)
     else:
         items = list(source.items())
         wanted = [path for path in wanted if path not in source._layout.copies]

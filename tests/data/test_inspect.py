@@ -18,7 +18,7 @@ def sizes(folder: Path, *widths: int) -> Sizes:
     return look_at_sizes(find(str(folder)))
 
 
-def test_sizes_are_height_by_width_and_uniform_when_all_agree(tmp_path: Path) -> None:
+def test_sizes_are_height_by_width_and_uniform_if_all_are_equal(tmp_path: Path) -> None:
     assert sizes(tmp_path, 7, 7, 7) == Sizes((5, 7), uniform=True, ratio=5 / 7)
 
 
@@ -26,12 +26,12 @@ def test_the_common_size_is_that_of_most_images(tmp_path: Path) -> None:
     assert sizes(tmp_path, 9, 7, 8, 7) == Sizes((5, 7), uniform=False, ratio=None)
 
 
-def test_files_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no image")
     assert sizes(tmp_path, 7, 7) == Sizes((5, 7), uniform=True, ratio=5 / 7)
 
 
-def test_sides_of_nearly_one_ratio_have_that_ratio(tmp_path: Path) -> None:
+def test_nearly_equal_aspect_ratios_have_a_common_ratio(tmp_path: Path) -> None:
     assert sizes(tmp_path, 100, 101, 102, 103) == Sizes((5, 100), uniform=False, ratio=pytest.approx(5 / 101.5, 0.01))
 
 
@@ -41,8 +41,9 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path: Path) -> None:
         sizes(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_mean_of_a_photograph_of_twenty_megapixels_is_exact() -> None:
-    """Float32 stops counting at 2^24 summands."""
+    """A float32 sum of more than 2^24 terms loses them."""
     flat = Item("flat", "train", None, partial(Image.new, "RGB", (4500, 4500), (200, 200, 200)))
     look = _look_at(flat, LazyWindow(DigitsSource()))
     assert not isinstance(look, str)

@@ -1,4 +1,4 @@
-"""A look at every image finds what is planted, and nothing that is not there."""
+"""`inspect` finds every planted fault and nothing else."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ def look(folder: Path, **options: Any) -> Findings:
 
 
 def scene(seed: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """Smooth, as photographs are, and unlike those of other seeds."""
+    """A smooth picture, like a photograph, that differs from those of other seeds."""
     coarse = Image.fromarray(noise(6, 8, 3, seed))
     return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
 
@@ -63,7 +63,7 @@ def test_equal_images_are_found_however_they_are_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["saved as JPEG", "half the size", "brighter by a level", "a mark in the corner"])
-def test_images_that_look_the_same_are_found(tmp_path: Path, change: str) -> None:
+def test_images_that_look_alike_are_found(tmp_path: Path, change: str) -> None:
     for seed in range(12):
         write(tmp_path / f"{seed}.png", encoded(scene(seed)))
     image = scene(5).copy()
@@ -81,23 +81,23 @@ def test_images_that_look_the_same_are_found(tmp_path: Path, change: str) -> Non
     assert found.equal == []
 
 
-def test_different_pictures_do_not_look_the_same(tmp_path: Path) -> None:
+def test_different_pictures_do_not_look_alike(tmp_path: Path) -> None:
     for seed in range(150):
         write(tmp_path / f"{seed}.png", encoded(scene(seed, 32, 40)))
     found = look(tmp_path)
     assert found.similar == found.equal == found.blank == found.black == found.white == found.faults == []
 
 
-def test_one_picture_in_another_tone_does_not_look_the_same(tmp_path: Path) -> None:
+def test_one_picture_in_other_grey_levels_does_not_look_alike(tmp_path: Path) -> None:
     write(tmp_path / "a.png", encoded(scene(1)))
-    write(tmp_path / "b.png", encoded(scene(1) // 2 + 64))  # brighter where it was brighter
+    write(tmp_path / "b.png", encoded(scene(1) // 2 + 64))  # the same structure in other grey levels
     assert look(tmp_path).similar == []
 
 
-def test_faint_pictures_of_different_things_do_not_look_the_same(tmp_path: Path) -> None:
+def test_faint_pictures_of_different_things_do_not_look_alike(tmp_path: Path) -> None:
     one = 120 + np.tile(np.arange(36, dtype=np.uint8) // 9, (32, 1))
     other = one.copy()
-    other[8:] = one[8:, ::-1]  # a quarter of them is equal, and they differ by three levels at most
+    other[8:] = one[8:, ::-1]  # a quarter of the fingerprints is equal, and they differ by at most three levels
     write(tmp_path / "a.png", encoded(one))
     write(tmp_path / "b.png", encoded(other))
     assert look(tmp_path).similar == []
@@ -140,12 +140,12 @@ def test_mean_and_deviation_are_those_of_all_pixels(tmp_path: Path, channels: in
     assert found.is_grey == (channels == 1)
 
 
-def test_left_and_right_are_told_apart_where_they_differ(tmp_path: Path) -> None:
+def test_a_difference_between_left_and_right_is_found(tmp_path: Path) -> None:
     for seed in range(60):
         image = noise(32, 32, 1, seed)
         write(tmp_path / "alike" / f"{seed}.png", encoded(image))
         image = image // 2
-        image[8:24, 2:14] += 100  # on the left of all of them
+        image[8:24, 2:14] += 100  # on the left of every image
         write(tmp_path / "sided" / f"{seed}.png", encoded(image))
         image = image.copy()
         write(tmp_path / "both" / f"{seed}.png", encoded(np.ascontiguousarray(image[:, ::-1] if seed % 2 else image)))
@@ -155,16 +155,16 @@ def test_left_and_right_are_told_apart_where_they_differ(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("count", [1, 59, 60, 61, 119, 130])
-def test_the_contact_sheet_is_evenly_of_all_images(tmp_path: Path, count: int) -> None:
+def test_the_contact_sheet_is_evenly_spaced_over_all_images(tmp_path: Path, count: int) -> None:
     for number in range(count):
         write(tmp_path / f"{number:03}.png", encoded(np.full((2, 2), number, np.uint8)))
     levels = [contact.getpixel((0, 0))[0] for contact in look(tmp_path).contacts]  # type: ignore[index]
     assert min(count, CONTACTS) / 2 <= len(levels) <= CONTACTS
-    assert levels[0] == 0 and levels[-1] >= 0.9 * (count - 1) - 2  # not of the first alone
+    assert levels[0] == 0 and levels[-1] >= 0.9 * (count - 1) - 2  # not only the first images
     assert len(set(np.diff(levels))) <= 1
 
 
-def test_it_sees_the_same_with_one_worker_as_with_many(tmp_path: Path) -> None:
+def test_one_worker_and_many_find_the_same(tmp_path: Path) -> None:
     for seed in range(40):
         write(tmp_path / f"{seed}.jpg", encoded(scene(seed % 30), "JPEG"))
     first, second = (look(tmp_path, workers=workers) for workers in (1, 7))
@@ -173,14 +173,14 @@ def test_it_sees_the_same_with_one_worker_as_with_many(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.zeros((250, 2, 2), np.uint8))
-    told: list[tuple[int, int | None]] = []
-    look(tmp_path / "x.npy", progress=lambda done, total: told.append((done, total)))
-    assert told[0] == (100, 250) and told[-1][0] >= 200
+    reported: list[tuple[int, int | None]] = []
+    look(tmp_path / "x.npy", progress=lambda done, total: reported.append((done, total)))
+    assert reported[0] == (100, 250) and reported[-1][0] >= 200
 
 
 def test_a_folder_of_unreadable_files_is_refused_with_the_first_reason(tmp_path: Path) -> None:
     write(tmp_path / "a.png", b"")
-    with pytest.raises(DataError, match=r"none of the images of .* can be read; the first, a.png,"):
+    with pytest.raises(DataError, match=r"none of the images of .* can be read; the first: a.png cannot"):
         look(tmp_path)

@@ -1,4 +1,4 @@
-"""Which split and class a file belongs to, by its folders or by a dataset.json."""
+"""The split and class of a file follow from its folders or from a dataset.json."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def test_only_the_first_folder_is_the_class() -> None:
     assert classes_of("cat/a/1.png", "cat/b/c/1.png", "dog/a/1.png")[1] == ["cat", "dog"]
 
 
-def test_one_training_image_outside_of_the_classes_makes_them_none() -> None:
+def test_with_one_training_image_outside_the_folders_are_not_classes() -> None:
     assert classes_of("cat/1.png", "dog/1.png", "cover.png")[1] == []
 
 
@@ -96,15 +96,15 @@ def test_train_alone_has_no_copies() -> None:
     assert classes_of("a/train/1.png", "train/1.png")[1] == ["a", "train"]
 
 
-def test_a_folder_of_splits_beside_the_splits_with_other_images_is_no_copy(tmp_path: Path) -> None:
+def test_a_folder_of_splits_beside_the_splits_with_other_images_is_not_a_copy(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/1.png", "val/1.png", "old/train/1.png", "train/train/1.png")
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
-    assert skipped(dataset) == {"old/train/1.png": "lies outside the folders of the splits"}
+    assert skipped(dataset) == {"old/train/1.png": "is outside the split folders"}
     assert dataset.description.splits == {"train": 2, "val": 1}
 
 
 @pytest.mark.parametrize("above", ["", "data/", "a/b/c/"])
-def test_a_folder_that_holds_everything_is_passed_over(above: str) -> None:
+def test_a_folder_that_contains_everything_is_ignored(above: str) -> None:
     assert classes_of(f"{above}cat/1.png", f"{above}dog/1.png")[1] == ["cat", "dog"]
     assert classes_of(f"{above}1.png", f"{above}2.png")[1] == []
     assert placed(f"{above}train/cat/1.png", f"{above}val/cat/1.png") == (
@@ -126,24 +126,24 @@ def test_a_single_folder_train_is_a_split_and_not_a_class() -> None:
 
 
 def test_folders_test_and_val_without_train_are_refused() -> None:
-    with pytest.raises(DataError, match="none to train on: add train, or give the path of one"):
+    with pytest.raises(DataError, match="no folder 'train': add it, or give the path of one"):
         classes_of("test/1.png", "val/1.png")
 
 
-def test_a_few_strays_beside_many_in_class_folders_are_skipped_and_more_are_no_strays() -> None:
+def test_a_few_images_outside_class_folders_are_skipped_and_with_more_there_are_no_classes() -> None:
     many = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(19)]
     few, more = Layout([*many, "logo.png", "x.png"]), Layout([*many, "logo.png", "x.png", "y.png"])
     assert few.class_names == ["cat", "dog"] and more.class_names == []
     faults = {path: fault for path, _, _, fault in few if fault}
-    assert faults == dict.fromkeys(["logo.png", "x.png"], "lies beside the folders of the classes")
+    assert faults == dict.fromkeys(["logo.png", "x.png"], "is outside the class folders")
     assert not any(fault for *_, fault in more)
 
 
 @pytest.mark.parametrize("outside", ["more/1.png", "more/cat/1.png", "cover.png"])
-def test_what_lies_beside_the_splits_is_skipped_with_the_reason(tmp_path: Path, outside: str) -> None:
+def test_images_outside_the_split_folders_are_skipped_with_the_reason(tmp_path: Path, outside: str) -> None:
     pictures(tmp_path / "in", "train/cat/1.png", "train/dog/1.png", "val/cat/1.png", outside)
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.25)
-    assert skipped(dataset) == {outside: "lies outside the folders of the splits"}
+    assert skipped(dataset) == {outside: "is outside the split folders"}
     assert dataset.class_names == ["cat", "dog"]
     assert dataset.description.splits == {"train": 2, "val": 1}
 
@@ -156,7 +156,7 @@ def test_test_images_may_be_unlabelled_beside_labelled_training_images(tmp_path:
     assert [label for _, label in dataset.rows("test")] == [None, None]
 
 
-def test_unlabelled_training_images_make_labels_of_others_worthless(tmp_path: Path) -> None:
+def test_without_labels_of_training_images_other_labels_are_ignored(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/1.png", "train/2.png", "test/cat/1.png")
     assert prepared(tmp_path / "in", tmp_path / "out").class_names == []
 
@@ -164,12 +164,12 @@ def test_unlabelled_training_images_make_labels_of_others_worthless(tmp_path: Pa
 @pytest.mark.parametrize(
     "path", [".DS_Store", "._a.png", "a/._a.png", "__MACOSX/a.png", "a/__MACOSX/b/c.png", ".git/a.png", "a/.b/c.png"]
 )
-def test_what_systems_leave_behind_is_hidden(path: str) -> None:
+def test_files_of_operating_systems_are_hidden(path: str) -> None:
     assert is_hidden(path) and not is_image(path)
 
 
 @pytest.mark.parametrize("path", ["a.png", "a.b/c.PNG", "x..jpg", "a/b.JPeG", "MACOSX/a.tif"])
-def test_what_people_name_is_not_hidden(path: str) -> None:
+def test_other_names_are_not_hidden(path: str) -> None:
     assert is_image(path) and not is_hidden(path)
 
 
@@ -191,7 +191,7 @@ def test_a_listing_without_names_numbers_the_classes() -> None:
     assert placed("a.png", "b.png", listing={"labels": [["a.png", 2], ["b.png", 0]]})[1] == ["0", "1", "2"]
 
 
-def test_a_listing_may_give_how_much_of_each_class(tmp_path: Path) -> None:
+def test_a_listing_may_give_shares_of_each_class(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     rows = [["a.png", [0, 1, 0.5]], ["b.png", None], ["c.png", [1, 0, 0]]]
     write(tmp_path / "in" / "dataset.json", json.dumps({"labels": rows}).encode())
@@ -200,17 +200,17 @@ def test_a_listing_may_give_how_much_of_each_class(tmp_path: Path) -> None:
     assert dataset.class_names == ["0", "1", "2"]
 
 
-def test_an_image_that_is_not_listed_or_not_there_is_skipped_with_the_reason(tmp_path: Path) -> None:
+def test_an_image_that_is_not_listed_or_is_missing_is_skipped_with_the_reason(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png", "b.png", "c.png")
     write(tmp_path / "in" / "dataset.json", b'{"labels": [["a.png", 0], ["b.png", 1], ["gone.png", 1]]}')
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
-    reasons = {"c.png": "has no label in dataset.json", "gone.png": "is named in dataset.json and is not there"}
+    reasons = {"c.png": "is not listed in dataset.json", "gone.png": "is listed in dataset.json but does not exist"}
     assert skipped(dataset) == reasons
     assert labels(dataset) == [0, 1]
 
 
-def test_a_listing_of_the_folder_that_holds_everything_is_found(tmp_path: Path) -> None:
-    """As when such a folder was copied, or packed with its name."""
+def test_a_listing_in_the_folder_that_contains_everything_is_found(tmp_path: Path) -> None:
+    """As if such a folder was copied, or packed together with its name."""
     pictures(tmp_path / "in" / "faces", "00000/a.png", "00000/b.png")
     write(tmp_path / "in" / "faces" / "dataset.json", b'{"labels": [["00000/b.png", 0], ["00000/a.png", 1]]}')
     dataset = prepared(tmp_path / "in", tmp_path / "out")
@@ -233,7 +233,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("content", FOREIGN)
-def test_another_file_of_that_name_says_nothing(tmp_path: Path, content: bytes) -> None:
+def test_another_file_with_that_name_is_ignored(tmp_path: Path, content: bytes) -> None:
     pictures(tmp_path / "in", "cat/a.png", "dog/b.png")
     write(tmp_path / "in" / "dataset.json", content)
     assert find(str(tmp_path / "in")).class_names == ["cat", "dog"]
@@ -282,6 +282,7 @@ JSON = st.recursive(
 ROWS = st.lists(st.tuples(st.sampled_from(["a.png", "b.png", "c"]), JSON | st.integers(0, 3)), max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(JSON | ROWS, JSON)
 def test_any_listing_is_read_or_refused(rows: Any, names: Any) -> None:
@@ -301,13 +302,13 @@ PATHS = st.lists(st.tuples(st.lists(PART, max_size=3), st.sampled_from(["1.png",
 
 @settings(max_examples=200, deadline=None)
 @given(PATHS, st.sets(st.integers(0, 7)))
-def test_every_file_of_any_tree_is_placed_once(tree: Any, faulty: set[int]) -> None:
+def test_every_file_of_any_tree_appears_once(tree: Any, faulty: set[int]) -> None:
     paths = sorted({"/".join([*folders, name]) for folders, name in tree})
     faults = {path: "is broken" for index, path in enumerate(paths) if index in faulty}
     try:
         layout = Layout(paths, None, faults)
     except DataError as error:
-        assert "none to train on" in str(error)
+        assert "no folder 'train'" in str(error)
         return
     found = list(layout)
     assert [path for path, *_ in found] == paths
@@ -318,5 +319,5 @@ def test_every_file_of_any_tree_is_placed_once(tree: Any, faulty: set[int]) -> N
         assert fault or split in layout.splits
         assert fault or split != "train" or not layout.class_names or label is not None
     without = Layout([path for path in paths if path not in faults])
-    assert layout.class_names == without.class_names  # what is not read says nothing
+    assert layout.class_names == without.class_names  # files that are not read do not matter
     assert [place for place in found if place[0] not in faults] == list(without)

@@ -28,7 +28,7 @@ def picture(shade: int) -> bytes:
 
 
 def database(path: Path, pictures: dict[bytes, bytes] | None = None) -> None:
-    """An LMDB; without `pictures`, key i has the shade i."""
+    """An LMDB. Without `pictures`, the image of key i has the grey level i."""
     with lmdb.open(str(path), map_size=2**24) as environment, environment.begin(write=True) as transaction:
         for key, value in (pictures or {key: picture(index) for index, key in enumerate(KEYS)}).items():
             transaction.put(key, value)
@@ -88,7 +88,7 @@ def test_a_damaged_image_is_an_oserror_of_that_image_alone(folder: Path) -> None
     assert shade(two.open()) == 5
 
 
-def test_a_scene_that_is_not_there_says_what_to_download_and_where_to_put_it(
+def test_for_a_missing_scene_the_message_says_what_to_download_and_where_to_put_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zip_file = "http://dl.yf.io/lsun/scenes/church_outdoor_train_lmdb.zip"
@@ -101,13 +101,13 @@ def test_a_scene_that_is_not_there_says_what_to_download_and_where_to_put_it(
         lsun.open_source("church_outdoor")
 
 
-def test_a_zip_that_was_not_unzipped_is_told_so(folder: Path) -> None:
+def test_a_zip_that_was_not_unzipped_is_reported(folder: Path) -> None:
     (folder / "church_outdoor_train_lmdb.zip").touch()
-    with pytest.raises(DataError, match=r"church_outdoor_train_lmdb\.zip lies there, .*: unzip it there"):
+    with pytest.raises(DataError, match=r"church_outdoor_train_lmdb\.zip is still zipped: unzip it in its folder"):
         lsun.open_source("church_outdoor")
 
 
-def test_a_file_that_is_no_database_is_refused(folder: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(folder: Path) -> None:
     (folder / "tower_train_lmdb").mkdir()
     (folder / "tower_train_lmdb" / "data.mdb").write_bytes(bytes(10_000))
     with pytest.raises(DataError, match=r"cannot be read as LMDB: .*Unzip tower_train_lmdb\.zip again"):

@@ -1,4 +1,4 @@
-"""Files that are changed while they are mapped. What would end the process is tried in another one."""
+"""Files that are changed while they are mapped. Tests that could kill the process run in another one."""
 
 import gc
 import os
@@ -44,25 +44,26 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> PackedDataset:
-    """Opened anew, with everything read once."""
+    """The dataset opened again, with everything read once."""
     opened = open_packed(pack(tmp_path, images=IMAGES, labels=LABELS).path)
     assert np.array_equal(opened.images(ROWS), IMAGES[ROWS])
     assert np.array_equal(opened.labels(ROWS), LABELS[ROWS])
     return opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 100])
 @pytest.mark.parametrize("name", ["train-00000.npy", "train-labels.npy"])
-def test_a_file_that_is_cut_under_its_map_ends_no_process(tmp_path: Path, name: str, size: int) -> None:
+def test_a_mapped_file_that_is_cut_short_does_not_kill_the_process(tmp_path: Path, name: str, size: int) -> None:
     path = pack(tmp_path, images=IMAGES, labels=LABELS).path
     command = [sys.executable, "-c", CUT, str(path), str(path / name), str(size)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
     assert f"{path / name} was changed while it was in use" in done.stdout
-    assert "prepare it anew" in done.stdout and "ganloom resume" in done.stdout
+    assert "prepare it again" in done.stdout and "ganloom resume" in done.stdout
 
 
-def test_other_pixels_under_a_map_are_noticed_before_they_are_read(dataset: PackedDataset) -> None:
+def test_changed_pixels_are_noticed_before_they_are_read(dataset: PackedDataset) -> None:
     with open(shard_path(dataset.path, "train", 0), "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x00")
@@ -71,7 +72,7 @@ def test_other_pixels_under_a_map_are_noticed_before_they_are_read(dataset: Pack
     assert np.array_equal(dataset.labels(ROWS), LABELS[ROWS])
 
 
-def test_other_labels_under_a_map_are_noticed_before_they_are_read(dataset: PackedDataset) -> None:
+def test_changed_labels_are_noticed_before_they_are_read(dataset: PackedDataset) -> None:
     with open(labels_path(dataset.path, "train"), "r+b") as file:
         file.seek(-8, os.SEEK_END)
         file.write(bytes(8))
@@ -80,8 +81,8 @@ def test_other_labels_under_a_map_are_noticed_before_they_are_read(dataset: Pack
     assert np.array_equal(dataset.images(ROWS), IMAGES[ROWS])
 
 
-def test_a_dataset_that_is_read_copied_renamed_or_deleted_goes_on(dataset: PackedDataset) -> None:
-    """Neither is a change of the file that is mapped."""
+def test_a_dataset_that_is_read_copied_renamed_or_deleted_still_works(dataset: PackedDataset) -> None:
+    """None of these changes the file that is mapped."""
     for path in dataset.path.iterdir():
         path.read_bytes()
         path.chmod(0o444)
@@ -96,9 +97,9 @@ def test_a_dataset_that_is_read_copied_renamed_or_deleted_goes_on(dataset: Packe
     assert np.array_equal(dataset.labels(ROWS), LABELS[ROWS])
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what Linux says is open")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
 def test_no_file_stays_open_after_its_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor after another shard has taken its place: a hundred thousand would not all fit."""
+    """Nor after another shard replaced it: a hundred thousand files cannot be open at once."""
     monkeypatch.setattr("ganloom.data.shards.SHARD_BYTES", IMAGES[0].nbytes * 10)
     monkeypatch.setattr(packed, "OPEN_SHARDS", 4)
     dataset = pack(tmp_path, images=IMAGES)
@@ -119,14 +120,14 @@ def test_no_file_stays_open_after_its_dataset(tmp_path: Path, monkeypatch: pytes
         np.asfortranarray(IMAGES),
         np.zeros((500, 8, 8, 3), np.dtype([("a", "u1"), ("b", "u1")])),
     ],
-    ids=["too few rows", "another type", "another shape", "columns first", "records"],
+    ids=["too few rows", "another type", "another shape", "Fortran order", "records"],
 )
-def test_a_shard_that_is_not_what_was_described_is_damaged(tmp_path: Path, content: object) -> None:
+def test_a_shard_that_does_not_match_the_description_is_damaged(tmp_path: Path, content: object) -> None:
     dataset = pack(tmp_path, images=IMAGES)
     with open(shard_path(dataset.path, "train", 0), "wb") as file:
         np.save(file, content)
-        file.write(bytes(IMAGES.nbytes))  # long enough at the first look
-    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it anew"):
+        file.write(bytes(IMAGES.nbytes))  # so that the file is long enough
+    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it again"):
         open_packed(dataset.path).images(ROWS)
 
 
@@ -135,14 +136,14 @@ def test_a_shard_that_is_not_what_was_described_is_damaged(tmp_path: Path, conte
     [LABELS[:499], LABELS.astype(np.int32), LABELS.astype(np.float32), np.zeros((500, 4), np.float32), np.int64(3)],
     ids=["too few", "another type", "shares in one column", "shares of more classes", "one number"],
 )
-def test_labels_that_are_not_what_was_described_are_damaged(tmp_path: Path, content: object) -> None:
+def test_labels_that_do_not_match_the_description_are_damaged(tmp_path: Path, content: object) -> None:
     dataset = pack(tmp_path, images=IMAGES, labels=LABELS)
     np.save(labels_path(dataset.path, "train"), content)
-    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it anew"):
+    with pytest.raises(DataError, match=r"is damaged .*: delete it and prepare it again"):
         open_packed(dataset.path).labels(ROWS)
 
 
-def test_a_header_that_is_no_header_is_damage(tmp_path: Path) -> None:
+def test_an_invalid_header_is_damage(tmp_path: Path) -> None:
     dataset = pack(tmp_path, images=IMAGES)
     shard = shard_path(dataset.path, "train", 0)
     for text in (b"(" * 5000, b"{'descr': '|u1'", b"{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 8, 8, 3)}"):

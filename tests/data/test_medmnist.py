@@ -15,7 +15,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
 
 
 def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, labels: Any) -> ArraySource:
-    """The source of a file with these labels, three images to train, one to validate, two to test."""
+    """The source of a file with these labels: three images in train, one in val, two in test."""
     buffer = io.BytesIO()
     parts = np.split(IMAGES, (3, 4)), np.split(np.asarray(labels, np.uint8), (3, 4))
     arrays = {f"{split}_{kind}": part for kind, sets in zip(("images", "labels"), parts, strict=True)
@@ -46,9 +46,7 @@ def test_a_set_is_downloaded_verified_and_has_the_names_of_its_classes(
     assert (tmp_path / "cache" / "downloads" / f"{name}.npz").exists()
 
 
-def test_diseases_that_do_not_exclude_each_other_say_how_much_of_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overlapping_classes_have_shares_as_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.random.default_rng(1).integers(0, 2, (6, 14))
     source = download(tmp_path, monkeypatch, "chestmnist", labels)
     given = np.stack([np.asarray(item.label) for item in source.items()])
@@ -57,7 +55,7 @@ def test_diseases_that_do_not_exclude_each_other_say_how_much_of_each(
     assert source.class_names[13] == "hernia"
 
 
-def test_labels_that_do_not_fit_the_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_that_do_not_match_the_class_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="has 3 classes, not 2"):
         download(tmp_path, monkeypatch, "pneumoniamnist", [[1], [0], [2], [0], [1], [1]])
 
@@ -68,7 +66,7 @@ def test_labels_that_do_not_fit_the_names_are_refused(tmp_path: Path, monkeypatc
         ("patmnist", r"MedMNIST has no 'patmnist'\. Did you mean 'pathmnist'\?"),
         ("pathmnist_65", r"no 'pathmnist_65'\. Did you mean 'pathmnist_64'\?"),
         ("organmnist3d", "no 'organmnist3d'"),
-        ("xyz", r"Known: bloodmnist, .*tissuemnist\. Larger: NAME_64, NAME_128, NAME_224"),
+        ("xyz", r"Known: bloodmnist, .*tissuemnist\. Larger images: NAME_64, NAME_128, NAME_224"),
         ("", "Known: "),
     ],
 )

@@ -28,7 +28,7 @@ def idx(array: NDArray[np.uint8]) -> bytes:
 
 
 def download(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *contents: bytes) -> IdxSource:
-    """The source of four files of these contents, from a server."""
+    """The source of four files with these contents, from a server."""
     names = [name for pair in mnist.FILES.values() for name in pair]
     monkeypatch.setattr(module, "MD5", tuple(md5(content) for content in contents))
     with serve(dict(zip((f"set/{name}" for name in names), contents, strict=True))) as url:
@@ -38,7 +38,7 @@ def download(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *contents: byt
 
 
 @pytest.mark.parametrize("module", [mnist, fashion_mnist], ids=["mnist", "fashion_mnist"])
-def test_four_files_are_downloaded_verified_and_read_to_the_pixel(
+def test_four_files_are_downloaded_verified_and_read_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     source = download(module, monkeypatch, idx(IMAGES[:3]), idx(LABELS[:3]), idx(IMAGES[3:]), idx(LABELS[3:]))
@@ -55,7 +55,7 @@ def test_four_files_are_downloaded_verified_and_read_to_the_pixel(
     assert (tmp_path / "cache" / "downloads" / folder / "train-images-idx3-ubyte.gz").exists()
 
 
-def test_mnist_and_fashion_mnist_do_not_take_each_others_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_and_fashion_mnist_do_not_use_each_others_files(monkeypatch: pytest.MonkeyPatch) -> None:
     first = download(mnist, monkeypatch, idx(IMAGES[:3]), idx(LABELS[:3]), idx(IMAGES[3:]), idx(LABELS[3:]))
     other = [idx(255 - IMAGES[:3]), idx(LABELS[:3]), idx(255 - IMAGES[3:]), idx(LABELS[3:])]
     second = download(fashion_mnist, monkeypatch, *other)
@@ -77,15 +77,15 @@ def test_a_folder_of_local_copies_holds_both_sets(tmp_path: Path, monkeypatch: p
         assert module.open_source("").count == 5
 
 
-def test_labels_that_are_not_as_many_as_images_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_number_of_labels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz has 1 labels for the 2 images"):
         download(mnist, monkeypatch, idx(IMAGES[:3]), idx(LABELS[:3]), idx(IMAGES[3:]), idx(LABELS[:1]))
 
 
-def test_a_label_that_no_class_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_out_of_range_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.array([3, 10, 0], np.uint8)
     source = download(mnist, monkeypatch, idx(IMAGES[:3]), idx(labels), idx(IMAGES[3:]), idx(LABELS[3:]))
-    with pytest.raises(DataError, match="has a label 10 where 10 classes are"):
+    with pytest.raises(DataError, match="has label 10 for 10 classes"):
         list(source.items())
 
 
@@ -95,12 +95,12 @@ GOOD = gzip.decompress(idx(IMAGES))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(GOOD[:-1]), r"has 3919 bytes of data where its header \(5, 28, 28\) says 3920"),
+        (gzip.compress(GOOD[:-1]), r"has 3919 bytes of data; its header \(5, 28, 28\) says 3920"),
         (gzip.compress(GOOD + b"\x00"), "has 3921 bytes of data"),
-        (gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]), "is no IDX file of bytes in 3 dimensions: .* 00000d03"),
-        (idx(LABELS), "is no IDX file of bytes in 3 dimensions"),
-        (gzip.compress(GOOD[:10]), "is no IDX file"),
-        (gzip.compress(b""), "is no IDX file .* begins with nothing"),
+        (gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]), "is not an IDX file of bytes with 3 dimensions: .* 00000d03"),
+        (idx(LABELS), "is not an IDX file of bytes with 3 dimensions"),
+        (gzip.compress(GOOD[:10]), "is not an IDX file"),
+        (gzip.compress(b""), "is not an IDX file .* begins with nothing"),
         (GOOD, "cannot be unzipped"),
         (gzip.compress(GOOD)[:-20], "cannot be unzipped"),
         (gzip.compress(GOOD)[:-5] + bytes(5), "cannot be unzipped"),

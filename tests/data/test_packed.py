@@ -20,7 +20,7 @@ GREY = COLOUR[..., :1]
 
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is prepared in a test is prepared for the first time."""
+    """Every test starts with an empty cache."""
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
@@ -37,7 +37,9 @@ def test_several_shards_hold_the_same_images_as_one(
     source = find(str(tmp_path / "in.npz"))
     one = prepare(source, Preprocessing(), ALL)
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "other"))
-    monkeypatch.setattr(shards, "SHARD_BYTES", rows * COLOUR[0].nbytes + 1)  # a byte more is no row more
+    monkeypatch.setattr(
+        shards, "SHARD_BYTES", rows * COLOUR[0].nbytes + 1
+    )  # one byte more is not enough for another row
     many = prepare(source, Preprocessing(), ALL)
 
     for split, count in (("train", 8), ("test", 3)):
@@ -48,11 +50,11 @@ def test_several_shards_hold_the_same_images_as_one(
     assert np.array_equal(every(many, "test"), images[8:])
     assert many.description.content_hash == one.description.content_hash
 
-    mixed = np.array([7, 0, 3, 3, 6, 0])  # any order, over shards, some twice
+    mixed = np.array([7, 0, 3, 3, 6, 0])  # in any order, across shards, some twice
     assert np.array_equal(many.images(mixed), images[mixed])
 
 
-def test_a_split_is_counted_and_indexed_from_its_own_first_row(tmp_path: Path) -> None:
+def test_positions_count_from_the_first_image_of_each_split(tmp_path: Path) -> None:
     dataset = pack(tmp_path, x_train=COLOUR[:6], y_train=range(6), x_test=COLOUR[6:], y_test=range(6, COUNT))
     assert [dataset.count(split) for split in ("train", "val", "test")] == [6, 0, 5]
     assert np.array_equal(dataset.images(np.array([4, 0]), "test"), COLOUR[[10, 6]])
@@ -82,11 +84,11 @@ def test_an_opened_dataset_equals_the_prepared_one(tmp_path: Path) -> None:
     assert np.array_equal(every(opened), COLOUR)
 
 
-def test_opening_reads_the_description_alone_and_how_long_the_shards_are(tmp_path: Path) -> None:
+def test_opening_reads_only_the_description_and_the_sizes_of_the_shards(tmp_path: Path) -> None:
     dataset = pack(tmp_path, images=COLOUR, labels=np.zeros(COUNT, np.int64))
     for path in dataset.path.iterdir():
         if path.name.startswith("train-0"):
-            path.write_bytes(bytes(path.stat().st_size))  # nothing in it could be read
+            path.write_bytes(bytes(path.stat().st_size))  # its content is invalid
         elif path.name != "dataset.json":
             path.unlink()
     assert open_packed(dataset.path).count() == COUNT
@@ -101,7 +103,7 @@ def test_files_are_named_in_the_order_of_their_rows(tmp_path: Path) -> None:
         ("train/1", "train"),
         ("test/0", "test"),
     ]
-    # the first image stands in both splits, under the name that its content gives it
+    # the first image is in both splits
     assert entries[0]["sha256"] == entries[2]["sha256"] != entries[1]["sha256"]
     assert [entry.get("duplicate", False) for entry in entries] == [False, False, True]
 
@@ -124,27 +126,27 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], str | bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_description_is_said_with_the_remedy(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_description_is_reported_with_the_remedy(tmp_path: Path, damage: str) -> None:
     path = pack(tmp_path, images=COLOUR).path / "dataset.json"
     content = DAMAGE[damage](json.loads(path.read_text(encoding="utf-8")))
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=r"is not a packed dataset of this ganloom .*: prepare it anew"):
+    with pytest.raises(DataError, match=r"is not a packed dataset of this version of ganloom .*: prepare it again"):
         open_packed(path.parent)
 
 
-def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_dataset_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(DataError, match="is no packed dataset: make one with ganloom prepare"):
+        with pytest.raises(DataError, match="is not a packed dataset: make one with ganloom prepare"):
             open_packed(folder)
 
 
 @pytest.mark.parametrize("keep", [None, 100, -1])
-def test_a_damaged_shard_is_said_with_the_remedy(tmp_path: Path, keep: int | None) -> None:
+def test_a_damaged_shard_is_reported_with_the_remedy(tmp_path: Path, keep: int | None) -> None:
     dataset = pack(tmp_path, images=COLOUR)
     shard = dataset.path / "train-00000.npy"
     data = shard.read_bytes()
     shard.unlink()
     if keep is not None:
         shard.write_bytes(data[:keep])
-    with pytest.raises(DataError, match=r"the packed dataset .* is damaged .*: delete it and prepare it anew"):
+    with pytest.raises(DataError, match=r"the packed dataset .* is damaged .*: delete it and prepare it again"):
         open_packed(dataset.path).images(np.array([0]))

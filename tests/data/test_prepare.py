@@ -28,7 +28,7 @@ from ganloom.data.sources import find
 
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is prepared in a test is prepared for the first time."""
+    """Every test starts with an empty cache."""
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
@@ -54,7 +54,7 @@ def rows(dataset: PackedDataset, split: str = "train") -> NDArray[np.uint8]:
 
 
 def datasets_in_the_cache() -> list[Path]:
-    """Finished or not."""
+    """Complete or not."""
     return [path for path in cache_folder().iterdir() if path.is_dir() and path.name != "locks"]
 
 
@@ -74,9 +74,7 @@ def encoded(image: NDArray[Any], format: str) -> bytes:
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "a.ppm", "a.webp"])
 @pytest.mark.parametrize("size", [None, (6, 9)])
-def test_an_image_of_the_right_size_is_packed_to_the_pixel(
-    tmp_path: Path, name: str, size: tuple[int, int] | None
-) -> None:
+def test_an_image_of_the_right_size_is_packed_exactly(tmp_path: Path, name: str, size: tuple[int, int] | None) -> None:
     image = noise(6, 9)
     save(tmp_path / "in" / name, image, **({"lossless": True} if name == "a.webp" else {}))
     dataset = pack_all(tmp_path / "in", size)
@@ -105,7 +103,7 @@ def test_an_image_is_turned_upright_as_its_exif_says(tmp_path: Path, orientation
     assert np.array_equal(rows(pack_all(tmp_path / "in"))[0], UPRIGHT[orientation](image))
 
 
-def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
+def test_transparency_becomes_white(tmp_path: Path) -> None:
     image = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 51]]], np.uint8)
     save(tmp_path / "in" / "a.png", image)
     assert rows(pack_all(tmp_path / "in")).tolist() == [[[[10, 20, 30], [255, 255, 255], [204, 204, 204]]]]
@@ -116,7 +114,7 @@ def test_grey_with_alpha_becomes_grey_on_white(tmp_path: Path) -> None:
     assert rows(pack_all(tmp_path / "in")).tolist() == [[[[10], [255]]]]
 
 
-def test_alpha_is_kept_to_the_bit_when_four_channels_are_asked_for(tmp_path: Path) -> None:
+def test_alpha_is_kept_exactly_with_four_channels(tmp_path: Path) -> None:
     image = noise(5, 6, 4)
     save(tmp_path / "in" / "a.png", image)
     dataset = pack_all(tmp_path / "in", channels=4)
@@ -178,7 +176,7 @@ def test_more_than_8_bits_are_windowed_and_never_saturated(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", DEEP)
-def test_the_window_asked_for_becomes_black_and_white(tmp_path: Path, name: str) -> None:
+def test_a_given_window_becomes_black_and_white(tmp_path: Path, name: str) -> None:
     save(tmp_path / "in" / name, DEEP[name])
     low, high = float(DEEP[name].ravel()[50]), float(DEEP[name].ravel()[200])
     dataset = prepare(find(str(tmp_path / "in")), Preprocessing(window=(low, high)), ALL)
@@ -223,7 +221,7 @@ def test_a_size_need_not_be_square(tmp_path: Path) -> None:
 def test_images_of_different_sizes_are_refused_until_a_size_is_chosen(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
     save(folder / "003.png", noise(7, 8))
-    with pytest.raises(DataError, match=r"003\.png is 7x8 where the images before it are 4x5: .* with --size"):
+    with pytest.raises(DataError, match=r"003\.png is 7x8, but the images before it are 4x5: .* with --size"):
         pack_all(folder)
     assert rows(pack_all(folder, (4, 4))).shape == (4, 4, 4, 3)
 
@@ -255,7 +253,7 @@ def test_one_coloured_image_makes_all_of_them_colour(tmp_path: Path, place: int)
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("stored", [1, 3])
-def test_the_channels_asked_for_are_packed(tmp_path: Path, stored: int, channels: int) -> None:
+def test_the_given_channels_are_packed(tmp_path: Path, stored: int, channels: int) -> None:
     image = noise(4, 5, stored)
     save(tmp_path / "in" / "a.png", image)
     dataset = pack_all(tmp_path / "in", channels=channels)
@@ -279,7 +277,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_a_file_that_cannot_be_read_is_passed_over_and_listed_with_the_reason(tmp_path: Path, fault: str) -> None:
+def test_a_file_that_cannot_be_read_is_skipped_and_listed_with_the_reason(tmp_path: Path, fault: str) -> None:
     folder = tmp_path / "in"
     for index in range(40):  # class by index, and brightness by class
         save(folder / "ab"[index % 2] / f"{index:02}.png", np.full((4, 5), index % 2 * 100 + 7, np.uint8))
@@ -291,7 +289,7 @@ def test_a_file_that_cannot_be_read_is_passed_over_and_listed_with_the_reason(tm
     assert reason.startswith("cannot be read: ")
     assert (dataset.count(), dataset.description.account.skipped) == (40, 1)
     labels = dataset.labels(np.arange(40))
-    assert rows(dataset)[:, 0, 0, 0].tolist() == (labels * 100 + 7).tolist()  # each label stands by its image still
+    assert rows(dataset)[:, 0, 0, 0].tolist() == (labels * 100 + 7).tolist()  # labels still belong to their images
 
 
 def test_as_many_as_one_in_twenty_may_be_unreadable_and_no_more(tmp_path: Path) -> None:
@@ -299,8 +297,8 @@ def test_as_many_as_one_in_twenty_may_be_unreadable_and_no_more(tmp_path: Path) 
     (folder / "bad1.png").touch()
     (folder / "bad2.png").touch()
     assert pack_all(folder).description.account.skipped == 2
-    (folder / "000.png").write_text("no image any more")
-    with pytest.raises(DataError, match=r"3 of 40 images cannot be used; the first, 000\.png, cannot be read.* 5%"):
+    (folder / "000.png").write_text("not an image")
+    with pytest.raises(DataError, match=r"3 of 40 images cannot be used; the first: 000\.png cannot be read.* 5%"):
         pack_all(folder)
 
 
@@ -308,11 +306,11 @@ def test_without_a_readable_training_image_it_is_refused(tmp_path: Path) -> None
     fill(tmp_path / "in" / "val", 40)
     (tmp_path / "in" / "train").mkdir()
     (tmp_path / "in" / "train" / "0.png").touch()
-    with pytest.raises(DataError, match="no training image of in could be packed"):
+    with pytest.raises(DataError, match="no training image of in could be used"):
         pack_all(tmp_path / "in")
 
 
-def test_allowing_more_to_be_skipped_decodes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_higher_max_skipped_decodes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "in", 9)
     (folder / "bad.png").touch()
     with pytest.raises(DataError, match="--max-skipped"):
@@ -322,14 +320,14 @@ def test_allowing_more_to_be_skipped_decodes_nothing_again(tmp_path: Path, monke
     assert (dataset.count(), dataset.description.account.skipped) == (9, 1)
 
 
-def test_what_was_packed_with_alpha_keeps_it_at_another_size(tmp_path: Path) -> None:
+def test_a_dataset_packed_with_alpha_keeps_it_in_another_size(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", noise(8, 8, 4))
     packed = pack_all(tmp_path / "in", channels=4)
     smaller = prepare(find(str(packed.path)), Preprocessing((4, 4)), Selection(holdout=0))
     assert smaller.shape == ImageShape(4, 4, 4)
 
 
-def test_a_refused_preparation_leaves_nothing_that_could_be_taken_for_a_dataset(tmp_path: Path) -> None:
+def test_a_refused_preparation_leaves_no_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
     save(folder / "larger.png", noise(9, 9))
     with pytest.raises(DataError):
@@ -340,7 +338,7 @@ def test_a_refused_preparation_leaves_nothing_that_could_be_taken_for_a_dataset(
 # Splits
 
 
-def test_every_split_has_rows_of_its_own(tmp_path: Path) -> None:
+def test_every_split_has_its_own_rows(tmp_path: Path) -> None:
     folder, levels = tmp_path / "in", {"test": [1, 2], "train": [3, 4, 5], "validation": [6]}
     for split, values in levels.items():
         for value in values:
@@ -356,7 +354,7 @@ def held_out(folder: Path, selection: Selection | None = None) -> PackedDataset:
     return prepare(find(str(folder)), Preprocessing(), selection)
 
 
-def test_one_in_twenty_is_held_out_where_there_is_no_split_but_train(tmp_path: Path) -> None:
+def test_one_in_twenty_is_held_out_if_train_is_the_only_split(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2000, 2, 2), dtype=np.uint8)
     np.savez(tmp_path / "in.npz", images=images, labels=images[:, 0, 0].astype(int))
     dataset = held_out(tmp_path / "in.npz")
@@ -369,11 +367,11 @@ def test_one_in_twenty_is_held_out_where_there_is_no_split_but_train(tmp_path: P
 
 
 def test_when_all_is_held_out_the_message_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no training image of in could be packed\. All were held out: .* to 0"):
+    with pytest.raises(DataError, match=r"no training image of in could be used\. All were held out: .* to 0"):
         held_out(fill(tmp_path / "in", 1), Selection(holdout=1 - 1e-12))
 
 
-def test_nothing_is_held_out_where_there_are_splits(tmp_path: Path) -> None:
+def test_nothing_is_held_out_if_there_are_splits(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "in.npz",
         x_train=np.arange(400, dtype=np.uint16).reshape(400, 1, 1),
@@ -382,7 +380,7 @@ def test_nothing_is_held_out_where_there_are_splits(tmp_path: Path) -> None:
     assert held_out(tmp_path / "in.npz").description.splits == {"train": 400, "test": 1}
 
 
-def test_what_is_held_out_depends_on_the_images_and_not_on_their_names_or_number(tmp_path: Path) -> None:
+def test_the_hold_out_depends_on_the_images_and_not_on_their_names_or_number(tmp_path: Path) -> None:
     fill(tmp_path / "few", 100)
     for index in range(200):
         save(tmp_path / "many" / f"other{199 - index}.png", noise(4, 5, seed=index))
@@ -404,7 +402,7 @@ def break_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "decode", fail)
 
 
-def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prepared_dataset_is_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fill(tmp_path / "in", 3)
     first = pack_all(folder)
     break_decoding(monkeypatch)
@@ -469,14 +467,14 @@ def test_another_selection_is_another_dataset(tmp_path: Path, other: Selection) 
     assert prepare(source, Preprocessing(), other).path != prepare(source, Preprocessing(), ALL).path
 
 
-def test_the_content_hash_is_that_of_the_images_wherever_they_lie(tmp_path: Path) -> None:
+def test_the_content_hash_does_not_depend_on_the_location(tmp_path: Path) -> None:
     first = pack_all(fill(tmp_path / "one", 5))
     other = pack_all(fill(tmp_path / "another", 5))
     assert first.path != other.path
     assert first.description.content_hash == other.description.content_hash
 
 
-def test_the_content_hash_knows_a_pixel_a_class_and_a_split(tmp_path: Path) -> None:
+def test_the_content_hash_changes_with_a_pixel_a_class_and_a_split(tmp_path: Path) -> None:
     for name in ("same", "pixel", "class", "label", "split"):
         fill(tmp_path / name / "train" / "a", 3)
         fill(tmp_path / name / "train" / "b", 3)
@@ -485,7 +483,7 @@ def test_the_content_hash_knows_a_pixel_a_class_and_a_split(tmp_path: Path) -> N
     save(tmp_path / "pixel" / "train" / "b" / "002.png", image)
     (tmp_path / "class" / "train" / "a").rename(tmp_path / "class" / "train" / "aa")
     save(tmp_path / "label" / "train" / "a" / "003.png", noise(4, 5, seed=0))
-    (tmp_path / "label" / "train" / "b" / "000.png").unlink()  # the same rows, one of them of the other class
+    (tmp_path / "label" / "train" / "b" / "000.png").unlink()  # the same rows, one of them in the other class
     (tmp_path / "split" / "val" / "b").mkdir(parents=True)
     (tmp_path / "split" / "train" / "b" / "002.png").rename(tmp_path / "split" / "val" / "b" / "002.png")
     datasets = {name: pack_all(tmp_path / name) for name in ("same", "pixel", "class", "label", "split")}
@@ -497,12 +495,13 @@ KILLED = """
 import os, sys
 from ganloom.data import prepare
 from ganloom.data.sources import find
-prepare._content_hash = lambda *given: os._exit(9)  # all images are packed, all but dataset.json is written
+prepare._content_hash = lambda *given: os._exit(9)  # everything but dataset.json is written
 prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(), prepare.Selection(holdout=0))
 """
 
 
-def test_what_a_kill_left_behind_is_not_taken_for_a_dataset(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_remains_of_a_killed_preparation_are_not_a_dataset(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 5)
     assert subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False).returncode == 9
     left = datasets_in_the_cache()
@@ -514,7 +513,8 @@ def test_what_a_kill_left_behind_is_not_taken_for_a_dataset(tmp_path: Path) -> N
     assert {path.name for path in dataset.path.iterdir()} == {"dataset.json", "train-00000.npy", "files.jsonl"}
 
 
-def test_what_a_kill_left_behind_of_other_images_is_not_gone_on_with(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_killed_preparation_of_other_images_is_not_resumed(tmp_path: Path) -> None:
     folder, dest = fill(tmp_path / "in", 5), tmp_path / "out"
     killed = KILLED.replace("holdout=0)", f"holdout=0), room.Path({str(dest)!r})").replace("prepare.", "room.")
     killed = killed.replace("import prepare", "import prepare as room")
@@ -524,9 +524,7 @@ def test_what_a_kill_left_behind_of_other_images_is_not_gone_on_with(tmp_path: P
     assert np.array_equal(rows(dataset), np.stack([noise(4, 5, seed=seed) for seed in (77, 1, 2, 3, 4)]))
 
 
-def test_of_several_that_ask_at_once_one_prepares_and_the_others_wait(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_several_processes_one_prepares_and_the_others_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, results, packed = fill(tmp_path / "in", 3), [], []
     other = threading.Thread(target=lambda: results.append(pack_all(folder).description))
     real = room._Job.run
@@ -534,7 +532,7 @@ def test_of_several_that_ask_at_once_one_prepares_and_the_others_wait(
     def run(*given: Any) -> None:
         packed.append(given)
         if len(packed) == 1:
-            other.start()  # asks while the first is at it
+            other.start()  # calls while the first prepares
         real(*given)
 
     monkeypatch.setattr(room._Job, "run", run)
@@ -544,7 +542,7 @@ def test_of_several_that_ask_at_once_one_prepares_and_the_others_wait(
     assert len(packed) == 1
 
 
-def test_a_dataset_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
+def test_a_deleted_dataset_is_prepared_again(tmp_path: Path) -> None:
     folder = fill(tmp_path / "in", 3)
     first = pack_all(folder)
     before = rows(first)
@@ -552,7 +550,7 @@ def test_a_dataset_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
     assert np.array_equal(rows(pack_all(folder)), before)
 
 
-def test_a_full_disk_is_said_with_the_remedy_and_leaves_no_dataset(
+def test_a_full_disk_is_reported_with_the_remedy_and_leaves_no_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: Any) -> None:
@@ -567,7 +565,7 @@ def test_a_full_disk_is_said_with_the_remedy_and_leaves_no_dataset(
     assert np.array_equal(rows(pack_all(folder)), np.stack([noise(4, 5, seed=index) for index in range(3)]))
 
 
-def test_a_cache_that_cannot_be_written_is_said_with_the_remedy(
+def test_a_cache_that_cannot_be_written_is_reported_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -576,33 +574,33 @@ def test_a_cache_that_cannot_be_written_is_said_with_the_remedy(
         pack_all(fill(tmp_path / "in", 1))
 
 
-def test_progress_is_told_of_all_images(tmp_path: Path) -> None:
+def test_progress_is_reported_for_all_images(tmp_path: Path) -> None:
     np.save(tmp_path / "many.npy", np.zeros((250, 1, 1), np.uint8))
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     prepare(
         find(str(tmp_path / "many.npy")),
         Preprocessing(),
         ALL,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
-    assert told == [(0, None), (100, 250), (200, 250), (250, 250)]
+    assert reported == [(0, None), (100, 250), (200, 250), (250, 250)]
 
 
 @pytest.mark.parametrize(
-    ("own", "xdg", "folder"),
+    ("cache", "xdg", "folder"),
     [
-        ("/own", "/xdg", "/own"),
-        ("~/own", "/xdg", "/home/u/own"),
+        ("/cache", "/xdg", "/cache"),
+        ("~/cache", "/xdg", "/home/u/cache"),
         (None, "/xdg", "/xdg/ganloom"),
         (None, None, "/home/u/.cache/ganloom"),
         ("", "", "/home/u/.cache/ganloom"),
     ],
 )
-def test_the_cache_lies_where_the_user_says_or_in_the_users_cache(
-    monkeypatch: pytest.MonkeyPatch, own: str | None, xdg: str | None, folder: str
+def test_the_cache_folder_is_the_given_one_or_in_the_users_cache(
+    monkeypatch: pytest.MonkeyPatch, cache: str | None, xdg: str | None, folder: str
 ) -> None:
     monkeypatch.setenv("HOME", "/home/u")
-    for name, value in (("GANLOOM_CACHE", own), ("XDG_CACHE_HOME", xdg)):
+    for name, value in (("GANLOOM_CACHE", cache), ("XDG_CACHE_HOME", xdg)):
         if value is None:
             monkeypatch.delenv(name, raising=False)
         else:

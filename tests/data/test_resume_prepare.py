@@ -1,4 +1,4 @@
-"""A preparation killed at any moment goes on where it stopped, to the very bytes it would have made undisturbed."""
+"""A preparation killed at any moment resumes where it stopped, and its result is the same to the byte."""
 
 import itertools
 import os
@@ -24,21 +24,21 @@ from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.rows import Rows
 from ganloom.data.sources import Item, Label, Source
 
-KEPT_OFTEN = 2.5  # of the clock below, which goes on by one whenever it is read
+SAVED_OFTEN = 2.5  # seconds of the clock below, which advances by one at every reading
 
 
 @pytest.fixture(autouse=True)
 def small_shards_that_are_kept_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD_BYTES", 4 * 3 * 3 * 4)  # four images
-    monkeypatch.setattr(room, "KEEP_EVERY", KEPT_OFTEN)
+    monkeypatch.setattr(room, "SAVE_EVERY", SAVED_OFTEN)
     monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=itertools.count().__next__))
     monkeypatch.setattr(parallel, "IN_FLIGHT", 1)
-    monkeypatch.setattr(parallel, "TOGETHER", 1)
+    monkeypatch.setattr(parallel, "CHUNK", 1)
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
 class Made:
-    """A source of images at hand, which counts what is opened."""
+    """A source of images in memory that counts how often they are opened."""
 
     name = "made"
     ignored = 0
@@ -120,8 +120,8 @@ def unfinished(dest: Path) -> Path:
 
 
 def record(dest: Path, snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Path]]:
-    """From now on, copy what a kill would leave of `dest` whenever something is about to be written, or was."""
-    append, replace, keep = Rows.append, os.replace, room._keep
+    """From now on, before and after every write, copy what a kill would leave of `dest`."""
+    append, replace, save = Rows.append, os.replace, room._save
     taken: list[Path] = []
 
     def snapshot() -> None:
@@ -139,12 +139,12 @@ def record(dest: Path, snapshots: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
     monkeypatch.setattr(Rows, "append", wrapped(append))
     monkeypatch.setattr(shards, "os", SimpleNamespace(**{**vars(os), "replace": wrapped(replace)}))
-    monkeypatch.setattr(room, "_keep", wrapped(keep))
+    monkeypatch.setattr(room, "_save", wrapped(save))
 
     def stop() -> list[Path]:
         monkeypatch.setattr(Rows, "append", append)
         monkeypatch.setattr(shards, "os", os)
-        monkeypatch.setattr(room, "_keep", keep)
+        monkeypatch.setattr(room, "_save", save)
         return taken
 
     return stop
@@ -155,14 +155,15 @@ def lines_of(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
-def test_whenever_it_is_killed_it_goes_on_to_the_same_bytes_and_opens_nothing_twice(
+def test_killed_at_any_write_it_resumes_to_the_same_bytes_and_opens_nothing_twice(
     tmp_path: Path, make: Callable[[], Made], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = record(tmp_path / "whole", tmp_path / "killed", monkeypatch)
     whole = packed(make(), tmp_path / "whole")
     snapshots = stop()
-    assert len({lines_of(snapshot) for snapshot in snapshots}) > 4  # it was kept several times
+    assert len({lines_of(snapshot) for snapshot in snapshots}) > 4  # it was saved several times
     for number, snapshot in enumerate(snapshots):
         dest = tmp_path / f"out{number}"
         snapshot.rename(unfinished(dest))
@@ -172,9 +173,10 @@ def test_whenever_it_is_killed_it_goes_on_to_the_same_bytes_and_opens_nothing_tw
         assert not unfinished(dest).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", SOURCES)
 @pytest.mark.parametrize("first", [0.4, 0.75])
-def test_killed_twice_it_goes_on_to_the_same_bytes(
+def test_killed_twice_it_resumes_to_the_same_bytes(
     tmp_path: Path, make: Callable[[], Made], first: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = record(tmp_path / "whole", tmp_path / "killed", monkeypatch)
@@ -190,7 +192,7 @@ def test_killed_twice_it_goes_on_to_the_same_bytes(
 
 @pytest.mark.parametrize("make", SOURCES)
 @pytest.mark.parametrize("at", [0, 5, 11, 13])
-def test_after_ctrl_c_it_goes_on_with_the_next_image(tmp_path: Path, make: Callable[[], Made], at: int) -> None:
+def test_after_ctrl_c_it_resumes_with_the_next_image(tmp_path: Path, make: Callable[[], Made], at: int) -> None:
     whole = packed(make(), tmp_path / "whole")
 
     def interrupt(index: int) -> None:
@@ -202,7 +204,7 @@ def test_after_ctrl_c_it_goes_on_with_the_next_image(tmp_path: Path, make: Calla
     with pytest.raises(KeyboardInterrupt):
         packed(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert lines_of(unfinished(tmp_path / "out")) == at  # not one image is lost
+    assert lines_of(unfinished(tmp_path / "out")) == at  # no image is lost
     source = make()
     assert packed(source, tmp_path / "out") == whole
     assert source.opened == list(range(at, source.count))
@@ -213,7 +215,7 @@ def test_ctrl_c_in_the_middle_of_writing_a_row_costs_no_row(tmp_path: Path, monk
     append, calls = Rows.append, itertools.count()
 
     class Torn:
-        """A file that is interrupted when its data are written, as signals come: after the call."""
+        """A file that is interrupted after its data is written, which is when Python handles signals."""
 
         def __init__(self, file: Any) -> None:
             self.file = file
@@ -240,7 +242,7 @@ def test_ctrl_c_in_the_middle_of_writing_a_row_costs_no_row(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("torn", [b'{"file": "7.png", "spl', b"{", b'{"file": "7.png"}'])
-def test_a_torn_last_line_is_done_again(tmp_path: Path, torn: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_last_line_is_done_again(tmp_path: Path, torn: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     stop = record(tmp_path / "whole", tmp_path / "killed", monkeypatch)
     whole = packed(three_labelled_splits(), tmp_path / "whole")
     snapshots = stop()
@@ -258,7 +260,7 @@ from pathlib import Path
 import test_resume_prepare as tests
 from ganloom.data import parallel, prepare as room, shards
 
-shards.SHARD_BYTES, room.KEEP_EVERY, parallel.IN_FLIGHT, parallel.TOGETHER = 4 * 3 * 3 * 4, 0, 1, 1
+shards.SHARD_BYTES, room.SAVE_EVERY, parallel.IN_FLIGHT, parallel.CHUNK = 4 * 3 * 3 * 4, 0, 1, 1
 
 def kill(index):
     if index == int(sys.argv[4]):
@@ -270,15 +272,16 @@ tests.packed(source, Path(sys.argv[3]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "at"),
     [(colour_comes_late, 12), (three_labelled_splits, 17)],
 )
-def test_a_process_that_was_killed_is_taken_up_by_the_next(tmp_path: Path, make: Callable[[], Made], at: int) -> None:
+def test_the_next_process_resumes_a_killed_one(tmp_path: Path, make: Callable[[], Made], at: int) -> None:
     whole = packed(make(), tmp_path / "whole")
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     command = [sys.executable, "-c", DRIVER, paths, make.__name__, str(tmp_path / "out"), str(at)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     done = lines_of(unfinished(tmp_path / "out"))
     assert at - 2 <= done <= at
@@ -288,7 +291,7 @@ def test_a_process_that_was_killed_is_taken_up_by_the_next(tmp_path: Path, make:
 
 
 def interrupted(folder: Path, dest: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin to prepare a folder, and end after some images."""
+    """Start to prepare a folder, and stop after some images."""
     with monkeypatch.context() as patches:
         decode, calls = room.decode, itertools.count()
 
@@ -306,7 +309,7 @@ NAMES = [f"{number:02}.png" for number in range(12)]
 
 
 @pytest.mark.parametrize("change", ["an image", "a new image", "an image less"])
-def test_a_source_that_was_changed_meanwhile_is_prepared_from_the_start(
+def test_a_source_that_was_changed_meanwhile_is_prepared_from_the_beginning(
     tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = pictures(tmp_path / "in", *NAMES)
@@ -332,7 +335,7 @@ def test_other_settings_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("other", ["a file", "a folder with something", "another dataset", "a listing"])
-def test_a_place_where_something_else_is_is_refused_and_left_alone(tmp_path: Path, other: str) -> None:
+def test_a_folder_with_other_content_is_refused_and_kept(tmp_path: Path, other: str) -> None:
     folder, dest = pictures(tmp_path / "in", *NAMES), tmp_path / "place" / "out"
     dest.parent.mkdir()
     if other == "a file":
@@ -353,9 +356,7 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert prepared(pictures(tmp_path / "in", *NAMES), tmp_path / "out").count() == 12
 
 
-def test_what_is_prepared_already_is_opened_and_not_decoded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_dataset_is_opened_and_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pictures(tmp_path / "in", *NAMES)
     before = bytes_of(prepared(folder, tmp_path / "out"))
     monkeypatch.setattr(room, "decode", lambda *arguments: pytest.fail("decoded again"))
@@ -363,7 +364,9 @@ def test_what_is_prepared_already_is_opened_and_not_decoded_again(
 
 
 @pytest.mark.parametrize("damage", ["a row less", "no shard", "no number", "key", "shard", "line", "labels"])
-def test_a_damaged_beginning_is_told_of_or_made_anew_and_the_next_attempt_works(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_unfinished_dataset_is_refused_or_replaced_and_the_next_attempt_works(
+    tmp_path: Path, damage: str
+) -> None:
     def interrupt(index: int) -> None:
         if index == 8:
             raise KeyboardInterrupt
@@ -384,7 +387,7 @@ def test_a_damaged_beginning_is_told_of_or_made_anew_and_the_next_attempt_works(
     elif damage == "labels":
         (begun / "train-labels.npy").write_bytes(b"")
     elif damage == "key":
-        (begun / room.CONTINUED).write_bytes(b"\xff\xfe")
+        (begun / room.KEY_FILE).write_bytes(b"\xff\xfe")
     elif damage == "line":
         (begun / "files.jsonl").write_bytes(b"{nonsense\n")
     else:
@@ -398,7 +401,7 @@ def test_a_damaged_beginning_is_told_of_or_made_anew_and_the_next_attempt_works(
     assert made == whole
 
 
-def test_ctrl_c_between_the_account_and_its_end_writes_nothing_twice() -> None:
+def test_ctrl_c_while_saving_writes_nothing_twice() -> None:
     written: list[str] = []
 
     def interrupted() -> None:
@@ -407,6 +410,6 @@ def test_ctrl_c_between_the_account_and_its_end_writes_nothing_twice() -> None:
     rows = SimpleNamespace(flush=lambda: None)
     lines = ["one\n", "two\n"]
     with pytest.raises(KeyboardInterrupt):
-        room._keep(rows, SimpleNamespace(writelines=written.extend, flush=interrupted), lines)  # type: ignore[arg-type]
-    room._keep(rows, SimpleNamespace(writelines=written.extend, flush=lambda: None), lines)  # type: ignore[arg-type]
+        room._save(rows, SimpleNamespace(writelines=written.extend, flush=interrupted), lines)  # type: ignore[arg-type]
+    room._save(rows, SimpleNamespace(writelines=written.extend, flush=lambda: None), lines)  # type: ignore[arg-type]
     assert written == ["one\n", "two\n"]

@@ -1,4 +1,4 @@
-"""What of a source is taken, and what is held out of training: the same each time, whatever else is there."""
+"""Which images are selected and which are held out: always the same, whatever other images there are."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ def split_of(dataset: PackedDataset) -> dict[str, str]:
 
 
 def of_images(folder: Path, images: Mapping[str, NDArray[np.uint8]], choice: Selection = SHARE, **how: Any) -> Any:
-    """What split each of these images comes to lie in."""
+    """The split of each image."""
     for name, image in images.items():
         write(folder / "in" / name, encoded(image))
     return split_of(prepared(folder / "in", folder / "out", Preprocessing(**how), choice))
@@ -42,25 +42,25 @@ def test_the_same_images_are_held_out_each_time(tmp_path: Path) -> None:
     assert of_images(tmp_path / "b", IMAGES) == splits
 
 
-def test_what_is_held_out_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
+def test_the_hold_out_does_not_depend_on_names_or_order(tmp_path: Path) -> None:
     splits = of_images(tmp_path / "a", IMAGES)
     renamed = {f"{99 - int(name[:2])}.png": image for name, image in IMAGES.items()}
     others = of_images(tmp_path / "b", renamed)
     assert {name: others[f"{99 - int(name[:2])}.png"] for name in IMAGES} == splits
 
 
-def test_what_is_held_out_does_not_depend_on_other_images(tmp_path: Path) -> None:
+def test_the_hold_out_does_not_depend_on_other_images(tmp_path: Path) -> None:
     splits = of_images(tmp_path / "a", IMAGES)
     some = {name: image for name, image in IMAGES.items() if int(name[:2]) % 3}
     assert of_images(tmp_path / "b", some) == {name: splits[name] for name in some}
 
 
 @pytest.mark.parametrize("how", [{"size": (3, 4)}, {"size": (5, 5), "resize": "fit"}, {"channels": 1}, {"channels": 3}])
-def test_what_is_held_out_does_not_depend_on_what_images_are_made_into(tmp_path: Path, how: Any) -> None:
+def test_the_hold_out_does_not_depend_on_the_preprocessing(tmp_path: Path, how: Any) -> None:
     assert of_images(tmp_path / "b", IMAGES, **how) == of_images(tmp_path / "a", IMAGES)
 
 
-def test_what_is_held_out_does_not_depend_on_how_the_file_is_compressed(tmp_path: Path) -> None:
+def test_the_hold_out_does_not_depend_on_the_compression(tmp_path: Path) -> None:
     splits = of_images(tmp_path / "a", IMAGES)
     for name, image in IMAGES.items():
         write(tmp_path / "b" / name.replace("png", "bmp"), encoded(image, "BMP"))
@@ -75,7 +75,7 @@ def many(folder: Path, count: int = 2000) -> ArraySource:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
-def test_about_the_share_asked_for_is_held_out(tmp_path: Path, share: float) -> None:
+def test_about_the_given_fraction_is_held_out(tmp_path: Path, share: float) -> None:
     dataset = prepare(many(tmp_path), Preprocessing(), Selection(holdout=share), tmp_path / "out")
     spread = 5 * (share * (1 - share) / 2000) ** 0.5
     assert abs(dataset.count("val") / 2000 - share) <= spread
@@ -83,21 +83,22 @@ def test_about_the_share_asked_for_is_held_out(tmp_path: Path, share: float) -> 
     assert dataset.splits == (["train", "val"] if share else ["train"])
 
 
-def test_a_larger_share_holds_out_the_same_and_more(tmp_path: Path) -> None:
+def test_a_larger_fraction_holds_out_the_same_and_more(tmp_path: Path) -> None:
     few, more = (of_images(tmp_path / str(share), IMAGES, Selection(holdout=share)) for share in (0.2, 0.6))
     assert {name for name in few if few[name] == "val"} < {name for name in more if more[name] == "val"}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 10**6), st.floats(0.1, 0.9))
-def test_equal_images_lie_on_one_side(tmp_path_factory: pytest.TempPathFactory, seed: int, share: float) -> None:
+def test_identical_images_are_in_one_split(tmp_path_factory: pytest.TempPathFactory, seed: int, share: float) -> None:
     folder = tmp_path_factory.mktemp("equal")
     images = {f"{copy}-{number}.png": noise(3, 4, 3, seed + number) for copy in "abc" for number in range(6)}
     images |= {f"other-{number}.png": noise(3, 4, 3, seed + 100 + number) for number in range(20)}
     try:
         splits = of_images(folder, images, Selection(holdout=share))
     except DataError:
-        return  # none is left to train with
+        return  # no image is left for training
     for number in range(6):
         assert len({splits[f"{copy}-{number}.png"] for copy in "abc"}) == 1
 
@@ -108,7 +109,7 @@ def test_a_source_with_splits_keeps_its_own(tmp_path: Path) -> None:
     assert dataset.description.splits == {"train": 9, "test": 9}
 
 
-def test_when_all_is_held_out_it_says_how_to_go_on(tmp_path: Path) -> None:
+def test_if_all_are_held_out_the_message_names_the_remedy(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png")
     with pytest.raises(DataError, match="All were held out"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(holdout=0.999999))
@@ -124,25 +125,25 @@ PATIENTS = {
 @pytest.mark.parametrize(
     "pattern", [r"patient\d+", r"(patient\d+)_", r"^(patient)(\d+)", r"patient\d+(?=_)", r"(?:x)?(t\d+)"]
 )
-def test_a_group_stays_on_one_side(tmp_path: Path, pattern: str) -> None:
+def test_a_group_is_in_one_split(tmp_path: Path, pattern: str) -> None:
     splits = of_images(tmp_path, PATIENTS, Selection(holdout=0.4, group_by=pattern))
     assert set(splits.values()) == {"train", "val"}
     for patient in range(20):
         assert len({splits[f"patient{patient:02}_{shot}.png"] for shot in range(4)}) == 1
 
 
-def test_without_groups_a_patient_lies_on_both_sides(tmp_path: Path) -> None:
+def test_without_groups_a_patient_is_in_both_splits(tmp_path: Path) -> None:
     splits = of_images(tmp_path, PATIENTS)
     assert any(len({splits[f"patient{patient:02}_{shot}.png"] for shot in range(4)}) == 2 for patient in range(20))
 
 
-def test_a_group_of_another_pattern_of_the_same_parts_is_the_same_group(tmp_path: Path) -> None:
+def test_another_pattern_that_finds_the_same_text_gives_the_same_groups(tmp_path: Path) -> None:
     one = of_images(tmp_path / "a", PATIENTS, Selection(holdout=0.4, group_by=r"patient\d+"))
     other = of_images(tmp_path / "b", PATIENTS, Selection(holdout=0.4, group_by=r"(patient\d+)_"))
     assert one == other
 
 
-def test_a_name_without_a_group_goes_by_its_image(tmp_path: Path) -> None:
+def test_an_image_without_a_group_is_split_by_its_content(tmp_path: Path) -> None:
     alone = {f"z{number}.png": noise(3, 4, 1, 900 + number) for number in range(12)}
     grouped = of_images(tmp_path / "a", PATIENTS | alone, Selection(holdout=0.4, group_by=r"patient\d+"))
     by_image = of_images(tmp_path / "b", alone)
@@ -151,21 +152,21 @@ def test_a_name_without_a_group_goes_by_its_image(tmp_path: Path) -> None:
 
 def test_groups_are_refused_where_the_source_has_splits(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/p1.png", "val/p2.png")
-    with pytest.raises(DataError, match=r"--group-by\) is for the hold-out.*splits of its own \(train, val\)"):
+    with pytest.raises(DataError, match=r"--group-by\) applies to the hold-out.*already has splits \(train, val\)"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(group_by=r"p\d"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_pattern_that_finds_nothing_is_refused_with_an_example(tmp_path: Path) -> None:
+def test_a_pattern_that_matches_nothing_is_refused_with_an_example(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "scan-1.png")
-    with pytest.raises(DataError, match=r"--group-by\) 'patient' is found in no name of in, such as 'scan-1.png'"):
+    with pytest.raises(DataError, match=r"--group-by\) 'patient' matches no name of in; one of them is 'scan-1.png'"):
         prepared(tmp_path / "in", tmp_path / "out", selection=Selection(group_by="patient"))
 
 
 # Classes
 
 
-def test_only_the_classes_asked_for_are_taken_and_numbered_anew(tmp_path: Path) -> None:
+def test_only_the_selected_classes_are_used_and_renumbered(tmp_path: Path) -> None:
     pictures(tmp_path / "in", *(f"{kind}/{number}.png" for kind in ("ant", "bee", "cat", "dog") for number in range(3)))
     dataset = prepared(tmp_path / "in", tmp_path / "out", selection=Selection(holdout=0, classes=("dog", "bee")))
     assert dataset.class_names == ["bee", "dog"]
@@ -184,7 +185,7 @@ def test_an_image_of_a_class_left_out_is_not_even_opened(tmp_path: Path) -> None
     assert (account.taken, account.left_out, account.skipped) == (1, 2, 0)
 
 
-def test_of_several_labels_those_asked_for_are_kept(tmp_path: Path) -> None:
+def test_of_several_labels_those_of_selected_classes_are_kept(tmp_path: Path) -> None:
     shares = np.array([[1, 0, 0.5], [0, 1, 0], [0, 0, 0], [0, 0.25, 1]], np.float32)
     np.savez(tmp_path / "x.npz", images=np.stack([noise(3, 4, 1, seed) for seed in range(4)]), labels=shares)
     source = ArraySource([tmp_path / "x.npz"], class_names=["a", "b", "c"])
@@ -194,7 +195,7 @@ def test_of_several_labels_those_asked_for_are_kept(tmp_path: Path) -> None:
     assert dataset.description.account.left_out == 2
 
 
-def test_images_without_a_label_are_left_out_when_classes_are_asked_for(tmp_path: Path) -> None:
+def test_images_without_a_label_are_left_out_if_classes_are_selected(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/ant/1.png", "train/bee/1.png", "test/1.png")
     dataset = prepared(tmp_path / "in", tmp_path / "out", selection=Selection(classes=("ant",)))
     assert dataset.description.splits == {"train": 1}
@@ -218,7 +219,7 @@ def test_classes_of_a_source_without_any_are_refused(tmp_path: Path) -> None:
 # Duplicates
 
 
-def test_of_equal_images_one_is_taken_when_asked_and_all_otherwise(tmp_path: Path) -> None:
+def test_of_identical_images_one_is_used_with_drop_duplicates_and_all_otherwise(tmp_path: Path) -> None:
     image = noise(3, 4, 3)
     for name, content in {
         "1.png": encoded(image),
@@ -240,7 +241,7 @@ def test_of_equal_images_one_is_taken_when_asked_and_all_otherwise(tmp_path: Pat
     assert list(packed_by_name(dropped)) == ["1.png", "3.png"]
 
 
-def test_images_equal_only_when_small_are_no_duplicates(tmp_path: Path) -> None:
+def test_images_equal_only_after_resizing_are_not_duplicates(tmp_path: Path) -> None:
     image = noise(8, 8, 1)
     other = image.copy()
     other[0, 0] ^= 1
@@ -251,21 +252,21 @@ def test_images_equal_only_when_small_are_no_duplicates(tmp_path: Path) -> None:
     assert dataset.description.account.dropped == 0
 
 
-def test_a_packed_dataset_is_chosen_from_as_any_source_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packed_dataset_can_be_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
     images = {f"{kind}/{number}.png": noise(3, 4, 1, number % 3) for kind in "ab" for number in range(6)}
     of_images(tmp_path, images, Selection(holdout=0))
     source = find(str(tmp_path / "out"))
-    assert prepare(source, Preprocessing(), Selection()).path == tmp_path / "out"  # as it is
+    assert prepare(source, Preprocessing(), Selection()).path == tmp_path / "out"  # unchanged
     only = prepare(source, Preprocessing(), Selection(classes=("b",)))
     assert only.class_names == ["b"] and only.description.account.left_out == 6
     unique = prepare(source, Preprocessing(), Selection(drop_duplicates=True))
     assert sum(unique.description.splits.values()) == 3
-    with pytest.raises(DataError, match=r"--group-by\) 'patient' is found in no name"):
+    with pytest.raises(DataError, match=r"--group-by\) 'patient' matches no name"):
         prepare(source, Preprocessing(), Selection(group_by="patient"))
 
 
-def test_blank_images_of_different_shapes_are_no_duplicates(tmp_path: Path) -> None:
+def test_blank_images_of_different_shapes_are_not_duplicates(tmp_path: Path) -> None:
     for name, shape in {"wide.png": (2, 8), "high.png": (8, 2), "square.png": (4, 4)}.items():
         write(tmp_path / "in" / name, encoded(np.zeros(shape, np.uint8)))
     dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing((4, 4)), Selection(0, drop_duplicates=True))
@@ -277,7 +278,7 @@ def test_a_grey_picture_is_the_same_whether_it_is_stored_in_grey_or_in_colour(tm
     grey.save(tmp_path / "a.png")
     grey.convert("RGB").save(tmp_path / "b.png")
     nearly = np.asarray(grey.convert("RGB")).copy()
-    nearly[7, 7, 0] ^= 1  # not among the few pixels that are looked at first
+    nearly[7, 7, 0] ^= 1  # not one of the few pixels that are compared first
     Image.fromarray(nearly).save(tmp_path / "c.png")
     dataset = prepare(find(str(tmp_path)), Preprocessing(), Selection(holdout=0), tmp_path.parent / "packed-grey")
     assert dataset.description.account.duplicates == 1

@@ -17,12 +17,12 @@ def pixels(factors: Factors, height: int = 64, width: int = 64) -> NDArray[np.in
 
 
 def touched(image: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where the shape is, if only in a corner of the pixel."""
+    """The pixels that the shape covers, at least in part."""
     result: NDArray[np.bool_] = (image != BACKGROUND).any(axis=2)
     return result
 
 
-def test_every_shape_comes_2000_times_and_every_pair_with_a_colour_equally_often() -> None:
+def test_every_shape_is_drawn_2000_times_and_every_pair_with_a_colour_equally_often() -> None:
     assert Counter(known.shape for known in ALL) == dict.fromkeys(range(5), 2000)
     pairs = Counter((known.shape, known.colour) for known in ALL)
     assert len(pairs) == 30
@@ -50,7 +50,7 @@ X7, Y7 = 0.3431878419367301, 0.6176007091757415
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (16, 16), (48, 64), (64, 24)])
-def test_a_shape_lies_wholly_inside_the_picture_wherever_it_is(height: int, width: int) -> None:
+def test_a_shape_is_always_completely_inside_the_picture(height: int, width: int) -> None:
     for shape, x, y in product(range(5), (0.22, 0.78), (0.22, 0.78)):
         image = touched(pixels(Factors(shape, 0, x, y), height, width))
         area = touched(pixels(Factors(shape, 0, 0.5, 0.5), 4 * height, 4 * width)).sum() / 16
@@ -63,7 +63,7 @@ def test_a_shape_lies_wholly_inside_the_picture_wherever_it_is(height: int, widt
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 64), (48, 64)])
 def test_the_centre_is_where_the_factors_say_at_any_size(height: int, width: int) -> None:
     for known in ALL[:30]:
-        if SHAPES[known.shape] != "triangle":  # its middle is not the middle of its mass
+        if SHAPES[known.shape] != "triangle":  # its centre is not its centre of mass
             ink = abs(pixels(known, height, width) - BACKGROUND).sum(axis=2).astype(float)
             x = (ink.sum(axis=0) * (np.arange(width) + 0.5)).sum() / ink.sum() / width
             y = (ink.sum(axis=1) * (np.arange(height) + 0.5)).sum() / ink.sum() / height
@@ -92,7 +92,7 @@ def test_shapes_and_colours_are_far_apart() -> None:
             assert both.sum() / either.sum() < 0.85
 
 
-def test_a_circle_covers_as_much_as_a_circle_does() -> None:
+def test_a_circle_has_the_area_of_a_circle() -> None:
     ink = (pixels(MIDDLE)[..., 0] - BACKGROUND[0]).sum() / (COLOURS["red"][0] - BACKGROUND[0])
     assert ink == pytest.approx(np.pi * (0.2 * 64) ** 2, rel=0.01)
 
@@ -116,8 +116,12 @@ def test_pictures_of_other_sizes_have_other_fingerprints() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("large", "'large' is not a size; write '64'"), ("4", "a side has 8 to 1024 pixels"), ("64x9999", "8 to 1024")],
+    [
+        ("large", "'large' is not a size; write '64'"),
+        ("4", "a side should have 8 to 1024 pixels"),
+        ("64x9999", "8 to 1024"),
+    ],
 )
-def test_a_size_that_is_none_is_refused(spec: str, message: str) -> None:
+def test_an_invalid_size_is_refused(spec: str, message: str) -> None:
     with pytest.raises(DataError, match=rf"shapes:{spec}: .*{message}"):
         open_source(spec)

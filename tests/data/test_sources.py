@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources import find, place
+from ganloom.data.sources import absolute, find
 from ganloom.data.sources.arrays import ArraySource
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.data.sources.folder import FolderSource
 
 
-def test_a_source_is_found_by_what_lies_at_its_path(tmp_path: Path) -> None:
+def test_a_source_is_found_by_its_path(tmp_path: Path) -> None:
     (tmp_path / "1.png").touch()
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 3), np.uint8))
     (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
@@ -29,15 +29,15 @@ def test_a_folder_named_as_a_built_in_dataset_is_found_by_its_path(
     assert isinstance(find("./digits"), FolderSource)
 
 
-def test_a_named_dataset_keeps_its_name_whatever_lies_in_the_working_folder(
+def test_a_named_dataset_keeps_its_name_whatever_the_working_folder_contains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("64", "pathmnist", "tower", "scans"):
         (tmp_path / name).mkdir()
     for spec in ("shapes:64", "medmnist:pathmnist", "lsun:tower"):
-        assert place(spec) == spec
-    assert place("dicom:scans") == f"dicom:{tmp_path / 'scans'}"
+        assert absolute(spec) == spec
+    assert absolute("dicom:scans") == f"dicom:{tmp_path / 'scans'}"
 
 
 def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,11 +52,14 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     [
         (
             "notes.txt",
-            r"notes\.txt is not a kind of file with images that ganloom reads: give a folder, or \.npy, .*\.zip",
+            r"ganloom cannot read images from notes\.txt: give a folder, or a file of type \.npy, .*\.zip",
         ),
         ("missing.npz", r"there is nothing at missing\.npz: check the path"),
         ("some/folder", "there is nothing at some/folder: check the path"),
-        ("digit", r"a built-in dataset of that name\. Did you mean 'digits'\?"),
+        (
+            "digit",
+            r"no folder, file or built-in dataset 'digit': check the path or the name\. Did you mean 'digits'\?",
+        ),
     ],
 )
 def test_what_cannot_be_found_is_refused_with_the_remedy(

@@ -21,7 +21,7 @@ keys = st.integers(0, 2**63 - 1)
 
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is prepared in a test is prepared for the first time."""
+    """Every test starts with an empty cache."""
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
 
 
@@ -57,12 +57,12 @@ def numbers(images: Tensor) -> list[int]:
     return (row[:, 1] + 256 * row[:, 2]).tolist()
 
 
-# The bijection
+# The permutation
 
 
 @settings(deadline=None)
 @given(size=sizes, key=keys)
-def test_permute_sends_every_index_of_any_size_to_another_one(size: int, key: int) -> None:
+def test_permute_maps_every_index_of_any_size_to_a_different_one(size: int, key: int) -> None:
     assert np.array_equal(np.sort(permute(np.arange(size), size, key)), np.arange(size))
 
 
@@ -73,12 +73,12 @@ def test_permute_is_a_bijection_at_every_small_size_and_around_powers_of_two() -
 
 @settings(deadline=None)
 @given(size=sizes, key=keys, data=st.data())
-def test_permute_sends_an_index_where_it_goes_whatever_is_asked_with_it(size: int, key: int, data: Any) -> None:
+def test_permute_maps_each_index_independently_of_the_others(size: int, key: int, data: Any) -> None:
     index = np.array(data.draw(st.lists(st.integers(0, size - 1), max_size=8)), dtype=np.int64)
     assert np.array_equal(permute(index, size, key), permute(np.arange(size), size, key)[index])
 
 
-def test_permute_reaches_a_huge_size_in_no_memory() -> None:
+def test_permute_needs_no_memory_for_a_huge_size() -> None:
     size = 10**12 + 39
     found = permute(np.array([0, 1, size - 1], dtype=np.int64), size, 5)
     assert len(set(found.tolist())) == 3
@@ -92,7 +92,8 @@ def test_another_key_gives_another_order(size: int, key: int, other: int) -> Non
     assert same == (key == other)
 
 
-def test_every_image_comes_everywhere_in_the_epoch_equally_often() -> None:
+@pytest.mark.slow
+def test_every_image_is_equally_frequent_at_every_position_of_the_epoch() -> None:
     size, epochs = 20, 2000
     places = np.array([permute(np.arange(size), size, key) for key in range(epochs)])
     counts = np.stack([np.bincount(column, minlength=size) for column in places.T])
@@ -122,6 +123,7 @@ def test_the_order_differs_between_epochs_and_between_seeds() -> None:
     assert list(range(100)) not in orders
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(size=st.integers(1, 60), seed=st.integers(0, 99), cuts=st.lists(st.integers(1, 70), min_size=1, max_size=8))
 def test_sample_i_does_not_depend_on_the_batch_size(size: int, seed: int, cuts: list[int]) -> None:
@@ -144,7 +146,7 @@ def test_a_dataset_of_one_image_repeats_it() -> None:
     assert numbers(stream(1).images(5, 4)) == [0, 0, 0, 0]
 
 
-def test_a_training_goes_on_far_into_its_stream() -> None:
+def test_samples_far_into_the_stream_are_available() -> None:
     samples = stream(1000)
     start = 10**12
     assert sorted(numbers(samples.images(start, 1000))) == list(range(1000))
@@ -174,7 +176,7 @@ def test_the_mirror_leaves_the_order_alone() -> None:
     assert numbers(stream(50, mirror=True).images(0, 200)) == numbers(stream(50).images(0, 200))
 
 
-def test_what_is_flipped_depends_on_the_seed_and_the_sample_and_not_on_the_image() -> None:
+def test_flips_depend_on_the_seed_and_the_sample_and_not_on_the_image() -> None:
     coins = [flipped(stream(64, seed, mirror=True).images(0, 640)) for seed in (0, 0, 1)]
     assert coins[0] == coins[1]
     assert 0.4 < np.mean(np.array(coins[0]) == np.array(coins[2])) < 0.6
@@ -216,13 +218,13 @@ def test_resident_images_are_those_of_the_dataset(tmp_path: Path, mirror: bool) 
     kept = Stream(dataset, 0, with_labels=False, mirror=mirror, resident=whole)
     mapped = Stream(dataset, 0, with_labels=False, mirror=mirror)
     assert torch.equal(kept.images(3, 40), mapped.images(3, 40))
-    whole += 1  # they are what it reads
+    whole += 1  # the stream reads the resident tensor
     assert not torch.equal(kept.images(3, 40), mapped.images(3, 40))
     assert resident(dataset, torch.device("cpu")) is None
 
 
-def test_images_that_a_gpu_has_no_room_for_stay_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also those that are only thought of, as the proposal of `inspect` has them: without a description."""
+def test_images_are_not_resident_on_a_gpu_without_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Works for any `Dataset`, even without a description, as the proposal of `inspect` uses."""
     dataset = _Noise(ImageShape(3, 32, 32), [], 1000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000 * 3 * 32 * 32, 0))
     assert resident(dataset, torch.device("cuda")) is None

@@ -1,4 +1,4 @@
-"""A packed dataset, unpacked to files and prepared again, is the same to the last bit."""
+"""A packed dataset that is unpacked to files and prepared again is the same to the last bit."""
 
 import itertools
 import json
@@ -60,7 +60,7 @@ def assert_same_again(original: PackedDataset, place: Path) -> None:
 def test_pixels_come_back(tmp_path: Path, channels: int, place: str) -> None:
     image = np.stack([noise(5, 7, channels, seed).reshape(5, 7, channels) for seed in range(6)])
     if channels == 4:
-        image[0, ..., 3], image[1, ..., 3] = 0, 255  # also what no one sees
+        image[0, ..., 3], image[1, ..., 3] = 0, 255  # also invisible pixels
     if channels < 4:
         original = dataset(tmp_path, x_train=image)
     else:
@@ -87,7 +87,7 @@ def test_labels_come_back_in_all_splits(tmp_path: Path, kind: str, place: str) -
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_splits_without_labels_come_back_as_they_are(tmp_path: Path, place: str) -> None:
+def test_splits_without_labels_come_back_unchanged(tmp_path: Path, place: str) -> None:
     images = np.stack([noise(3, 4, 1, seed) for seed in range(7)])
     original = dataset(tmp_path, x_train=images[:4], x_val=images[4:6], x_test=images[6:])
     assert original.class_names == []
@@ -147,13 +147,14 @@ ODD = (
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ODD)
-def test_a_class_of_an_odd_name_comes_back(tmp_path: Path, name: str, place: str) -> None:
+def test_a_class_with_an_unusual_name_comes_back(tmp_path: Path, name: str, place: str) -> None:
     images = np.stack([noise(2, 3, 1, seed) for seed in range(4)])
     for folder, names in ((tmp_path / "alone", [name]), (tmp_path / "two", [name, "other"])):
         original = dataset(folder, names, x_train=images, y_train=np.arange(4) % len(names))
         assert_same_again(original, folder / place)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from(ODD), min_size=1, max_size=5, unique=True), st.sampled_from(PLACES), st.booleans())
 def test_classes_of_any_name_come_back(names: list[str], place: str, splits: bool) -> None:
@@ -175,7 +176,7 @@ def test_the_zip_is_as_stylegan_reads_it(tmp_path: Path) -> None:
         names = [name for name in archive.namelist() if name.endswith(".png")]
         assert names == [f"00000/img{number:08}.png" for number in range(5)]
         assert all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
-        # As ImageFolderDataset of StyleGAN3 finds labels: by name, slashes forward.
+        # ImageFolderDataset of StyleGAN3 finds labels by name, with forward slashes.
         found = dict(json.loads(archive.read("dataset.json"))["labels"])
         assert [found[name] for name in names] == [0, 3, 1, 2, 3]
         for name, image in zip(names, images, strict=True):
@@ -201,7 +202,7 @@ def test_a_folder_has_a_folder_for_each_split_and_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("there", ["a file", "a folder", "a dead link"])
-def test_a_place_where_something_is_is_refused_and_left_alone(tmp_path: Path, place: str, there: str) -> None:
+def test_an_existing_destination_is_refused_and_kept(tmp_path: Path, place: str, there: str) -> None:
     original = dataset(tmp_path / "data", images=noise(4, 4)[None])
     dest = tmp_path / "here" / place
     dest.parent.mkdir()
@@ -241,7 +242,7 @@ def test_an_interruption_leaves_nothing_and_the_next_attempt_works(
     assert_same_again(original, tmp_path / "here" / place)
 
 
-def test_what_a_kill_left_of_an_earlier_attempt_is_removed(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
     original = dataset(tmp_path / "data", images=noise(4, 4)[None])
     (tmp_path / "here" / ".out.unfinished" / "deep").mkdir(parents=True)
     (tmp_path / "here" / ".out.unfinished" / "deep" / "old.png").write_bytes(b"old")
@@ -250,16 +251,16 @@ def test_what_a_kill_left_of_an_earlier_attempt_is_removed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101])
-def test_progress_is_told_to_the_end(tmp_path: Path, count: int) -> None:
-    told: list[tuple[int, int | None]] = []
+def test_progress_is_reported_to_the_end(tmp_path: Path, count: int) -> None:
+    reported: list[tuple[int, int | None]] = []
     original = dataset(tmp_path, images=np.zeros((count, 1, 1), np.uint8))
-    unpack(original, tmp_path / "out", lambda done, total: told.append((done, total)))
-    assert told[-1] == (count, count)
+    unpack(original, tmp_path / "out", lambda done, total: reported.append((done, total)))
+    assert reported[-1] == (count, count)
 
 
-def test_the_working_folder_has_no_name_to_be_made_under(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_working_folder_is_refused_as_a_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = dataset(tmp_path / "in", images=noise(8, 8, 1)[None])
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    with pytest.raises(DataError, match="name one to make"):
+    with pytest.raises(DataError, match="name a new folder"):
         unpack(made, Path(), quiet)

@@ -1,4 +1,4 @@
-"""Pictures as a screen shows them: upright, without halos, in sRGB."""
+"""Pictures are packed as a screen shows them: upright, without halos, in sRGB."""
 
 import struct
 from pathlib import Path
@@ -19,7 +19,7 @@ FORMATS = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}, "JPEG": {"quality"
 
 
 def arrow() -> NDArray[np.uint8]:
-    """Black on white in 48 x 32, pointing up and to the left: no two of its eight turns are alike."""
+    """Black on white in 48 x 32, pointing up and to the left: all of its eight orientations differ."""
     image = Image.new("L", (32, 48), 255)
     ImageDraw.Draw(image).polygon([(2, 2), (20, 2), (2, 40)], fill=0)
     return np.asarray(image)
@@ -27,7 +27,7 @@ def arrow() -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("orientation", STORED)
-def test_a_picture_turned_by_exif_stands_upright(tmp_path: Path, orientation: int, format: str) -> None:
+def test_a_picture_rotated_by_exif_is_upright(tmp_path: Path, orientation: int, format: str) -> None:
     image = arrow()
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](image)))
     write(tmp_path / "in" / "a.png", encoded(stored, format, exif=turned(orientation), **FORMATS[format]))
@@ -41,7 +41,7 @@ def test_a_picture_turned_by_exif_stands_upright(tmp_path: Path, orientation: in
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_deflate"])
 @pytest.mark.parametrize("frames", [1, 2])
-def test_a_tiff_is_turned_once_however_it_is_compressed(tmp_path: Path, compression: str, frames: int) -> None:
+def test_a_tiff_is_rotated_once_with_any_compression(tmp_path: Path, compression: str, frames: int) -> None:
     image = arrow()
     stored = Image.fromarray(np.ascontiguousarray(STORED[6](image)))
     more: dict[str, Any] = {"save_all": True, "append_images": [stored]} if frames > 1 else {}
@@ -50,7 +50,7 @@ def test_a_tiff_is_turned_once_however_it_is_compressed(tmp_path: Path, compress
 
 
 @pytest.mark.parametrize("value", [0, 9, 77, 65535])
-def test_an_orientation_that_means_nothing_turns_nothing(tmp_path: Path, value: int) -> None:
+def test_an_invalid_orientation_is_ignored(tmp_path: Path, value: int) -> None:
     write(tmp_path / "in" / "a.png", encoded(arrow(), exif=turned(value)))
     assert np.array_equal(rows(prepared(tmp_path / "in", tmp_path / "out"))[0, ..., 0], arrow())
 
@@ -59,7 +59,7 @@ def test_an_orientation_that_means_nothing_turns_nothing(tmp_path: Path, value: 
 
 
 def logo() -> NDArray[np.uint8]:
-    """A red disc on nothing, which is stored as transparent black, as most programs store it."""
+    """A red disc on a transparent background, stored as transparent black, like most programs do."""
     image = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     ImageDraw.Draw(image).ellipse((8, 8, 55, 55), fill=(255, 0, 0, 255))
     return np.asarray(image)
@@ -69,8 +69,8 @@ def test_a_logo_over_white_has_no_dark_halo(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.png", encoded(logo()))
     made = rows(prepared(tmp_path / "in", tmp_path / "out", Preprocessing((16, 16))))[0].astype(int)
     naive = np.asarray(Image.fromarray(logo()).convert("RGB").resize((16, 16), Image.Resampling.LANCZOS)).astype(int)
-    assert naive[..., 0].min() == 0  # what a plain convert makes of it: a disc on black
-    assert made[..., 0].min() >= 253  # red on white has all of red everywhere
+    assert naive[..., 0].min() == 0  # a plain `convert` gives a disc on black
+    assert made[..., 0].min() >= 253  # red on white has full red everywhere
     assert np.array_equal(made[0, 0], [255, 255, 255])
     assert np.array_equal(made[8, 8], [255, 0, 0])
 
@@ -84,12 +84,12 @@ def test_a_logo_with_its_alpha_kept_has_no_dark_halo(tmp_path: Path, resize: Any
     assert alpha[0, 0] == 0 and alpha[8, 8] == 255
     edge = (alpha > 20) & (alpha < 255)
     assert edge.sum() > 10
-    # Resized as four plain channels, red at the edge would be as dark as it is transparent.
+    # If the four channels were resized independently, red at the edge would be as dark as it is transparent.
     assert made[..., 0][edge].min() >= 240
     assert made[..., 1:3][edge].max() <= 15
 
 
-def test_a_picture_fitted_into_four_channels_stands_on_nothing(tmp_path: Path) -> None:
+def test_a_picture_fitted_into_four_channels_has_a_transparent_background(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.png", encoded(noise(8, 16, 4)))
     made = rows(prepared(tmp_path / "in", tmp_path / "out", Preprocessing((16, 16), channels=4, resize="fit")))[0]
     assert not made[:4].any() and not made[12:].any()
@@ -153,12 +153,12 @@ def srgb_of(linear: NDArray[Any]) -> NDArray[Any]:
 
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.6])
 @pytest.mark.parametrize("description", [b"Mine", b"GIMP built-in Linear sRGB", b"sRGB-elle-V2-g10.icc"])
-def test_another_gamma_becomes_that_of_srgb(tmp_path: Path, gamma: float, description: bytes) -> None:
+def test_another_gamma_is_converted_to_srgb(tmp_path: Path, gamma: float, description: bytes) -> None:
     made = with_profile(tmp_path, GREYS, profile(gamma, description))[0, :, 0].astype(float)
     np.testing.assert_allclose(made, srgb_of((np.arange(256) / 255) ** gamma), atol=3)
 
 
-def test_other_primaries_become_those_of_srgb(tmp_path: Path) -> None:
+def test_other_primaries_are_converted_to_srgb(tmp_path: Path) -> None:
     image = noise(16, 16)
     made = with_profile(tmp_path, image, profile(2.2, b"red is blue", swap=True))
     assert np.abs(made.astype(int) - image[..., ::-1]).mean() < 4
@@ -185,13 +185,13 @@ def test_a_profile_leaves_alpha_as_it_is(tmp_path: Path) -> None:
         profile(1.0, b"Mine")[:140],
     ],
 )
-def test_a_broken_profile_is_passed_over(tmp_path: Path, icc: bytes) -> None:
+def test_a_broken_profile_is_ignored(tmp_path: Path, icc: bytes) -> None:
     image = noise(16, 16)
     assert np.array_equal(with_profile(tmp_path, image, icc), image)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "I;16"])
-def test_a_profile_of_another_kind_of_image_is_passed_over(tmp_path: Path, mode: str) -> None:
+def test_a_profile_for_another_mode_is_ignored(tmp_path: Path, mode: str) -> None:
     grey = noise(8, 8, 1)
     image = Image.fromarray(grey).convert(mode) if mode != "I;16" else Image.fromarray(grey.astype(np.uint16))
     cmyk_or_lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
@@ -209,11 +209,11 @@ def test_many_threads_with_one_profile_give_one_result(tmp_path: Path) -> None:
     assert (made == made[:1]).all()
 
 
-def test_extreme_shapes_are_resized_or_refused_in_words(tmp_path: Path) -> None:
+def test_extreme_shapes_are_resized_or_refused_with_a_message(tmp_path: Path) -> None:
     for number, shape in enumerate([(1, 5000), (5000, 1), (1, 1)]):
         write(tmp_path / "in" / f"{number}.png", encoded(np.full(shape, 100, np.uint8)))
     for resize in ("crop", "fit", "stretch"):
         how: Any = Preprocessing((32, 48), resize=resize)
         assert rows(prepared(tmp_path / "in", tmp_path / resize, how)).shape == (3, 32, 48, 1)
     with pytest.raises(DataError, match="choose one size"):
-        prepared(pictures(tmp_path / "in", "more.png"), tmp_path / "own")
+        prepared(pictures(tmp_path / "in", "more.png"), tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits: their values keep order and range, and a window over the dataset makes them 0 to 255."""
+"""Images of more than 8 bits are mapped to 0..255 by one window per dataset, which keeps the order of values."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_ramp_of_16_bits_keeps_its_order_and_range(tmp_path: Path, name: str, 
     write(tmp_path / "in" / name, encoded(RAMP, format))
     with Image.open(tmp_path / "in" / name) as image:
         naive = np.asarray(image.convert("L"))
-    assert (naive == 255).mean() > 0.95  # what a plain convert makes of it
+    assert (naive == 255).mean() > 0.95  # a plain `convert` makes it white
     for preprocessing in (FULL, Preprocessing()):
         made = rows(prepared(tmp_path / "in", tmp_path / str(preprocessing.window), preprocessing))[0, ..., 0]
         assert (np.diff(made.ravel().astype(int)) >= 0).all()
@@ -41,7 +41,7 @@ def test_a_ramp_is_resized_before_it_is_rounded(tmp_path: Path) -> None:
     assert np.array_equal(values, expected)
 
 
-def test_a_window_is_what_becomes_black_and_white_and_what_lies_outside_is_clipped(tmp_path: Path) -> None:
+def test_the_ends_of_a_window_become_black_and_white_and_values_outside_are_clipped(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.tif", encoded(np.array([[-2000, -1000, 0, 500, 1000, 5000]], np.int32), "TIFF"))
     dataset = prepared(tmp_path / "in", tmp_path / "out", Preprocessing(window=(-1000.0, 1000.0)))
     assert rows(dataset).ravel().tolist() == [0, 0, 128, 191, 255, 255]
@@ -57,13 +57,13 @@ def test_scans_of_different_ranges_keep_their_relation(tmp_path: Path) -> None:
     pooled = np.concatenate([100 + values.ravel() * 900, 2000 + values.ravel() * 2000])
     np.testing.assert_allclose((low, high), np.percentile(pooled, (0.5, 99.5)), atol=10)
     images = packed_by_name(dataset)
-    assert images["dark.png"].max() < images["bright.png"].min()  # each by its own window, they would look alike
+    assert images["dark.png"].max() < images["bright.png"].min()  # with one window per image, they would look alike
 
 
 def test_the_window_is_stated_in_the_description(tmp_path: Path) -> None:
     write(tmp_path / "in" / "a.png", encoded(RAMP))
-    told = json.loads((prepared(tmp_path / "in", tmp_path / "out").path / "dataset.json").read_text())["window"]
-    np.testing.assert_allclose(told, np.percentile(RAMP, (0.5, 99.5)))
+    stated = json.loads((prepared(tmp_path / "in", tmp_path / "out").path / "dataset.json").read_text())["window"]
+    np.testing.assert_allclose(stated, np.percentile(RAMP, (0.5, 99.5)))
 
 
 @pytest.mark.parametrize("given", [None, (0.0, 65535.0)])
@@ -76,7 +76,7 @@ def test_images_of_8_bits_are_not_windowed(tmp_path: Path, given: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_picture_with_values_that_are_no_numbers_is_skipped_with_the_reason_and_spoils_no_window(
+def test_a_picture_with_nan_is_skipped_with_the_reason_and_does_not_change_the_window(
     tmp_path: Path, value: float
 ) -> None:
     good = np.linspace(0, 1000, 64, dtype=np.float32).reshape(8, 8)
@@ -85,16 +85,14 @@ def test_a_picture_with_values_that_are_no_numbers_is_skipped_with_the_reason_an
     write(tmp_path / "in" / "bad.tif", encoded(bad, "TIFF"))
     write(tmp_path / "in" / "good.tif", encoded(good, "TIFF"))
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
-    assert skipped(dataset) == {"bad.tif": "has values that are not numbers"}
+    assert skipped(dataset) == {"bad.tif": "has NaN or infinite values"}
     assert np.isfinite(dataset.description.window or ()).all()
     assert np.ptp(rows(dataset)) == 255
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_array_with_values_that_are_no_numbers_loses_those_images_alone(
-    tmp_path: Path, dtype: type, value: float
-) -> None:
+def test_of_an_array_with_nan_only_the_affected_images_are_skipped(tmp_path: Path, dtype: type, value: float) -> None:
     good = np.linspace(0, 1000, 4 * 64).reshape(4, 8, 8).astype(dtype)
     bad = good.copy()
     bad[2, 3, 3] = value
@@ -102,22 +100,22 @@ def test_an_array_with_values_that_are_no_numbers_loses_those_images_alone(
     np.savez(tmp_path / "in.npz", images=bad)
     for file in ("in.npy", "in.npz"):
         dataset = prepared(tmp_path / file, tmp_path / f"out {file}", max_skipped=0.5)
-        assert skipped(dataset) == {"train/2": "has values that are not numbers"}
+        assert skipped(dataset) == {"train/2": "has NaN or infinite values"}
         assert np.isfinite(dataset.description.window or ()).all()
         assert dataset.count() == 3 and np.ptp(rows(dataset)) == 255
         with pytest.raises(DataError, match="1 of 4 images cannot be used"):
             prepared(tmp_path / file, tmp_path / f"strict {file}", max_skipped=0.1)
 
 
-def test_a_number_too_large_for_a_picture_is_no_number(tmp_path: Path) -> None:
+def test_a_value_too_large_for_float32_is_infinite(tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", np.stack([RAMP.astype(np.float64), np.full(RAMP.shape, 1e300)]))
     dataset = prepared(tmp_path / "in.npy", tmp_path / "out", max_skipped=0.5)
-    assert skipped(dataset) == {"train/1": "has values that are not numbers"}
+    assert skipped(dataset) == {"train/1": "has NaN or infinite values"}
 
 
-def test_images_of_nothing_but_no_numbers_are_refused(tmp_path: Path) -> None:
+def test_images_of_only_nan_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "in.npy", np.full((3, 8, 8), np.nan, np.float32))
-    with pytest.raises(DataError, match=r"no training image of in could be packed\."):
+    with pytest.raises(DataError, match=r"no training image of in could be used\."):
         prepared(tmp_path / "in.npy", tmp_path / "out", max_skipped=1.0)
     assert not (tmp_path / "out").exists()
 
@@ -132,7 +130,7 @@ def test_images_of_one_value_are_packed_as_one_value(tmp_path: Path, value: int)
 
 
 def test_few_bright_values_among_black_ones_keep_their_order(tmp_path: Path) -> None:
-    """Their percentiles are equal, which is no window."""
+    """Their percentiles are equal, which would be an empty window."""
     image = np.zeros((64, 64), np.uint16)
     image[0, :4] = (1000, 2000, 3000, 4000)
     write(tmp_path / "in" / "stars.png", encoded(image))
@@ -140,11 +138,11 @@ def test_few_bright_values_among_black_ones_keep_their_order(tmp_path: Path) -> 
     assert made.tolist() == [64, 128, 191, 255, 0]
 
 
-def test_few_deep_images_among_many_others_are_found_for_the_window(
+def test_few_16_bit_images_among_many_others_are_found_for_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(window, "MOST_IMAGES", 4)
-    write(tmp_path / "in" / "00-dark.png", encoded(RAMP // 2))  # is looked at: the first
+    monkeypatch.setattr(window, "MAX_IMAGES", 4)
+    write(tmp_path / "in" / "00-dark.png", encoded(RAMP // 2))  # the first is always examined
     for number in range(20):
         write(tmp_path / "in" / f"{number:02}.png", encoded(noise(64, 64, 1, number)))
     write(tmp_path / "in" / "03-scan.png", encoded(RAMP))
@@ -190,7 +188,7 @@ def test_arrays_of_more_than_8_bits_are_windowed(tmp_path: Path, kind: str) -> N
     assert (np.diff(by_percentiles.astype(int)) >= 0).all()
 
 
-def test_negative_values_are_values(tmp_path: Path) -> None:
+def test_negative_values_are_kept(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.array([[[-1024, 0, 1024]]], np.int16), labels=np.array([0]))
     dataset = prepared(tmp_path / "x.npz", tmp_path / "out", Preprocessing(window=(-1024.0, 1024.0)))
     assert rows(dataset).ravel().tolist() == [0, 128, 255]
@@ -198,7 +196,7 @@ def test_negative_values_are_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_deep_image_has_the_channels_asked_for(tmp_path: Path, channels: Any) -> None:
+def test_a_16_bit_image_gets_the_given_channels(tmp_path: Path, channels: Any) -> None:
     write(tmp_path / "in" / "a.png", encoded(RAMP))
     made = rows(prepared(tmp_path / "in", tmp_path / "out", Preprocessing(channels=channels, window=FULL.window)))[0]
     assert made.shape == (64, 64, channels)
@@ -216,8 +214,8 @@ def test_another_window_is_another_dataset(tmp_path: Path, monkeypatch: pytest.M
     assert len(keys) == 4
 
 
-def test_a_packed_dataset_has_nothing_left_to_window(tmp_path: Path) -> None:
+def test_a_packed_dataset_takes_no_window(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "a.png", "b.png")
     path = prepared(tmp_path / "in", tmp_path / "out").path
-    with pytest.raises(DataError, match="is packed, in 8 bits"):
+    with pytest.raises(DataError, match="is already packed in 8 bits"):
         prepared(path, tmp_path / "again", Preprocessing(window=(0, 100)))

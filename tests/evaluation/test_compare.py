@@ -1,4 +1,4 @@
-"""ganloom compare: numbers side by side only where they may stand side by side."""
+"""ganloom compare: only comparable scores share a row of the table."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import ganloom
 from ganloom.cli import app
 from ganloom.core.errors import DataError, RunError
-from ganloom.evaluation.comparing import as_text, compare
+from ganloom.evaluation.comparing import compare
 from ganloom.metrics.scores import PROTOCOL, Score, write_scores
 
 SCORE = Score(
@@ -45,13 +45,13 @@ def file(path: Path, *changes: dict[str, Any]) -> Path:
     return path
 
 
-def test_comparable_scores_stand_side_by_side(tmp_path: Path) -> None:
+def test_comparable_scores_share_a_row(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {"value": 2.0, "model": "d" * 64, "nimg": 9000})
     table = compare([a, b])
     ((name, scores),) = table.rows
     assert name == "fd[loomnet-1]@1000" and [score.value for score in scores] == [3.0, 2.0]
-    assert not table.refused and not table.alone
-    text = "\n".join(as_text(table))
+    assert not table.refused and not table.incomplete
+    text = str(table)
     assert "3  [2.5, 3.5]" in text and str(a) in text and str(b) in text
 
 
@@ -81,7 +81,7 @@ def test_the_comparable_one_of_several_is_found(tmp_path: Path) -> None:
     assert [name for name, _ in compare([a, b]).rows] == ["fd[loomnet-1]@1000"]
 
 
-def test_equal_labels_of_other_protocols_are_told_apart(tmp_path: Path) -> None:
+def test_equal_labels_of_different_protocols_are_distinguished(tmp_path: Path) -> None:
     old = {"created": "2025-01-01T00:00:00+00:00", "value": 9.0}
     a, b = (file(tmp_path / f"{name}.json", {}, {"split": "val"}, old) for name in "ab")
     table = compare([a, b])
@@ -94,7 +94,23 @@ def test_equal_labels_of_other_protocols_are_told_apart(tmp_path: Path) -> None:
 
 def test_a_score_that_one_of_them_lacks_is_named(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.json", {}, {"metric": "kid", "label": "kid@1"}), file(tmp_path / "b.json", {})
-    assert compare([a, b]).alone == ["kid"]
+    assert compare([a, b]).incomplete == ["kid"]
+
+
+def test_the_table_is_shown_with_what_it_leaves_out_and_why(tmp_path: Path) -> None:
+    """The same on a terminal and, escaped, in a notebook."""
+    kid = {"metric": "kid", "label": "kid[loomnet-1]@1000"}
+    first = file(tmp_path / "<a>.json", {}, kid, {"metric": "cas", "label": "cas@1"})
+    table = compare([first, file(tmp_path / "b.json", {}, {**kid, "n_real": 900})])
+    head, row, *notes = str(table).splitlines()
+    assert head.split() == [str(first), str(tmp_path / "b.json")]
+    assert row.split("  ")[0] == "fd[loomnet-1]@1000" and row.count("3  [2.5, 3.5]") == 2
+    assert row.rindex("3  [2.5") == head.rindex(str(tmp_path))
+    assert notes == ["kid: not comparable (real images: 1000 against 900)", "missing in some of them: cas"]
+    assert repr(table) == str(table)
+    html = table._repr_html_()
+    assert "&lt;a&gt;.json" in html and "<a>" not in html and "[2.5, 3.5]" in html
+    assert all(f"<p>{note}</p>" in html for note in notes)
 
 
 def test_the_command_fails_when_nothing_may_be_compared(tmp_path: Path) -> None:
@@ -106,7 +122,7 @@ def test_the_command_fails_when_nothing_may_be_compared(tmp_path: Path) -> None:
 
 def test_one_alone_nothing_there_and_no_scores_are_refused(tmp_path: Path) -> None:
     a = file(tmp_path / "a.json", {})
-    with pytest.raises(DataError, match="two runs or more"):
+    with pytest.raises(DataError, match="at least two runs"):
         ganloom.compare([a])
     with pytest.raises(DataError, match="nothing at"):
         compare([a, tmp_path / "b.json"])

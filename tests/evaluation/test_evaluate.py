@@ -1,6 +1,7 @@
-"""ganloom evaluate: what a person can ask for, what every number is stored with, and when there is no number."""
+"""ganloom evaluate: options, the provenance that is stored with every score, and what is refused."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,9 @@ from ganloom import metrics
 from ganloom.core.errors import ConfigError, DataError, GanloomError, ModelError, RunError, StorageError
 from ganloom.core.files import sha256
 from ganloom.data.sources.digits import DigitsSource
-from ganloom.evaluation import measuring
+from ganloom.evaluation import measuring, storage
 from ganloom.evaluation.inputs import renumbered
-from ganloom.metrics.scores import Score, read_scores, write_scores
+from ganloom.metrics.scores import Scores, read_scores, write_scores
 from ganloom.models import modelfile
 
 QUICK = "fd,kid"
@@ -33,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Handwritten digits as PNGs in a folder a class: two halves, and one that is only sevens."""
+    """Handwritten digits as PNGs in one folder per class: two halves, and one that is only sevens."""
     root = tmp_path_factory.mktemp("digits")
     folders = {name: root / name for name in ("first", "second", "sevens")}
     for index, item in enumerate(DigitsSource().items()):
@@ -45,18 +46,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def values(scores: list[Score]) -> dict[str, float]:
-    return {score.name: score.value for score in scores}
-
-
-def test_a_run_is_measured_by_what_fits_and_keeps_its_scores(run: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_is_measured_by_the_default_metrics_and_stores_its_scores(run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("scores*")))
     scores = ganloom.evaluate(run, n=300)
     assert {score.metric for score in scores} >= {"fd", "kid", "precision", "vendi", "ndb", "ms_ssim", "memorised"}
-    assert read_scores(run / "scores.json") == scores
+    assert isinstance(scores, Scores) and read_scores(run / "scores.json") == scores
     assert (run / "scores" / "memorisation.png").exists()
 
 
+@pytest.mark.slow
 def test_every_number_says_what_it_is(run: Path) -> None:
     (score,) = ganloom.evaluate(run, metrics="fd", n=200, n_real=300, seed=3)
     encoder = sha256((Path(metrics.__file__).parent / "extractors" / "loomnet-1.safetensors").read_bytes())
@@ -69,12 +68,14 @@ def test_every_number_says_what_it_is(run: Path) -> None:
     assert score.low is not None and score.high is not None and score.low < score.value < score.high
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers_and_another_seed_others(run: Path) -> None:
-    first, again, other = (values(ganloom.evaluate(run, metrics=QUICK, n=200, seed=seed)) for seed in (0, 0, 1))
+    first, again, other = (ganloom.evaluate(run, metrics=QUICK, n=200, seed=seed).to_dict() for seed in (0, 0, 1))
     assert first == again
     assert first.keys() == other.keys() and all(first[key] != other[key] for key in first)
 
 
+@pytest.mark.slow
 def test_a_model_file_against_images_writes_a_report(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "report.json"
     scores = ganloom.evaluate(run / "model.safetensors", "digits", metrics="fd,memorisation", n=200, out=out)
@@ -84,15 +85,17 @@ def test_a_model_file_against_images_writes_a_report(run: Path, tmp_path: Path) 
     assert not (run / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
     """Two halves of one set are near; one class of ten is far."""
-    near = values(ganloom.evaluate(folders["first"], folders["second"], metrics="fd,prdc", n=150))
-    far = values(ganloom.evaluate(folders["sevens"], folders["second"], metrics="fd,prdc", n=150))
-    assert near["fd[loomnet-1]@150"] < 0.3 * far["fd[loomnet-1]@150"]
+    near = ganloom.evaluate(folders["first"], folders["second"], metrics="fd,prdc", n=150)
+    far = ganloom.evaluate(folders["sevens"], folders["second"], metrics="fd,prdc", n=150)
+    assert near["fd"] < 0.3 * far["fd"]
     assert near["recall[loomnet-1]@150"] > 2 * far["recall[loomnet-1]@150"]
 
 
-def test_a_folder_of_other_pictures_is_met_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_folder_of_images_is_compared_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
     """Generated at 16x16 in colour, the real ones 8x8 and grey: these are prepared to the size of those."""
     for index in range(120):
         pixels = np.random.default_rng(index).integers(0, 255, (16, 16, 3), np.uint8)
@@ -100,6 +103,7 @@ def test_a_folder_of_other_pictures_is_met_at_its_own_size(folders: dict[str, Pa
     assert ganloom.evaluate(tmp_path, folders["first"], metrics="fd")[0].n_generated == 120
 
 
+@pytest.mark.slow
 def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
     scores = ganloom.evaluate(folders["first"], folders["second"], metrics="fd", per_class=True)
     classes = {score.class_name: score for score in scores if score.class_name is not None}
@@ -109,13 +113,14 @@ def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_labels_of_a_conditional_model_are_as_frequent_as_the_real_ones(run: Path) -> None:
     scores = ganloom.evaluate(run, metrics="fd", per_class=True, n=1000)
     counts = [score.n_generated for score in scores if score.class_name is not None]
     assert len(counts) == 10 and sum(counts) == 1000 and min(counts) != max(counts)
 
 
-# No number
+# What is refused
 
 
 def broken(path: Path, header: modelfile.Header, value: float) -> Path:
@@ -127,7 +132,7 @@ def broken(path: Path, header: modelfile.Header, value: float) -> Path:
     return path
 
 
-def test_a_generator_that_has_diverged_gets_no_number(run: Path, tmp_path: Path) -> None:
+def test_a_generator_that_has_diverged_is_refused(run: Path, tmp_path: Path) -> None:
     header = modelfile.read_header(run / "model.safetensors")
     model = broken(tmp_path / "nan.safetensors", header, float("nan"))
     with pytest.raises(ModelError, match="diverged"):
@@ -135,7 +140,7 @@ def test_a_generator_that_has_diverged_gets_no_number(run: Path, tmp_path: Path)
     assert not (tmp_path / "report.json").exists()
 
 
-def test_mixed_sizes_get_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_mixed_sizes_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     for index, side in enumerate([8, 8, 16]):
         Image.fromarray(np.full((side, side), index, np.uint8)).save(tmp_path / f"{index}.png")
     with pytest.raises(DataError, match="size"):
@@ -143,7 +148,11 @@ def test_mixed_sizes_get_no_number(folders: dict[str, Path], tmp_path: Path) -> 
 
 
 CASES: dict[str, tuple[dict[str, Any], type[GanloomError], str]] = {
-    "too few images": ({"metrics": "fd", "n": 10}, DataError, "fd .*needs 50 generated images, and there are 10"),
+    "too few images": (
+        {"metrics": "fd", "n": 10},
+        DataError,
+        "fd .*at least 50 generated images, and there are 10",
+    ),
     "unknown metric": ({"metrics": "fidd"}, ConfigError, "unknown metric 'fidd'. Did you mean 'fid'?"),
     "unknown extractor": ({"extractor": "loomnet"}, ConfigError, "loomnet-1"),
     "fid of another network": (
@@ -173,7 +182,7 @@ def test_what_cannot_be_measured_is_refused(
 
 
 def test_a_folder_without_real_images_to_compare_with_is_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match="say what to compare it with"):
+    with pytest.raises(DataError, match="name the real images to compare with"):
         ganloom.evaluate(folders["first"])
 
 
@@ -189,7 +198,7 @@ def test_images_that_changed_since_the_training_are_refused(
     shutil.copytree(run, copy)
     config = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(config.replace("source: digits", f"source: {folders['first']}"))
-    with pytest.raises(RunError, match="no longer those"):
+    with pytest.raises(RunError, match="have changed since"):
         ganloom.evaluate(copy)
 
 
@@ -208,7 +217,8 @@ def test_a_damaged_scores_file_is_not_overwritten_in_silence(run: Path, tmp_path
         ganloom.evaluate(copy, metrics="fd", n=100)
 
 
-def test_classes_are_met_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_classes_are_matched_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
     """Class 1 of a folder with 1 and 7 is class 7 of one with all ten."""
     for name in ("1", "7"):
         shutil.copytree(folders["first"] / name, tmp_path / name)
@@ -231,34 +241,41 @@ def test_labels_are_renumbered_by_name() -> None:
     assert renumbered(None, ["cat"], ["dog"]) is None
 
 
-def test_nothing_that_fits_is_an_error_and_writes_no_file(folders: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="fd cannot be measured here: it needs 50 generated images"):
+def test_if_no_default_metric_is_possible_it_is_an_error_and_no_file_is_written(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="fd cannot be measured here: it needs at least 50 generated images"):
         ganloom.evaluate(folders["sevens"], folders["second"], n=20, out=tmp_path / "scores.json")
     assert not (tmp_path / "scores.json").exists()
 
 
 def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
     with pytest.raises(DataError, match="lpips"):
         ganloom.evaluate(run, metrics="fd,kid,lpips", n=100)
-    assert "fd[" not in capsys.readouterr().out
+    assert caplog.messages and "fd[" not in caplog.text
 
 
-def test_a_default_metric_that_fails_on_the_way_costs_no_other(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_a_default_metric_that_fails_does_not_stop_the_others(
+    run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
+
     def fail(*given: object) -> None:
         raise DataError("all copies.")
 
     monkeypatch.setattr("ganloom.metrics.vendi.measure", fail)
     assert "fd" in {score.metric for score in ganloom.evaluate(run, n=150)}
-    assert "left out  vendi: all copies." in capsys.readouterr().out
+    assert "left out  vendi: all copies." in caplog.messages
     with pytest.raises(DataError, match="all copies"):
         ganloom.evaluate(run, metrics="fd,vendi", n=150)
 
 
-def test_what_another_evaluation_wrote_meanwhile_stays(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_scores_that_another_evaluation_wrote_meanwhile_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kid = ganloom.evaluate(run, metrics="kid", n=150)
     measure = measuring.metrics.find("fd").measure
 
@@ -272,6 +289,7 @@ def test_what_another_evaluation_wrote_meanwhile_stays(run: Path, monkeypatch: p
     assert read_scores(run / "scores.json") == [*kid, *fd]
 
 
+@pytest.mark.slow
 def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(folders["first"], home / "train")
@@ -279,11 +297,11 @@ def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path
     settings = tiny_config(train__length="64 images", data__labels=True).model_dump(mode="json")
     settings["data"] |= {"source": str(home), "size": 32}
     made = ganloom.train(str(home), out=tmp_path / "run", device="cpu", settings={"data": settings["data"], **settings})
-    with pytest.raises(DataError, match="classification cannot be measured here: it needs real images that were not"):
+    with pytest.raises(DataError, match="cannot be measured here: it needs real images that the model was not"):
         ganloom.evaluate(made.path, metrics="classification", n=150)
 
 
-def test_a_run_meets_other_images_in_its_own_form(run: Path, tmp_path: Path) -> None:
+def test_a_run_is_compared_with_other_images_in_its_own_shape(run: Path, tmp_path: Path) -> None:
     """Grey digits of 32 pixels, with classes; colour, at another size, without."""
     for number in range(120):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 48, 3), np.uint8)
@@ -293,6 +311,7 @@ def test_a_run_meets_other_images_in_its_own_form(run: Path, tmp_path: Path) -> 
     assert score.shape == "32x32 grey"
 
 
+@pytest.mark.slow
 def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
@@ -303,17 +322,19 @@ def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, 
 
 
 def test_scores_of_a_run_that_cannot_be_written_go_where_out_says(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
+
     def write(path: Path, scores: Any) -> None:
         if path == run / "scores.json":
             raise StorageError(f"cannot write {path}.")
         write_scores(path, scores)
 
-    monkeypatch.setattr(measuring, "write_scores", write)
+    monkeypatch.setattr(storage, "write_scores", write)
     scores = ganloom.evaluate(run, metrics="fd", n=100, out=tmp_path / "mine.json")
     assert read_scores(tmp_path / "mine.json") == scores
-    assert "note: not kept in the run: cannot write" in capsys.readouterr().out
+    assert "note: not stored in the run: cannot write" in caplog.text
     with pytest.raises(StorageError):
         ganloom.evaluate(run, metrics="fd", n=100)
 
@@ -332,8 +353,8 @@ def test_val_counts_where_it_is_enough_and_else_the_larger_split(
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_is_none_is_refused(run: Path, seed: int) -> None:
-    with pytest.raises(ConfigError, match="a seed is a number from 0"):
+def test_a_seed_out_of_range_is_refused(run: Path, seed: int) -> None:
+    with pytest.raises(ConfigError, match="seed must be between 0 and 4,294,967,295"):
         ganloom.evaluate(run, metrics="fd", n=100, seed=seed)
 
 
@@ -344,14 +365,14 @@ def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Pa
             ganloom.evaluate(run, metrics="fd", n=100, out=out)
 
 
-def test_an_extractor_that_sees_nothing_gets_no_number(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_an_extractor_with_constant_features_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "blind.py").write_text("def make():\n    return lambda images: images[:, :, 0, 0] * 0\n")
-    with pytest.raises(DataError, match="sees no difference"):
+    with pytest.raises(DataError, match="gives all real images the same features"):
         ganloom.evaluate(folders["first"], folders["second"], metrics="fd", extractor=f"{tmp_path}/blind.py:make")
 
 
 def test_the_same_metric_under_two_names_is_measured_once(run: Path) -> None:
-    assert measuring._asked("fd, fid,kid,fd") == ["fd", "kid"]
+    assert measuring._metric_names("fd, fid,kid,fd") == ["fd", "kid"]
 
 
 def test_more_real_images_than_there_are_are_refused(run: Path) -> None:
@@ -365,5 +386,5 @@ def test_the_best_model_of_a_run_is_measured_on_the_runs_images(run: Path, tmp_p
     (copy / "best").mkdir()
     shutil.copy(copy / "model.safetensors", copy / "best" / "model.safetensors")
     of_best = ganloom.evaluate(copy / "best", metrics="fd", n=100, out=tmp_path / "best.json")
-    assert values(of_best) == values(ganloom.evaluate(run, metrics="fd", n=100))
+    assert of_best["fd"] == ganloom.evaluate(run, metrics="fd", n=100)["fd"]
     assert not (copy / "best" / "scores.json").exists()

@@ -1,4 +1,4 @@
-"""The guard: what it sees, and what it says."""
+"""The guard's signals and verdicts."""
 
 import dataclasses
 import math
@@ -14,27 +14,27 @@ from ganloom.config import Guard
 from ganloom.core.pictures import to_float
 from ganloom.data.packed import PackedDataset
 from ganloom.guard.guard import Guard as Watch
-from ganloom.guard.signals import Eye, Signals, area
-from ganloom.guard.verdicts import RULES, Past
+from ganloom.guard.signals import Probe, Signals, area
+from ganloom.guard.verdicts import RULES, remember
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.nets.contract import Judgement
-from ganloom.training.health import SUSPICIONS
+from ganloom.training.health import SUSPICIONS, Past
 from ganloom.training.step import AdversarialStep
 from stepping import CPU, state, tiny
 
 
 @pytest.fixture(scope="module")
-def eye(digits: PackedDataset) -> Eye:
-    return Eye(digits, Extraction(loomnet.load(), CPU), 60, seed=0)
+def probe(digits: PackedDataset) -> Probe:
+    return Probe(digits, Extraction(loomnet.load(), CPU), 60, seed=0)
 
 
-def look(eye: Eye, step: AdversarialStep) -> Signals:
-    return eye.look(step, step.advance(measure=True), 0.5)
+def look(probe: Probe, step: AdversarialStep) -> Signals:
+    return probe.measure(step, step.advance(measure=True), 0.5)
 
 
 class Copying(nn.Module):
-    """Training images, in the order of the calls, from the first again after the last."""
+    """A G that returns training images in order, and starts again after the last."""
 
     def __init__(self, dataset: PackedDataset, rows: slice) -> None:
         super().__init__()
@@ -46,8 +46,8 @@ class Copying(nn.Module):
         return self.images[torch.arange(self.place - len(z), self.place) % len(self.images)]
 
 
-class ByHeart(nn.Module):
-    """A D that is sure of what it has seen, and takes all else for generated."""
+class Memorising(nn.Module):
+    """A D that takes the images that it knows for real, and all others for generated."""
 
     def __init__(self, seen: Tensor) -> None:
         super().__init__()
@@ -58,70 +58,70 @@ class ByHeart(nn.Module):
         return Judgement(torch.tensor([1.0 if image.numpy().tobytes() in self.known else -1.0 for image in x]) + noise)
 
 
-# What is seen.
+# Signals
 
 
-def test_a_look_leaves_no_trace(digits: PackedDataset, eye: Eye) -> None:
+def test_a_look_leaves_no_trace(digits: PackedDataset, probe: Probe) -> None:
     settings = {"net__d": {"width": 8, "norm": "spectral"}, "augment": {"name": "ada", "p": 0.5}}
     watched, alone = tiny(digits, **settings), tiny(digits, **settings)
     for _ in range(3):
-        look(eye, watched)
+        look(probe, watched)
         alone.advance(measure=False)
     ours, theirs = state(watched), state(alone)
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_the_same_training_looks_the_same(digits: PackedDataset, eye: Eye) -> None:
-    assert look(eye, tiny(digits)) == look(eye, tiny(digits))
+def test_the_same_training_looks_the_same(digits: PackedDataset, probe: Probe) -> None:
+    assert look(probe, tiny(digits)) == look(probe, tiny(digits))
 
 
-def test_images_that_are_all_alike(digits: PackedDataset, eye: Eye) -> None:
+def test_identical_images(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 1))
     step.g.net.forward = lambda z, y: step.g.net.images.expand(len(z), -1, -1, -1)
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert seen.spread < 0.01 and seen.vendi < 0.1 and seen.ndb > 0.1
 
 
-def test_training_images_as_if_generated(digits: PackedDataset, eye: Eye) -> None:
-    """Their nearest training images are they themselves; else they are as real images are."""
+def test_training_images_as_if_generated(digits: PackedDataset, probe: Probe) -> None:
+    """Each is its own nearest training image; in every other signal they are like real images."""
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 60))
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert seen.nearest < 0.01
     assert 0.8 < seen.spread < 1.2 and 0.8 < seen.vendi < 1.2 and seen.distance < 1.5
 
 
-def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, eye: Eye) -> None:
+def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     step.g.net = Copying(digits, slice(0, 60))
     held_out = digits.images(np.arange(60), "val")
     step.g.net.images = to_float(torch.from_numpy(held_out).permute(0, 3, 1, 2))
-    assert 0.8 < eye.look(step, stats, 0.5).nearest < 1.2
+    assert 0.8 < probe.measure(step, stats, 0.5).nearest < 1.2
 
 
-def test_a_discriminator_that_knows_its_images_by_heart(digits: PackedDataset, eye: Eye) -> None:
+def test_a_discriminator_that_has_memorised_its_images(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     rows = digits.images(np.arange(digits.count()))
-    step.D = ByHeart(to_float(torch.from_numpy(rows).permute(0, 3, 1, 2)))
-    seen = eye.look(step, stats, 1.0)
+    step.D = Memorising(to_float(torch.from_numpy(rows).permute(0, 3, 1, 2)))
+    seen = probe.measure(step, stats, 1.0)
     assert seen.gap == pytest.approx(1.0, abs=0.1) and seen.gap_auc == 1.0 and seen.auc == 1.0
 
 
-def test_numbers_that_are_none(digits: PackedDataset, eye: Eye) -> None:
+def test_nan_in_the_weights(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
     with torch.no_grad():
         step.g.weights[0][0] = math.nan
-    seen = eye.look(step, stats, 0.5)
+    seen = probe.measure(step, stats, 0.5)
     assert not seen.finite and math.isnan(seen.distance)
 
 
-def test_measured_steps_say_how_far_they_go(digits: PackedDataset) -> None:
+def test_measured_steps_return_the_size_of_their_updates(digits: PackedDataset) -> None:
     step = tiny(digits)
     before = [weight.detach().clone() for weight in step.d.weights]
     stats = step.advance(measure=True)
@@ -136,7 +136,7 @@ def test_the_area_under_the_curve_by_hand() -> None:
     assert area(torch.tensor([3.0, 1.0]), torch.tensor([2.0, 1.0])) == (2 + 0.5) / 4
 
 
-# What is said.
+# Verdicts
 
 WELL = Signals(
     finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
@@ -144,19 +144,19 @@ WELL = Signals(
 )  # fmt: skip
 
 
-class Blind:
-    """Sees what it is told."""
+class Scripted:
+    """A probe that returns the given signals."""
 
     def __init__(self, seen: Iterator[Signals]) -> None:
         self.seen = seen
 
-    def look(self, step: object, stats: object, sign: float) -> Signals:
+    def measure(self, step: object, stats: object, sign: float) -> Signals:
         return next(self.seen)
 
 
-def told(digits: PackedDataset, *seen: Signals, **settings: Any) -> list[list[str]]:
-    """Suspicions that became verdicts, look by look."""
-    watch = Watch(Guard(**settings), Blind(iter(seen)))  # type: ignore[arg-type]
+def verdicts_of(digits: PackedDataset, *seen: Signals, **settings: Any) -> list[list[str]]:
+    """Suspicions that became verdicts, for each look."""
+    watch = Watch(Guard(**settings), Scripted(iter(seen)))  # type: ignore[arg-type]
     step = tiny(digits)
     return [[verdict.suspicion for verdict in watch.look(step, {})[1]] for _ in seen]
 
@@ -168,15 +168,15 @@ def but(**changes: float) -> Signals:
 def test_a_verdict_needs_patience_and_is_given_once(digits: PackedDataset) -> None:
     alike = but(spread=0.01, vendi=0.01)
     looks = [WELL] * 8 + [alike] * 5 + [WELL] + [alike] * 3
-    verdicts = told(digits, *looks, patience=3)
+    verdicts = verdicts_of(digits, *looks, patience=3)
     assert [place for place, found in enumerate(verdicts) if "collapse" in found] == [10, 16]
 
 
-def test_numbers_that_are_none_need_no_patience(digits: PackedDataset) -> None:
-    assert told(digits, WELL, Signals.unseen(), Signals.unseen()) == [[], ["divergence"], []]
-    assert told(digits, WELL, but(distance=200.0), Signals.unseen()) == [[], [], ["divergence"]]
-    (verdict,) = Watch(Guard(), Blind(iter([Signals.unseen()]))).look(tiny(digits), {})[1]  # type: ignore[arg-type]
-    assert "no longer finite" in verdict.text and verdict.is_ruin
+def test_nan_needs_no_patience(digits: PackedDataset) -> None:
+    assert verdicts_of(digits, WELL, Signals.unseen(), Signals.unseen()) == [[], ["divergence"], []]
+    assert verdicts_of(digits, WELL, but(distance=200.0), Signals.unseen()) == [[], [], ["divergence"]]
+    (verdict,) = Watch(Guard(), Scripted(iter([Signals.unseen()]))).look(tiny(digits), {})[1]  # type: ignore[arg-type]
+    assert "contain NaN or infinity" in verdict.text and verdict.is_ruin
 
 
 def test_every_suspicion_has_a_rule_and_an_action() -> None:
@@ -199,32 +199,32 @@ def test_every_suspicion_has_a_rule_and_an_action() -> None:
 def test_what_is_suspected(suspicion: str, sick: dict[str, float]) -> None:
     past = Past()
     for _ in range(3):
-        past = past.after(WELL)
+        past = remember(past, WELL)
     assert [name for name, rule in RULES.items() if rule.suspects(but(**sick), past)] == [suspicion]
     assert not any(rule.suspects(WELL, past) for rule in RULES.values())
 
 
-def test_what_gets_no_better_for_long() -> None:
-    """Whether D is sure of everything, or nothing has been learned at all."""
+def test_what_does_not_improve_for_long() -> None:
+    """D is sure of everything, or G has learned nothing."""
     past = Past()
     for _ in range(9):
-        past = past.after(WELL)
+        past = remember(past, WELL)
     found = {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), past)}
     assert found == {"overpowering", "stalled"}
-    learned = Past().after(but(distance=200.0))
+    learned = remember(Past(), but(distance=200.0))
     for _ in range(9):
-        learned = learned.after(WELL)
+        learned = remember(learned, WELL)
     assert {name for name, rule in RULES.items() if rule.suspects(but(auc=1.0), learned)} == {"overpowering"}
     assert not {name for name, rule in RULES.items() if rule.suspects(WELL, learned)}
 
 
-def test_what_cannot_be_known_is_not_suspected() -> None:
+def test_unknown_signals_raise_no_suspicion() -> None:
     nothing = but(gap=math.nan, gap_auc=math.nan, sign=math.nan)
-    assert not any(rule.suspects(nothing, Past().after(WELL)) for rule in RULES.values())
+    assert not any(rule.suspects(nothing, remember(Past(), WELL)) for rule in RULES.values())
 
 
-def test_a_young_generator_is_not_suspected() -> None:
-    """Its images are all alike, and as far from real ones as it gets."""
+def test_an_untrained_generator_is_not_suspected() -> None:
+    """Its images are nearly identical, and as far from real ones as they can be."""
     young = but(spread=0.2, vendi=0.03, distance=900.0, nearest=20.0, auc=1.0, sign=1.0)
-    past = Past().after(young)
+    past = remember(Past(), young)
     assert not any(rule.suspects(young, past) for rule in RULES.values())

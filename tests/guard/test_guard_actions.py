@@ -1,4 +1,4 @@
-"""What the guard does about what it finds: it warns, it stops, it goes back and on with other settings."""
+"""The guard's actions: it warns, stops, or rolls back and continues with other settings."""
 
 import signal
 from collections.abc import Iterator
@@ -45,10 +45,10 @@ def test_more_augmentation_as_the_loss_allows() -> None:
         paired = paired.with_overrides(changes)
         assert paired.augment is not None
         probabilities.append(paired.augment.options["p"])
-    assert probabilities == pytest.approx([0.2, 0.4, 0.6, 0.8])  # beyond, augmented images are what G learns
+    assert probabilities == pytest.approx([0.2, 0.4, 0.6, 0.8])  # beyond, G learns to make augmented images
 
 
-def test_a_network_that_stands_still_gets_the_others_rate() -> None:
+def test_a_network_that_hardly_changes_gets_the_rate_of_the_other() -> None:
     config = tiny_config(optimizer__d__lr=1e-12)
     assert other_settings("stalled", config, 1e-3, 1e-12) == {"optimizer.d.lr": config.optimizer.g.lr}
     assert other_settings("stalled", config, 1e-3, 1e-3) == {}
@@ -60,7 +60,7 @@ def train(out: Path, **settings: Any) -> RunFolder:
 
 @pytest.fixture
 def dislikes_high_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Suspects divergence where G moves fast, from the fourth look on."""
+    """Suspects divergence from the fourth look on if G's updates are large."""
     rule = RULES["divergence"]._replace(
         suspects=lambda now, past: past.looks >= 3 and now.update_g > 3e-4,
         evidence=lambda now, past: {"distance": now.distance, "best": past.best},
@@ -75,7 +75,7 @@ def quiet() -> dict[str, Any]:
 SICK = {"guard__every": "100 images", "guard__n": 60, "guard__patience": 2, "optimizer__g__lr": 1e-3}
 
 
-def test_going_back_with_other_settings(dislikes_high_rates: None, tmp_path: Path) -> None:
+def test_a_rollback_with_other_settings(dislikes_high_rates: None, tmp_path: Path) -> None:
     run = train(tmp_path / "run", **SICK)
     rows = read_log(run.log)
     changes = run.changes
@@ -92,7 +92,7 @@ def test_going_back_with_other_settings(dislikes_high_rates: None, tmp_path: Pat
 SHORT = {**SICK, "train__length": "640 images"}
 
 
-def test_a_kill_after_going_back_changes_nothing(
+def test_a_kill_around_a_rollback_changes_nothing(
     dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At any checkpoint, before and after the change, and between the two writes of the change itself."""
@@ -134,8 +134,8 @@ def test_a_kill_after_going_back_changes_nothing(
     assert_same_run(resumed.path, whole.path)
 
 
-def test_what_a_person_wrote_after_going_back_stands(dislikes_high_rates: None, tmp_path: Path) -> None:
-    """Also where there was no checkpoint since: the rate that the guard chose was not low enough."""
+def test_a_setting_that_the_user_changes_after_a_rollback_is_kept(dislikes_high_rates: None, tmp_path: Path) -> None:
+    """Also without a checkpoint since: here the user found the guard's rate not low enough."""
     run = train(tmp_path / "run", **SHORT)
     change = run.changes[-1]
     checkpoint.leave_only(run.checkpoints, change.to)
@@ -143,12 +143,15 @@ def test_what_a_person_wrote_after_going_back_stands(dislikes_high_rates: None, 
     assert ganloom.resume(run.path, device="cpu").config.optimizer.g.lr == 1e-5
 
 
-def test_what_is_gone_back_to_does_not_depend_on_signals(
+def test_the_target_of_a_rollback_does_not_depend_on_signals(
     dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint that one has left between two that are due is there to go on from, not to go back to."""
+    """A checkpoint that a signal caused, off schedule, is for resuming, not a target of rollbacks."""
     alone = train(tmp_path / "alone", **SHORT)
-    saved, advance = 192, AdversarialStep.advance  # before the last look that is well, after what was saved before it
+    saved, advance = (
+        192,
+        AdversarialStep.advance,
+    )  # before the last healthy look, after the last checkpoint before that look
 
     def signalled(step: AdversarialStep, *, measure: bool) -> Any:
         stats = advance(step, measure=measure)
@@ -166,13 +169,13 @@ def test_what_is_gone_back_to_does_not_depend_on_signals(
     assert_same_run(tmp_path / "run", alone.path)
 
 
-def test_what_is_gone_back_to_is_whole(
+def test_a_rollback_skips_damaged_checkpoints(
     dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged checkpoint is none: there is another further back, or the beginning."""
+    """To one further back, or to the beginning."""
     monkeypatch.setattr(session, "roll_back", damaging(session.roll_back))
     run = tmp_path / "run"
-    with pytest.raises(RunError, match="the guard stopped"):  # what is left of the training is too sick for it
+    with pytest.raises(RunError, match="the guard stopped"):  # the rest of the training is too faulty to finish
         train(run, **SHORT, guard__rollbacks=1)
     assert [change.to for change in RunFolder(run).changes] == [0]
     assert read_log(run / "log.jsonl")[-1]["nimg"] == 416
@@ -187,7 +190,7 @@ def damaging(roll_back: Any) -> Any:
     return damaged
 
 
-def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_more_rollbacks_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     always = RULES["collapse"]._replace(suspects=lambda now, past: past.looks >= 5)
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "collapse": always})
     with pytest.raises(RunError, match=r"the guard stopped .* mode collapse"):
@@ -195,12 +198,12 @@ def test_no_more_going_back_than_allowed(monkeypatch: pytest.MonkeyPatch, tmp_pa
     run = open_folder(tmp_path / "run")
     assert len(run.changes) == 2
     healthy = max(int(path.stem) for path in run.checkpoints.glob("*.json"))
-    assert healthy == run.changes[-1].to  # what was sick is not kept as the newest
+    assert healthy == run.changes[-1].to  # a faulty state is not kept as the newest
     ganloom.load(run.model, device="cpu")
 
 
 @pytest.mark.parametrize("action", ["warn", "stop"])
-def test_to_warn_and_to_stop(action: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_warning_and_stopping(action: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     always = RULES["overfitting"]._replace(suspects=lambda now, past: past.looks >= 2)
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "overfitting": always})
     if action == "stop":
@@ -228,10 +231,10 @@ def test_a_guard_that_only_watches_changes_nothing(tmp_path: Path) -> None:
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def test_what_was_trained_without_a_guard_is_no_loss_when_there_is_one_later(
+def test_training_without_a_guard_is_not_lost_when_one_is_switched_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It goes back to where it was switched on, not to the beginning."""
+    """A rollback goes to where the guard was switched on, not to the beginning."""
     at_once = RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 1e-3)
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": at_once})
     run = train(tmp_path / "run", guard__every="0 images", train__length="320 images", optimizer__g__lr=1e-3)
@@ -240,7 +243,7 @@ def test_what_was_trained_without_a_guard_is_no_loss_when_there_is_one_later(
     assert {change.to for change in run.changes} == {320}
 
 
-def test_the_interval_is_chosen_at_the_start_and_written_down(tmp_path: Path) -> None:
+def test_the_interval_is_chosen_at_the_start_and_saved(tmp_path: Path) -> None:
     run = train(tmp_path / "run", guard__every=None, guard__n=60)
     assert run.config.guard.every is not None and run.config.guard.every.amount > 0
 
@@ -253,10 +256,10 @@ def test_early_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     rows = read_log(run.log)
     assert [row["event"] for row in rows if "event" in row] == ["early stopping"]
     assert list(scores) == [1.0] and rows[-1]["nimg"] < 960
-    assert run.newest_sample() == run.sample(rows[-1]["nimg"])  # what there was at the end is kept, and the best
+    assert run.newest_sample() == run.sample(rows[-1]["nimg"])  # the last state is kept, and the best
 
 
-def test_without_a_guard_weights_that_are_none_end_the_training_and_what_was_good_stays(
+def test_without_a_guard_nan_in_the_weights_ends_the_training_and_good_checkpoints_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advance = AdversarialStep.advance

@@ -1,4 +1,4 @@
-"""A `Comparison` from plain arrays, with features that cost nothing, and the images that the tests of metrics use."""
+"""`Inputs` of a metric from plain arrays, with cheap features; images for the tests of metrics."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.data.sources.shapes import draw, factors
-from ganloom.metrics.contract import Comparison, Features, Generator, Images, Side
+from ganloom.metrics.contract import Features, Generator, Images, ImageSet, Inputs
 
 Array = NDArray[np.uint8]  # [N, H, W, C]
 Labels = NDArray[np.int64] | NDArray[np.float32] | None  # [N] or [N, K]
@@ -30,7 +30,7 @@ def images_of(array: Array, labels: Labels = None, split: str = "train") -> Imag
 
 def side_of(
     array: Array, labels: Labels = None, split: str = "train", extract: Callable[[Tensor], Tensor] = small_pixels
-) -> Side:
+) -> ImageSet:
     def features(images: Images) -> Features:
         batches = [
             extract(torch.from_numpy(images[slice(start, start + 500)]).permute(0, 3, 1, 2)).numpy()
@@ -38,7 +38,7 @@ def side_of(
         ]
         return Features(np.concatenate(batches), None)
 
-    return Side(images_of(array, labels, split), features)
+    return ImageSet(images_of(array, labels, split), features)
 
 
 def comparison(
@@ -54,10 +54,10 @@ def comparison(
     extract: Callable[[Tensor], Tensor] = small_pixels,
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None,
     seed: int = 0,
-) -> Comparison:
+) -> Inputs:
     """The real images are also those that were trained on."""
     training = side_of(real, labels, "train", extract)
-    return Comparison(
+    return Inputs(
         real=training,
         fake=side_of(fake, fake_labels, "generated", extract),
         training=training,

@@ -1,26 +1,26 @@
-"""Features of images that there are none of: a `Comparison` from arrays, and datasets of ten modes."""
+"""Features without images: `Inputs` of a metric from arrays, and datasets of ten modes."""
 
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.metrics.contract import Comparison, Features, Images, Side
+from ganloom.metrics.contract import Features, Images, ImageSet, Inputs
 
 Array = NDArray[Any]
 WIDTH = 24
 
 
-def compare(real: Array, fake: Array, seed: int = 0) -> Comparison:
+def compare(real: Array, fake: Array, seed: int = 0) -> Inputs:
     """Of features [N, D]; logits are the features."""
     side = _side(real)
-    return Comparison(side, _side(fake), side, None, None, _none, [], seed)
+    return Inputs(side, _side(fake), side, None, None, _none, [], seed)
 
 
-def _side(features: Array) -> Side:
+def _side(features: Array) -> ImageSet:
     features = features.astype(np.float32)
     images = Images(_none, np.arange(len(features)), None, "test", "test", "train")
-    return Side(images, lambda _: Features(features, features))
+    return ImageSet(images, lambda _: Features(features, features))
 
 
 def _none(_: object) -> NoReturn:

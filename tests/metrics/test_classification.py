@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from comparing import comparison, digits
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ganloom.metrics.classification import measure
+from ganloom.metrics.classifier import Classifier, fit
 from ganloom.metrics.contract import Estimate
+
+pytestmark = pytest.mark.slow
 
 IMAGES, LABELS = digits()
 SMALL = IMAGES.reshape(-1, 16, 2, 16, 2, 1).mean(axis=(2, 4)).astype(np.uint8)  # a quarter of the pixels to learn from
@@ -17,9 +21,21 @@ REAL, FAKE, HELD_OUT = slice(0, 600), slice(600, 1200), slice(1200, None)
 def short() -> object:
     """So small images of digits are learned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 60)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 60)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 60)
+        patch.setattr("ganloom.metrics.classification.fit", fit_once)
         yield
+
+
+LEARNED: dict[tuple[bytes, bytes, int, int], Classifier] = {}
+
+
+def fit_once(images: Tensor, labels: NDArray[np.int64], classes: int, seed: int) -> Classifier:
+    """What learns the same again is the same: the tests share it."""
+    key = images.numpy().tobytes(), labels.tobytes(), classes, seed
+    if key not in LEARNED:
+        LEARNED[key] = fit(images, labels, classes, seed)
+    return LEARNED[key]
 
 
 def scores(fake: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, Estimate]:
@@ -75,7 +91,7 @@ def test_both_teachers_show_equally_many_images(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_images_without_a_label_teach_nothing_and_ask_nothing() -> None:
-    """Some of a source may have none: -1."""
+    """Some images of a source may be unlabelled: -1."""
     lacking = np.where(np.arange(600) < 100, -1, LABELS[FAKE])
     kept = scores(SMALL[FAKE][100:], LABELS[FAKE][100:])
     found = scores(SMALL[FAKE], lacking)

@@ -104,7 +104,7 @@ def test_the_largest_size_gates_its_layers() -> None:
         assert torch.allclose(network.blocks[0]._mix(x), expected, atol=1e-5)
 
 
-def test_learned_places_are_stretched_as_the_authors_stretch_them() -> None:
+def test_position_embeddings_are_interpolated_as_by_the_authors() -> None:
     """Bicubic (Keys 1981, a = -3/4) at source = (target + 1/2) * learned / (size + 0.1) - 1/2, edges repeated."""
     state = transformer(grid=37)
     weights = np.zeros((16, 37))
@@ -116,7 +116,7 @@ def test_learned_places_are_stretched_as_the_authors_stretch_them() -> None:
             weights[target, np.clip(near, 0, 36)] += inner if d <= 1 else outer
     grid = state["pos_embed"][0, 1:].reshape(37, 37, WIDTH).double().numpy()
     expected = np.einsum("yi,xj,ijc->yxc", weights, weights, grid).reshape(256, WIDTH)
-    found = VisionTransformer(state)._places(16, 16)[0].detach().numpy()
+    found = VisionTransformer(state)._positions(16, 16)[0].detach().numpy()
     assert np.allclose(found[1:], expected, atol=1e-5)
     assert np.array_equal(found[0], state["pos_embed"][0, 0].numpy())
 
@@ -151,7 +151,7 @@ def test_without_a_file_the_error_says_where_to_fetch_one() -> None:
 
 
 @pytest.mark.parametrize("fault", ["width", "depth", "registers", "missing", "another network", "empty"])
-def test_a_file_that_is_no_published_one_is_refused(tmp_path: Path, fault: str) -> None:
+def test_a_file_other_than_the_published_ones_is_refused(tmp_path: Path, fault: str) -> None:
     state = transformer(width=128 if fault == "width" else 384, depth=1 if fault == "depth" else 12)
     if fault == "registers":
         state["register_tokens"] = torch.zeros(1, 4, 384)
@@ -160,5 +160,5 @@ def test_a_file_that_is_no_published_one_is_refused(tmp_path: Path, fault: str) 
     if fault in ("another network", "empty"):
         state = {"weight": torch.ones(2)} if fault == "another network" else {}
     torch.save(state, tmp_path / "net.pth")
-    with pytest.raises(ModelError, match="none of DINOv2's published files"):
+    with pytest.raises(ModelError, match="not one of the published DINOv2 files"):
         extractors.find("dinov2", tmp_path / "net.pth")

@@ -13,11 +13,11 @@ from ganloom.metrics.meanings import MEANINGS
 
 
 @pytest.mark.parametrize("name", metrics.names())
-def test_a_metric_says_what_it_needs_and_gives(name: str) -> None:
+def test_a_metric_declares_its_needs_and_its_numbers(name: str) -> None:
     metric = metrics.find(name)
     assert set(NEEDED) >= metric.NEEDS
-    assert metric.LEAST >= 1
-    assert metric.GIVES and set(metric.GIVES) <= set(MEANINGS)
+    assert metric.MIN_IMAGES >= 1
+    assert metric.NUMBERS and set(metric.NUMBERS) <= set(MEANINGS)
 
 
 def test_every_file_that_measures_can_be_asked_for() -> None:
@@ -28,7 +28,7 @@ def test_every_file_that_measures_can_be_asked_for() -> None:
 
 def test_no_two_metrics_give_numbers_of_one_name() -> None:
     modules = {metrics.find(name).__name__: metrics.find(name) for name in metrics.names()}
-    given = [key for metric in modules.values() for key in metric.GIVES]
+    given = [key for metric in modules.values() for key in metric.NUMBERS]
     assert len(given) == len(set(given))
 
 

@@ -53,22 +53,22 @@ def test_the_batch_does_not_change_a_digit(batch: int) -> None:
 
 def test_features_are_computed_once() -> None:
     counting = Counting()
-    first = Extraction(counting, CPU).kept(images())
-    second = Extraction(counting, CPU).kept(images())
+    first = Extraction(counting, CPU).cached(images())
+    second = Extraction(counting, CPU).cached(images())
     assert counting.seen == len(PIXELS)
     np.testing.assert_array_equal(first.pooled, second.pooled)
 
 
-def test_a_cache_file_cut_in_half_or_changed_is_made_anew() -> None:
+def test_a_cache_file_cut_in_half_or_changed_is_replaced() -> None:
     counting = Counting()
-    whole = Extraction(counting, CPU).kept(images())
+    whole = Extraction(counting, CPU).cached(images())
     (file,) = (cache_folder() / "features").iterdir()
     data = file.read_bytes()
     flipped = bytearray(data)
     flipped[-5] ^= 1
     for damaged in (data[: len(data) // 2], bytes(flipped), b"", b"nonsense"):
         file.write_bytes(damaged)
-        np.testing.assert_array_equal(Extraction(counting, CPU).kept(images()).pooled, whole.pooled)
+        np.testing.assert_array_equal(Extraction(counting, CPU).cached(images()).pooled, whole.pooled)
         assert file.read_bytes() == data
     assert counting.seen == 5 * len(PIXELS)
 
@@ -86,11 +86,11 @@ def changes() -> Iterator[tuple[str, Images, dict[str, str]]]:
     ("changed", "attributes"), [case[1:] for case in changes()], ids=[case[0] for case in changes()]
 )
 def test_the_cache_is_keyed_by_everything(changed: Images, attributes: dict[str, str]) -> None:
-    Extraction(Counting(), CPU).kept(images())
+    Extraction(Counting(), CPU).cached(images())
     counting = Counting()
     for name, value in attributes.items():
         setattr(counting, name, value)
-    Extraction(counting, CPU).kept(changed)
+    Extraction(counting, CPU).cached(changed)
     assert counting.seen == len(changed)
 
 
@@ -117,13 +117,13 @@ def test_an_error_of_the_network_is_not_taken_for_missing_memory() -> None:
         Extraction(Broken(), CPU).features(images())
 
 
-def test_features_that_are_no_numbers_are_refused_and_not_kept() -> None:
+def test_features_that_are_not_finite_are_refused_and_not_cached() -> None:
     class Diverged(Counting):
         def forward(self, images: Tensor) -> Outputs:
             return Outputs(super().forward(images).features / 0, None)
 
     with pytest.raises(DataError, match="not finite"):
-        Extraction(Diverged(), CPU).kept(images())
+        Extraction(Diverged(), CPU).cached(images())
     assert not (cache_folder() / "features").exists()
 
 
@@ -144,11 +144,11 @@ def test_what_is_transparent_is_white() -> None:
     assert (to_rgb(clear) == 255).all()
 
 
-def test_what_is_not_pinned_by_its_hash_is_never_kept() -> None:
+def test_features_that_a_hash_does_not_identify_are_never_cached() -> None:
     counting = Counting()
     counting.is_pinned = False
     for _ in range(2):
-        Extraction(counting, CPU).kept(images())
+        Extraction(counting, CPU).cached(images())
     assert counting.seen == 2 * len(PIXELS)
 
 
@@ -157,5 +157,5 @@ def test_batches_of_different_width_are_refused() -> None:
         def forward(self, images: Tensor) -> Outputs:
             return Outputs(torch.zeros(len(images), len(images)), None)
 
-    with pytest.raises(ModelError, match="more features than others"):
+    with pytest.raises(ModelError, match="more features for some batches than for others"):
         Extraction(Ragged(), CPU).features(images())

@@ -57,7 +57,7 @@ def written(path: Path, answer: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["inceptoin", "inception3", "loomnet"])
-def test_an_unknown_name_is_answered_with_the_nearest_and_the_forms_of_ones_own(name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_and_the_custom_forms(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"unknown extractor '{name}'\. (Did you mean '|Known: ).*module:callable"):
         extractors.find(name)
 
@@ -102,7 +102,7 @@ def test_an_onnx_model_of_one_size_gets_its_images_resized_and_one_of_batch_one_
 
 
 def test_an_onnx_model_of_another_batch_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"batches of 4 alone: export it with a dynamic first dimension"):
+    with pytest.raises(ModelError, match=r"only takes batches of 4: export it with a dynamic first dimension"):
         extractors.find(str(exported(tmp_path / "means.onnx", batch=4)))
 
 
@@ -150,7 +150,7 @@ def test_a_callable_of_a_module_is_found_where_python_finds_modules(
     assert torch.allclose(extractors.find("ganloom_test_encoders:mine")(IMAGES).features, MEANS)
 
 
-def test_ones_own_gets_rgb_levels_as_floats_that_it_may_overwrite(tmp_path: Path) -> None:
+def test_a_custom_extractor_gets_rgb_levels_as_floats_that_it_may_overwrite(tmp_path: Path) -> None:
     extractor = extractors.find(written(tmp_path / "encoders.py", "x.div_(2).flatten(1)"))
     grey = IMAGES[:, :1].float()
     features = extractor(grey).features
@@ -170,7 +170,7 @@ def test_a_callable_may_return_an_extractor_that_names_itself(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("id", ["inception", "loomnet-1"])
-def test_nobody_elses_network_passes_for_a_built_in_one(tmp_path: Path, id: str) -> None:
+def test_a_custom_extractor_cannot_take_the_id_of_a_built_in_one(tmp_path: Path, id: str) -> None:
     (tmp_path / "encoders.py").write_text(
         "from ganloom.metrics.extractors.contract import Extractor\n\n"
         f"class Mine(Extractor):\n    id, weights, resize = '{id}', 'abc', 'none'\n"
@@ -187,10 +187,10 @@ def test_nobody_elses_network_passes_for_a_built_in_one(tmp_path: Path, id: str)
         ("no_such_file.py:mine", "there is no file no_such_file.py"),
         ("{file}:mien", "has no callable 'mien'. Did you mean 'mine'?"),
         ("{file}:number", "has no callable 'number'"),
-        ("{file}:three", "returns something of type int: called without arguments, it should return the extractor"),
+        ("{file}:three", "returns something of type int, but should return the extractor"),
     ],
 )
-def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+def test_a_callable_that_does_not_exist_is_an_error(tmp_path: Path, name: str, message: str) -> None:
     file = tmp_path / "encoders.py"
     written(file, "x")
     file.write_text(f"{file.read_text()}\ndef three():\n    return 3\n")
@@ -202,9 +202,9 @@ def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, mes
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ("x", r"answers with shape \[3, 3, 8, 8\], where \[3, D\] is expected"),
-        ("x.mean()", r"answers with shape \[\], where \[3, D\]"),
-        ("x[:2].mean((2, 3))", r"answers with shape \[2, 3\], where \[3, D\]"),
+        ("x", r"returns shape \[3, 3, 8, 8\], where \[3, D\] is expected"),
+        ("x.mean()", r"returns shape \[\], where \[3, D\]"),
+        ("x[:2].mean((2, 3))", r"returns shape \[2, 3\], where \[3, D\]"),
         ("(x.mean((2, 3)), x)", r"shape \[3, 3\] and \[3, 3, 8, 8\], where"),
         ("(x, x, x)", "not 3 values"),
         ("'hello'", "not something of type str"),
@@ -212,7 +212,7 @@ def test_a_callable_that_is_not_there_is_an_error(tmp_path: Path, name: str, mes
         ("torch.ones(3, 2) @ torch.ones(3, 2)", r"mine fails on images of shape \[3, 3, 8, 8\]: mat1 and mat2"),
     ],
 )
-def test_an_answer_of_another_form_is_an_error_and_never_a_number(tmp_path: Path, answer: str, message: str) -> None:
+def test_an_output_of_another_form_is_an_error_and_never_a_number(tmp_path: Path, answer: str, message: str) -> None:
     extractor = extractors.find(written(tmp_path / "encoders.py", answer))
     with pytest.raises(ModelError, match=message):
         extractor(IMAGES)
@@ -230,13 +230,13 @@ def test_a_file_that_cannot_take_the_images_says_which(tmp_path: Path) -> None:
             extractors.find(str(path))(images)
 
 
-def test_too_little_memory_is_left_to_those_who_can_take_fewer_images(tmp_path: Path) -> None:
+def test_out_of_memory_is_passed_on_to_the_caller_who_can_use_fewer_images(tmp_path: Path) -> None:
     name = written(tmp_path / "encoders.py", '(_ for _ in ()).throw(RuntimeError("can\'t allocate memory"))')
     with pytest.raises(RuntimeError, match="can't allocate memory"):
         extractors.find(name)(IMAGES)
 
 
-def test_features_of_code_of_ones_own_are_not_kept(tmp_path: Path) -> None:
+def test_features_of_custom_code_are_not_cached(tmp_path: Path) -> None:
     """A module's class may lie in another file, which may change. This one has no weights either."""
     (tmp_path / "encoders.py").write_text("import torch\ndef mine():\n    return torch.nn.Flatten()\n")
     assert not extractors.find(f"{tmp_path / 'encoders.py'}:mine").is_pinned

@@ -16,6 +16,7 @@ def gaussian(mean: Array, variances: Array, direction: Array) -> Moments:
     return Moments(1001, mean, 1000 * (mirror * variances) @ mirror)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [8, 2048])
 def test_gaussians_with_a_known_distance_have_it(width: int) -> None:
     rng = np.random.default_rng(0)

@@ -16,6 +16,8 @@ from ganloom.metrics import extractors
 from ganloom.metrics.extractors import inception, resize, weights
 from ganloom.metrics.extractors.inception import Inception
 
+pytestmark = pytest.mark.slow
+
 TAPS = {"64": "MaxPool_1", "192": "MaxPool_2", "768": "Mixed_6e"}  # the layers that torch-fidelity takes them from
 HEADS = ("2048", "logits_unbiased", "logits")
 SIZES = [(28, 28), (32, 32), (64, 64), (256, 256), (299, 299), (512, 512), (100, 60)]
@@ -128,7 +130,7 @@ def test_grey_images_count_as_rgb_and_floats_as_levels(ours: Inception) -> None:
     assert torch.equal(ours(grey.float()).features, expected)
 
 
-def test_an_image_has_its_features_in_any_company(ours: Inception) -> None:
+def test_features_of_an_image_do_not_depend_on_its_batch(ours: Inception) -> None:
     images = pictures(18, 32, 32)
     together = ours(images).features
     assert torch.equal(torch.cat([ours(images[:8]).features, ours(images[8:]).features]), together)
@@ -173,7 +175,7 @@ TRUNK = Path(__file__).parents[2] / "scripts" / "inception_trunk.py"
 def test_the_trunks_features_are_those_on_the_way(
     ours: Inception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From an .npz file whose names nobody knows: the order is the network's."""
+    """From an .npz file with unknown names, in the order of the network."""
     trunk = ours.body[: [name for name, _ in ours.body.named_children()].index("Mixed_6e") + 1]
     values = {f"t{number}": value.numpy() for number, value in enumerate(trunk.state_dict().values())}
     np.savez(tmp_path / "trunk.npz", **values)

@@ -27,8 +27,8 @@ def test_variances_of_two_sets_add_up() -> None:
     assert influence_interval(7.0, a, b) == pytest.approx((7.0, 7.0 - reach, 7.0 + reach), rel=1e-6)
 
 
-def test_an_interval_ends_where_no_number_is_smaller() -> None:
-    assert influence_interval(0.1, np.arange(10.0), least=0.0).low == 0.0
+def test_an_interval_ends_at_the_smallest_possible_value() -> None:
+    assert influence_interval(0.1, np.arange(10.0), minimum=0.0).low == 0.0
 
 
 def test_the_interval_of_a_share_is_wilson_s() -> None:

@@ -8,7 +8,7 @@ from ganloom.metrics import kid
 from ganloom.metrics.kid import kernel_distance
 
 
-def test_two_images_a_side_have_the_distance_that_a_person_computes() -> None:
+def test_two_images_per_set_have_the_distance_computed_by_hand() -> None:
     x, y = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 1.0], [2.0, 0.0]])
     # k(a, b) = (a.b / 2 + 1)^3: within x 1, within y 8, across 3.375, 8, 8, 1
     assert kernel_distance(x, y, seed=0).value == pytest.approx(1 + 8 - 2 * (3.375 + 8 + 8 + 1) / 4, rel=1e-12)
@@ -62,7 +62,8 @@ def test_the_interval_is_as_wide_as_the_distance_varies_over_draws(size: int, su
     assert 0.7 < np.mean(errors) / np.std(values) < 2.2
 
 
-def test_faults_are_far_and_held_out_images_are_not_told_apart() -> None:
+@pytest.mark.slow
+def test_faults_are_far_and_held_out_images_cannot_be_distinguished() -> None:
     real = of_modes(1200, 10, seed=0)
     quiet = kid.measure(compare(real, of_modes(1200, 10, seed=1)))["kid"]
     assert quiet.low is not None and quiet.high is not None and quiet.low < 0 < quiet.high

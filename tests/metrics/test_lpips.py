@@ -99,6 +99,7 @@ def test_small_grey_and_transparent_pictures_are_compared_too(lpips: Lpips) -> N
     assert lpips(noise(2, 4, 40, 8), noise(2, 4, 40, 8, seed=1)).shape == (2,)
 
 
+@pytest.mark.slow
 def test_too_little_variety_looks_more_alike_than_real_images(lpips: Lpips, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganloom.metrics.lpips.PAIRS", 150)
     images, labels = digits()

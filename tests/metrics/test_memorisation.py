@@ -62,7 +62,7 @@ def test_held_out_images_that_are_training_images_are_left_out() -> None:
     assert held_out_only(slightly, np.random.default_rng(0).standard_normal((50, 3), np.float32)).tolist() == [0.5, 3.0]
 
 
-def test_nothing_is_said_where_every_held_out_image_was_trained_on() -> None:
+def test_memorisation_is_refused_if_every_held_out_image_was_trained_on() -> None:
     with pytest.raises(DataError, match="hold other images out"):
         scores(NEW, TRAINING[:300])
 
@@ -108,7 +108,7 @@ def test_neighbours_are_exact_whatever_the_blocks(monkeypatch: pytest.MonkeyPatc
     assert found.distance[7:9].tolist() == [0, 0]
 
 
-def test_features_that_are_no_numbers_give_no_number() -> None:
+def test_features_that_are_not_finite_are_refused() -> None:
     broken = np.full((60, 3), np.nan, np.float32)
     with pytest.raises(DataError, match="not finite"):
         neighbours(broken, np.zeros((60, 3), np.float32))

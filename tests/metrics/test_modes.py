@@ -23,14 +23,14 @@ TRAINING, NEW = slice(0, 1200), slice(1200, None)
 def short() -> object:
     """So small images of digits are learned in seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 80)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 80)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 80)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 80)
         yield
 
 
 @pytest.fixture(scope="module")
 def judged() -> dict[str, dict[str, Estimate]]:
-    """What is said of new images, of one class alone, of nine classes, and of one image."""
+    """The numbers for new images, for a single class, for nine classes, and for one image."""
     new, labels = SMALL[NEW], LABELS[NEW]
     fakes = {
         "new": new,
@@ -53,6 +53,7 @@ def judged() -> dict[str, dict[str, Estimate]]:
     return found
 
 
+@pytest.mark.slow
 def test_new_real_images_cover_every_class(judged: dict[str, dict[str, Estimate]]) -> None:
     found = judged["new"]
     assert found["modes"] == Estimate(10) and found["modes_share"] == Estimate(1)
@@ -61,6 +62,7 @@ def test_new_real_images_cover_every_class(judged: dict[str, dict[str, Estimate]
     assert accuracy.value > 0.93 and accuracy.low is not None and accuracy.high is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "count", "kl"),
     [("one of ten", 1, math.log(10)), ("nine of ten", 9, -math.log(0.9)), ("constant", 1, 2.3)],
@@ -88,8 +90,8 @@ def test_the_divergence_has_its_closed_forms() -> None:
 
 
 @pytest.mark.parametrize("truth", [[0.5, 0.3, 0.2], [1.0, 0, 0], [0.02, 0.98, 0], [0, 0.5, 0.5]])
-def test_shares_see_through_what_a_classifier_confuses(truth: list[float]) -> None:
-    """Noisy numbers as images; what a classifier that learned equal shares says of them is known exactly."""
+def test_shares_correct_for_what_a_classifier_confuses(truth: list[float]) -> None:
+    """Noisy numbers as images; the predictions of a classifier that learned equal shares are known exactly."""
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 20_000, p=truth)
     distance = labels[:, None] + rng.normal(0, 0.7, (20_000, 1)) - np.arange(3)
@@ -108,19 +110,20 @@ def test_the_temperature_undoes_what_was_done_to_the_logits(factor: float) -> No
     assert temperature(logits * factor, drawn.argmax(1)) == pytest.approx(factor, rel=0.1)
 
 
+@pytest.mark.slow
 def test_images_without_a_label_are_no_class() -> None:
     lacking = np.where(np.arange(1200) < 100, -1, LABELS[TRAINING])
     assert measure(comparison(SMALL[TRAINING], SMALL[NEW], labels=lacking))["modes"].value == 10
 
 
-def test_too_few_images_for_so_many_classes_give_no_number() -> None:
+def test_too_few_images_for_so_many_classes_are_refused() -> None:
     images = SMALL[:120]
     with pytest.raises(DataError, match=r"120 generated images are too few to look for 100 classes: .* 1000"):
         measure(comparison(images, images, labels=np.arange(120) % 100))
 
 
 def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Class k is k written in three grey patches, told apart by an oracle in the classifier's place."""
+    """Class k is k written in three grey patches, distinguished by an oracle in place of the classifier."""
     numbers = np.arange(1000)
     levels = np.stack([numbers // 100, numbers // 10 % 10, numbers % 10], axis=1) * 25
     images = np.broadcast_to(levels[:, None, None].astype(np.uint8), (1000, 8, 8, 3))
@@ -138,11 +141,12 @@ def test_a_thousand_classes_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["modes_kl"].value == pytest.approx(math.log(1000 / 600))
 
 
+@pytest.mark.slow
 def test_the_classifier_is_a_function_of_the_seed_and_leaves_random_numbers_alone() -> None:
     images, labels = small_images(images_of(SMALL[:200])), LABELS[:200]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 10)
         torch.manual_seed(3)
         before = torch.get_rng_state()
         first, again, other = (fit(images, labels, 10, seed) for seed in (0, 0, 1))
@@ -170,7 +174,7 @@ def test_images_of_any_size_are_made_small(height: int, width: int, small: tuple
 def test_few_images_are_enough_to_train_with() -> None:
     images, labels = shapes(10, size=16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 10)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 10)
         assert len(images) < BATCH and fit(small_images(images_of(images)), labels, 5, 0).predict(
             small_images(images_of(images))
         ).shape == (10,)
@@ -179,7 +183,7 @@ def test_few_images_are_enough_to_train_with() -> None:
 @pytest.mark.slow
 def test_the_classifier_reads_new_digits() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganloom.metrics.classifier.MOST_STEPS", 200)
-        patch.setattr("ganloom.metrics.classifier.FEWEST_STEPS", 200)
-        classifier = fit(small_images(images_of(IMAGES[:1300])), LABELS[:1300], 10, 0)
-    assert (classifier.predict(small_images(images_of(IMAGES[1300:]))) == LABELS[1300:]).mean() > 0.98
+        patch.setattr("ganloom.metrics.classifier.MAX_STEPS", 200)
+        patch.setattr("ganloom.metrics.classifier.MIN_STEPS", 200)
+        classifier = fit(small_images(images_of(SMALL[:1300])), LABELS[:1300], 10, 0)
+    assert (classifier.predict(small_images(images_of(SMALL[1300:]))) == LABELS[1300:]).mean() > 0.97

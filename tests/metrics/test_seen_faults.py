@@ -11,6 +11,8 @@ from torch import Tensor
 from ganloom import metrics
 from ganloom.metrics.extractors import loomnet
 
+pytestmark = pytest.mark.slow
+
 TRAINING, HELD_OUT = 1200, 300
 
 

@@ -63,7 +63,7 @@ def test_vendi_sees_faults_and_is_quiet_on_held_out_images() -> None:
     assert ratio(constant(1000)) < 0.15
 
 
-def test_bins_with_known_counts_are_told_apart_by_the_textbook_s_test() -> None:
+def test_bins_with_known_counts_differ_by_the_textbook_s_test() -> None:
     # 30 of 100 against 18 of 100: z = 1.99; 30 against 19: z = 1.81
     assert different(Bins(np.array([30, 70]), np.array([18, 82]))).tolist() == [True, True]
     assert different(Bins(np.array([30, 70]), np.array([19, 81]))).tolist() == [False, False]
@@ -108,7 +108,7 @@ def test_all_images_fall_into_bins_of_which_there_is_one_for_ten_real_images() -
     assert 25 <= len(bins.real) <= 30
 
 
-def test_bins_that_no_real_image_fell_into_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bins_without_real_images_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ndb, "kmeans", lambda x, count, seed: np.vstack([x[:1] + 1e6, x[:3]]))
     real = of_modes(300, 10, seed=0)
     bins = sort_into_bins(real, of_modes(170, 10, seed=1), centres_of(real, BINS, seed=0))

@@ -1,5 +1,6 @@
-"""Weights are the published ones or there is an error that says what to do: never a guess."""
+"""Weights are the published ones, or there is an error with the remedy."""
 
+import logging
 import socket
 import sys
 from hashlib import sha256
@@ -73,7 +74,7 @@ def test_a_file_that_is_not_the_published_one_is_refused_with_both_hashes(
         locate(published(url + "net.pth"), path if place == "given" else None)
     assert str(caught.value) == (
         f"{path} is not the published net.pth: its sha256 is {sha256(data).hexdigest()}, not "
-        f"{sha256(DATA).hexdigest()}, and it has {len(data):,} bytes, not 768,000. Replace it or take it away."
+        f"{sha256(DATA).hexdigest()}, and it has {len(data):,} bytes, not 768,000. Replace or remove it."
     )
     assert asked == []  # a wrong file is not passed over in silence
 
@@ -82,7 +83,7 @@ def test_a_file_that_is_not_the_published_one_is_refused_with_both_hashes(
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     if place == "GANLOOM_WEIGHTS":
         monkeypatch.setenv(place, str(tmp_path / "none.pth"))
-    with pytest.raises(ModelError, match=rf"there is nothing at .*none\.pth, which {place} names"):
+    with pytest.raises(ModelError, match=rf"none\.pth does not exist, but {place} names it"):
         locate(published(), tmp_path / "none.pth" if place == "--weights" else None)
 
 
@@ -91,9 +92,10 @@ def test_a_folder_given_as_the_file_is_an_error(tmp_path: Path) -> None:
         locate(published(), tmp_path)
 
 
-def test_without_a_copy_the_file_is_downloaded_once_said_aloud_and_verified(
-    cache: Path, capsys: pytest.CaptureFixture[str]
+def test_without_a_copy_the_file_is_downloaded_once_and_verified_with_a_message(
+    cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
     asked: list[str] = []
     with serve({"wrong": OTHER, "cut": DATA, "good": DATA}, cut=["cut"], asked=asked) as url:
         mirrors = published(*(url + name for name in ("missing", "wrong", "cut", "good")))
@@ -102,10 +104,8 @@ def test_without_a_copy_the_file_is_downloaded_once_said_aloud_and_verified(
         host = url.removeprefix("http://").strip("/")
     assert path.read_bytes() == DATA
     assert asked == ["missing", "wrong", "cut", "good"]
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.splitlines()[::2] == [f"downloading net.pth from {host} to {cache}"] * 4
-    assert err.splitlines()[1::2] == ["net.pth: failed"] * 3 + ["net.pth: 768.0 kB"]
+    assert caplog.messages[::2] == [f"downloading net.pth from {host} to {cache}"] * 4
+    assert caplog.messages[1::2] == ["net.pth: failed"] * 3 + ["net.pth: 768.0 kB"]
     assert sorted(left.name for left in cache.iterdir() if left.suffix != ".lock") == ["net.pth"]
 
 

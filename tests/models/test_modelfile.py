@@ -38,7 +38,7 @@ def test_equal_models_are_equal_bytes(model: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\xff" * 64, b"\x80\x04cposix\nsystem\n"])
-def test_a_file_that_is_not_one_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelError, match="not a readable safetensors"):
@@ -50,7 +50,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         modelfile.read(tmp_path / "nothing.safetensors")
 
 
-def test_tensors_of_others_are_refused(tmp_path: Path) -> None:
+def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
     rewrite(tmp_path / "other.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="not a ganloom model"):
         modelfile.read(tmp_path / "other.safetensors")
@@ -76,7 +76,7 @@ def test_a_newer_format_asks_for_an_upgrade(model: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"net": "os"}, {"options": {"width": 3}}, {"options": {"depth": 3}}])
-def test_a_header_that_does_not_fit_is_refused(model: Path, change: dict[str, object]) -> None:
+def test_a_header_that_does_not_match_the_weights_is_refused(model: Path, change: dict[str, object]) -> None:
     G, _ = modelfile.read(model)
     modelfile.write(model, G, header(**change))
     with pytest.raises(ModelError, match="cannot be rebuilt"):

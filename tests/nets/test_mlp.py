@@ -8,7 +8,7 @@ def widths(network: nn.Module) -> list[tuple[int, int]]:
     return [(module.in_features, module.out_features) for module in network.modules() if isinstance(module, nn.Linear)]
 
 
-def test_layers_are_those_of_row_d2() -> None:
+def test_layers_have_the_expected_widths_at_28_pixels() -> None:
     shape = ImageShape(1, 28, 28)
     G = nets.build_generator("mlp", shape, 100, 0, {})
     D = nets.build_discriminator("mlp", shape, 0, {})

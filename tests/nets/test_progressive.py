@@ -1,4 +1,4 @@
-"""Progressive growing: what the networks do at a level, between two, and at the last."""
+"""Progressive growing: the networks at whole levels, between two levels, and at the last."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +24,7 @@ both_blocks = pytest.mark.parametrize("blocks", ["progan", "dcgan"])
 
 
 @pytest.fixture(autouse=True)
-def same_draws() -> None:
+def seeded() -> None:
     rng.seed(0, "progressive")
 
 
@@ -61,12 +61,12 @@ def pictures(shape: ImageShape, count: int = 4) -> Tensor:
     return torch.rand(count, shape.channels, shape.height, shape.width, dtype=torch.float64) * 2 - 1
 
 
-# A network that nobody grows.
+# A network that does not grow.
 
 
 @both_blocks
 @both_shapes
-def test_a_fresh_network_is_at_its_full_level(shape: ImageShape, blocks: str) -> None:
+def test_a_new_network_is_at_its_full_level(shape: ImageShape, blocks: str) -> None:
     for network in (make_g(shape, blocks=blocks), make_d(shape, blocks=blocks)):
         assert isinstance(network, Growing)
         assert network.levels == 3 == network.level.item()
@@ -74,8 +74,8 @@ def test_a_fresh_network_is_at_its_full_level(shape: ImageShape, blocks: str) ->
 
 @both_blocks
 @pytest.mark.parametrize("level", [0, 1, 1.5, 2, 3])
-def test_weights_that_a_level_does_not_use_are_those_of_other_levels(level: float, blocks: str) -> None:
-    """At the full level only the 1x1 of lower levels are unused; while a level fades in, two of them are used."""
+def test_a_level_uses_exactly_its_own_weights(level: float, blocks: str) -> None:
+    """At the full level only the 1x1 layers of lower levels are unused; while a level fades in, two are used."""
     G, D = at(make_g(blocks=blocks), level), at(make_d(blocks=blocks), level)
     D(G(latents(), None), None).logits.sum().backward()
     whole = -int(-level // 1)
@@ -92,7 +92,7 @@ def test_weights_that_a_level_does_not_use_are_those_of_other_levels(level: floa
 @both_blocks
 @both_shapes
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_an_image_at_a_level_is_exactly_that_of_the_small_network_enlarged(
+def test_an_image_at_a_level_is_exactly_the_enlarged_image_of_the_small_network(
     level: int, shape: ImageShape, blocks: str
 ) -> None:
     G, z = at(make_g(shape, blocks=blocks), level), latents()
@@ -109,19 +109,19 @@ def test_an_image_at_a_level_is_exactly_that_of_the_small_network_enlarged(
 
 @both_blocks
 @pytest.mark.parametrize("level", [1, 2])
-def test_at_a_level_both_are_the_networks_for_images_of_that_size(level: int, blocks: str) -> None:
-    """Weights of the same name taken over into networks that were built for smaller images."""
+def test_at_a_level_both_networks_equal_those_built_for_images_of_that_size(level: int, blocks: str) -> None:
+    """Weights are copied by name into networks that were built for smaller images."""
     small = ImageShape(3, 4 * 2**level, 4 * 2**level)
     z, images = latents(), pictures(SQUARE)
     G, other_g = at(make_g(blocks=blocks), level), make_g(small, blocks=blocks)
-    take_over(G, other_g)
+    copy_weights(G, other_g)
     assert torch.equal(shrunk(G(z, None), 3 - level), other_g(z, None))
     D, other_d = at(make_d(blocks=blocks), level), make_d(small, blocks=blocks)
-    take_over(D, other_d)
+    copy_weights(D, other_d)
     assert torch.equal(D(images, None).logits, other_d(shrunk(images, 3 - level), None).logits)
 
 
-def take_over(large: nn.Module, small: nn.Module) -> None:
+def copy_weights(large: nn.Module, small: nn.Module) -> None:
     values = large.state_dict()
     assert set(small.state_dict()) < set(values)
     small.load_state_dict({name: values[name] for name in small.state_dict()})
@@ -130,8 +130,8 @@ def take_over(large: nn.Module, small: nn.Module) -> None:
 
 @both_blocks
 @pytest.mark.parametrize("level", [0, 1, 2, 2.5, 3])
-def test_d_does_not_look_at_details_finer_than_its_level(level: float, blocks: str) -> None:
-    """A detail whose mean over each 2x2 is 0; at the level of the whole image, and as that fades in, it is seen."""
+def test_d_ignores_details_finer_than_its_level(level: float, blocks: str) -> None:
+    """Detail whose 2x2 means are 0 matters only at the last level and while it fades in."""
     D, images = at(make_d(blocks=blocks), level), pictures(SQUARE)
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
     detail = torch.kron(torch.rand(16, 16, dtype=torch.float64), signs)
@@ -148,8 +148,10 @@ def test_d_does_not_look_at_details_finer_than_its_level(level: float, blocks: s
 @both_blocks
 @both_shapes
 @pytest.mark.parametrize("level", [0.25, 1.5, 2.75])
-def test_a_fading_image_is_the_mixture_of_both(level: float, shape: ImageShape, blocks: str) -> None:
-    """Karras et al. 2018, figure 2: (1 - f) of the smaller image enlarged, f of the larger one."""
+def test_while_a_level_fades_in_the_image_is_a_mixture_of_two_levels(
+    level: float, shape: ImageShape, blocks: str
+) -> None:
+    """Karras et al. 2018, figure 2: (1 - f) times the enlarged smaller image plus f times the larger one."""
     G, z = make_g(shape, blocks=blocks), latents()
     lower, f = int(level), level % 1
     smaller, larger = at(G, lower)(z, None), at(G, lower + 1)(z, None)
@@ -160,8 +162,10 @@ def test_a_fading_image_is_the_mixture_of_both(level: float, shape: ImageShape, 
 @both_blocks
 @both_shapes
 @pytest.mark.parametrize("level", [0.25, 1.5, 2.75])
-def test_d_mixes_both_ways_into_the_map_that_it_looks_at(level: float, shape: ImageShape, blocks: str) -> None:
-    """Karras et al. 2018, figure 2: (1 - f) from the halved image, f from the new layers, at the smaller size."""
+def test_while_a_level_fades_in_d_mixes_the_two_paths_to_the_smaller_map(
+    level: float, shape: ImageShape, blocks: str
+) -> None:
+    """Karras et al. 2018, figure 2: (1 - f) times the halved image's path plus f times that of the new layers."""
     D, images = at(make_d(shape, blocks=blocks), level), pictures(shape)
     lower, f = int(level), level % 1
     x = shrunk(images, 2 - lower)
@@ -174,8 +178,8 @@ def test_d_mixes_both_ways_into_the_map_that_it_looks_at(level: float, shape: Im
 
 @both_shapes
 @pytest.mark.parametrize("level", [0.25, 1.5, 2.75])
-def test_real_images_fade_as_generated_ones_do(level: float, shape: ImageShape) -> None:
-    """Karras et al. 2018, appendix A: (1 - f) of the image without the details of the new level, f of it with them."""
+def test_real_images_fade_in_like_generated_ones(level: float, shape: ImageShape) -> None:
+    """Karras et al. 2018, appendix A: (1 - f) times the image without the new level's detail plus f times it with."""
     D, images = at(make_d(shape), level), pictures(shape)
     lower, f = int(level), level % 1
 
@@ -184,18 +188,18 @@ def test_real_images_fade_as_generated_ones_do(level: float, shape: ImageShape) 
 
     expected = (1 - f) * with_details_up_to(lower) + f * with_details_up_to(lower + 1)
     torch.testing.assert_close(D.fade(images), expected, rtol=1e-6, atol=1e-7)
-    assert torch.equal(make_g(shape).fade(images), images), "at a whole level they are as they were"
+    assert torch.equal(make_g(shape).fade(images), images), "unchanged at a whole level"
 
 
 @both_blocks
 @both_shapes
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
-def test_nothing_jumps_where_a_level_begins_or_ends_to_fade(level: int, shape: ImageShape, blocks: str) -> None:
+def test_outputs_are_continuous_where_a_fade_starts_or_ends(level: int, shape: ImageShape, blocks: str) -> None:
     G, D, z, images = make_g(shape, blocks=blocks), make_d(shape, blocks=blocks), latents(), pictures(shape)
 
     def at_level(level: float) -> list[Tensor]:
         at(G, level), at(D, level)
-        # Whole levels leave real images whole: it is as D sees them that they do not jump.
+        # At a whole level real images are not reduced, so only the output of D for them is continuous.
         return [G(z, None), D(images, None).logits, D(D.fade(images), None).logits]
 
     here = at_level(level)
@@ -204,8 +208,8 @@ def test_nothing_jumps_where_a_level_begins_or_ends_to_fade(level: int, shape: I
             torch.testing.assert_close(exactly, nearly, rtol=1e-3, atol=2e-4)
 
 
-def test_between_the_levels_it_does_change() -> None:
-    """Or the test above says nothing."""
+def test_outputs_change_between_the_levels() -> None:
+    """Otherwise the test above would prove nothing."""
     G, D, z, images = make_g(), make_d(), latents(), pictures(SQUARE)
     for network, given in ((G, z), (D, images)):
         outputs = [at(network, level)(given, None) for level in (1, 1.5, 2, 2.5, 3)]
@@ -217,7 +221,7 @@ def test_between_the_levels_it_does_change() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 1.25, 3.0])
-def test_the_level_is_in_the_state_and_survives_a_model_file(level: float, tmp_path: Path) -> None:
+def test_the_level_is_in_the_state_and_in_the_model_file(level: float, tmp_path: Path) -> None:
     G = at(make_g().float(), level)
     assert dict(G.named_buffers())["level"].item() == level and "level" in G.state_dict()
     header = modelfile.Header(
@@ -231,8 +235,8 @@ def test_the_level_is_in_the_state_and_survives_a_model_file(level: float, tmp_p
     assert torch.equal(before, after)
 
 
-def test_the_size_of_z_means_nothing_and_its_direction_all() -> None:
-    """Latents are normalised; labels, which stand beside them, are not (the published code)."""
+def test_only_the_direction_of_z_matters() -> None:
+    """Latents are normalised, but label embeddings are not (as in the published code)."""
     G, z = make_g(classes=3), latents()
     y = torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(G(z, y), G(5 * z, y), rtol=1e-6, atol=1e-6)
@@ -243,8 +247,8 @@ def test_the_size_of_z_means_nothing_and_its_direction_all() -> None:
     assert (G(z, y) - before).abs().max() > 0.01
 
 
-def test_what_d_says_depends_on_the_others_of_the_group() -> None:
-    """The minibatch's deviation: one image four times is not four images."""
+def test_the_output_of_d_depends_on_the_other_images_of_the_group() -> None:
+    """Minibatch deviation: four copies of an image differ from four images."""
     D, images = make_d(), pictures(SQUARE)
     alone = D(images[:1].repeat(4, 1, 1, 1), None).logits
     torch.testing.assert_close(alone, alone[:1].expand(4))

@@ -1,4 +1,4 @@
-"""The residual networks: each part against the same computed plainly."""
+"""The residual networks: each part compared with a plain computation."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ RGB = ImageShape(3, 32, 32)
 
 
 @pytest.fixture(autouse=True)
-def same_draws() -> None:
+def seeded() -> None:
     rng.seed(0, "resnet")
 
 
@@ -34,8 +34,8 @@ def make_d(classes: int = 0, shape: ImageShape = RGB, **options: Any) -> nn.Modu
     return nets.build_discriminator("resnet", shape, classes, {"width": 8, **options})
 
 
-def stir(module: nn.Module) -> nn.Module:
-    """Weights, and biases above all, that are not what they begin as."""
+def randomise(module: nn.Module) -> nn.Module:
+    """Replace the initial weights, above all the zero biases."""
     for weight in module.parameters():
         nn.init.normal_(weight, 0, 0.5)
     return module
@@ -45,8 +45,8 @@ def stir(module: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (9, 9)])
-def test_a_block_of_g_is_that_of_sngan_with_the_1x1_after_the_doubling(size: tuple[int, int]) -> None:
-    block = stir(_UpBlock(4, 6, size, 0, 0))
+def test_a_block_of_g_equals_sngans_with_the_1x1_after_the_doubling(size: tuple[int, int]) -> None:
+    block = randomise(_UpBlock(4, 6, size, 0, 0))
     x = torch.randn(3, 4, math.ceil(size[0] / 2), math.ceil(size[1] / 2))
     h = block.conv1(double(F.relu(block.norm1.norm(x)), size))
     h = block.conv2(F.relu(block.norm2.norm(h)))
@@ -54,24 +54,24 @@ def test_a_block_of_g_is_that_of_sngan_with_the_1x1_after_the_doubling(size: tup
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (9, 9)])
-def test_blocks_of_d_are_those_of_sngan_with_the_1x1_before_the_halving(size: tuple[int, int]) -> None:
+def test_blocks_of_d_equal_sngans_with_the_1x1_before_the_halving(size: tuple[int, int]) -> None:
     x = torch.randn(3, 4, *size)
-    block = stir(_Block(4, 6, down=True))
+    block = randomise(_Block(4, 6, down=True))
     h = block.conv2(F.relu(block.conv1(F.relu(x))))
     torch.testing.assert_close(block(x), halve(h + block.skip(x)), rtol=1e-4, atol=1e-5)
-    first = stir(_FirstDownBlock(4, 6))
-    h = first.conv2(F.relu(first.conv1(x)))  # no ReLU before: these are the pixels
+    first = randomise(_FirstDownBlock(4, 6))
+    h = first.conv2(F.relu(first.conv1(x)))  # no ReLU on the image itself
     torch.testing.assert_close(first(x), halve(h + first.skip(x)), rtol=1e-4, atol=1e-5)
 
 
-def test_a_block_that_changes_nothing_of_the_form_has_nothing_beside_it() -> None:
-    block, x = stir(_Block(4, 4, down=False)), torch.randn(3, 4, 6, 6)
+def test_a_block_that_keeps_the_shape_has_no_convolution_in_its_skip() -> None:
+    block, x = randomise(_Block(4, 4, down=False)), torch.randn(3, 4, 6, 6)
     assert block.skip is None
     torch.testing.assert_close(block(x), x + block.conv2(F.relu(block.conv1(F.relu(x)))))
     assert _Block(4, 6, down=False).skip is not None
 
 
-def test_blocks_leave_what_goes_in_as_it_was() -> None:
+def test_blocks_do_not_modify_their_input() -> None:
     x = torch.randn(3, 4, 8, 8)
     before = x.clone()
     for block in (_Block(4, 4, down=True), _FirstDownBlock(4, 4)):
@@ -83,8 +83,8 @@ def test_blocks_leave_what_goes_in_as_it_was() -> None:
 # Conditional BatchNorm.
 
 
-def test_each_class_has_its_gains_and_biases() -> None:
-    """Dumoulin et al. 2017: normalise, then (1 + gain of the class) x + bias of the class."""
+def test_each_class_has_its_own_gains_and_biases() -> None:
+    """Dumoulin et al. 2017: normalise, then (1 + gain) x + bias with the gain and bias of the class."""
     norm, x, y = _Norm(4, 3, 0), torch.randn(5, 4, 6, 6), torch.tensor([2, 0, 1, 1, 2])
     assert norm.of_class is not None and norm.norm.weight is None
     nn.init.normal_(norm.of_class.weight)
@@ -97,22 +97,22 @@ def test_each_class_has_its_gains_and_biases() -> None:
         torch.testing.assert_close(out[index], (1 + gain) * normalised[index] + bias)
 
 
-def test_a_vector_chooses_gains_and_biases_in_the_same_way() -> None:
+def test_gains_and_biases_can_depend_on_a_vector() -> None:
     norm, x, vector = _Norm(4, 0, 3), torch.randn(5, 4, 6, 6), torch.randn(5, 3)
     assert norm.of_vector is not None and norm.norm.weight is None
     gain, bias = (norm.of_vector.weight @ vector.T).T[:, :, None, None].split(4, dim=1)
     torch.testing.assert_close(norm(x, None, vector), (1 + gain) * F.batch_norm(x, None, None, training=True) + bias)
 
 
-def test_without_labels_batchnorm_is_the_ordinary_one() -> None:
+def test_without_labels_it_is_ordinary_batchnorm() -> None:
     norm, x = _Norm(4, 0, 0), torch.randn(5, 4, 6, 6)
     assert torch.equal(norm(x, None, x.new_empty(5, 0)), nn.BatchNorm2d(4)(x))
 
 
-def test_shared_embedding_is_one_vector_a_class_for_all_blocks() -> None:
+def test_the_shared_embedding_has_one_vector_per_class_for_all_blocks() -> None:
     G = make_g(classes=3, shared_embedding=6)
-    of_classes = [name for name, module in G.named_modules() if isinstance(module, LabelEmbedding)]
-    assert of_classes == ["embed"] and G.embed.weight.shape == (3, 6)
+    embeddings = [name for name, module in G.named_modules() if isinstance(module, LabelEmbedding)]
+    assert embeddings == ["embed"] and G.embed.weight.shape == (3, 6)
     assert all(block.norm1.of_vector.in_features == 6 == block.norm2.of_vector.in_features for block in G.blocks)
     assert make_g(shared_embedding=6).embed is None  # without labels there is nothing to share
 
@@ -123,19 +123,19 @@ def test_shared_embedding_is_one_vector_a_class_for_all_blocks() -> None:
 @pytest.mark.parametrize(
     ("latent", "side"), [(4, 32), (5, 32), (12, 32), (80, 32), (5, 64), (12, 64), (120, 64), (8, 512)]
 )
-def test_parts_of_z_add_up_to_it_and_are_equal_but_for_the_first(latent: int, side: int) -> None:
+def test_parts_of_z_add_up_to_z_and_are_equal_except_the_first(latent: int, side: int) -> None:
     levels = round(math.log2(side / 4))
     G = make_g(latent, shape=ImageShape(3, side, side), hierarchical=True)
     assert len(G.parts) == 1 + len(G.blocks) == 1 + levels and sum(G.parts) == latent
     assert set(G.parts[1:]) == {latent // (1 + levels)} and 0 < G.parts[1] <= G.parts[0]
 
 
-def test_biggans_z_of_80_is_four_parts_of_20() -> None:
+def test_biggans_z_of_80_has_four_parts_of_20() -> None:
     assert make_g(80, hierarchical=True).parts == [20, 20, 20, 20]
 
 
 @pytest.mark.parametrize("classes", [0, 3])
-def test_each_block_sees_its_part_of_z_and_what_comes_before_does_not(classes: int) -> None:
+def test_a_part_of_z_affects_its_block_and_those_after_it_only(classes: int) -> None:
     G = make_g(classes=classes, hierarchical=True, shared_embedding=6).eval()
     y = torch.tensor([0, 2]) if classes else None
     seen: list[Tensor] = []
@@ -152,7 +152,7 @@ def test_each_block_sees_its_part_of_z_and_what_comes_before_does_not(classes: i
         assert [torch.equal(a, b) for a, b in zip(before, seen, strict=True)] == [index < changed for index in range(4)]
 
 
-def test_hierarchical_latents_that_cannot_be_are_refused_with_the_remedy() -> None:
+def test_impossible_hierarchical_latents_are_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"net\.g\.shared_embedding"):
         make_g(classes=3, hierarchical=True)
     with pytest.raises(ConfigError, match=r"3 blocks.*--latent"):
@@ -163,7 +163,7 @@ def test_hierarchical_latents_that_cannot_be_are_refused_with_the_remedy() -> No
 
 
 def attention_by_hand(layer: _Attention, x: Tensor) -> Tensor:
-    """Zhang et al. 2019, eqs. 1 to 3, pixel by pixel; keys and values are the largest of 2x2."""
+    """Zhang et al. 2019, eqs. 1 to 3, pixel by pixel; keys and values are the maximum of each 2x2."""
 
     def pixels(conv: nn.Conv2d, largest: bool) -> Tensor:  # [N, pixels, channels]
         maps = torch.einsum("oi,nihw->nohw", conv.weight[:, :, 0, 0], x)
@@ -178,19 +178,21 @@ def attention_by_hand(layer: _Attention, x: Tensor) -> Tensor:
     out = x.clone()
     for n in range(len(x)):
         for index in range(x.shape[2] * x.shape[3]):
-            alike = torch.stack([queries[n, index] @ key for key in keys[n]]).exp()
-            seen = sum(weight * value for weight, value in zip(alike / alike.sum(), values[n], strict=True))
-            out[n, :, index // x.shape[3], index % x.shape[3]] += layer.gain * (layer.out.weight[:, :, 0, 0] @ seen)
+            similarity = torch.stack([queries[n, index] @ key for key in keys[n]]).exp()
+            attended = sum(
+                weight * value for weight, value in zip(similarity / similarity.sum(), values[n], strict=True)
+            )
+            out[n, :, index // x.shape[3], index % x.shape[3]] += layer.gain * (layer.out.weight[:, :, 0, 0] @ attended)
     return out
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 3)])
 @pytest.mark.parametrize("channels", [16, 5])
 @torch.no_grad()
-def test_attention_is_what_it_is_pixel_by_pixel(channels: int, size: tuple[int, int]) -> None:
+def test_attention_matches_a_computation_pixel_by_pixel(channels: int, size: tuple[int, int]) -> None:
     layer = _Attention(channels)
     x = torch.randn(2, channels, *size)
-    assert torch.equal(layer(x), x), "it begins as nothing"
+    assert torch.equal(layer(x), x), "it has no effect at the start"
     nn.init.constant_(layer.gain, 0.7)
     torch.testing.assert_close(layer(x), attention_by_hand(layer, x))
     assert (layer(x) - x).abs().max() > 0.01
@@ -199,23 +201,23 @@ def test_attention_is_what_it_is_pixel_by_pixel(channels: int, size: tuple[int, 
 @pytest.mark.parametrize(
     ("side", "asked", "of_g", "of_d"), [(32, 16, 16, 16), (64, 32, 32, 32), (64, 1, 8, 8), (32, 99, 32, 16)]
 )
-def test_attention_looks_at_the_map_nearest_to_the_size_asked_for(side: int, asked: int, of_g: int, of_d: int) -> None:
-    """D's maps are those after its halvings, so that its largest is half of the image."""
+def test_attention_is_at_the_map_nearest_to_the_requested_size(side: int, asked: int, of_g: int, of_d: int) -> None:
+    """D's maps are those after its halvings, so the largest is half as large as the image."""
     shape = ImageShape(3, side, side)
     for network, given, expected in (
         (make_g(shape=shape, attention=asked), torch.randn(2, 12), of_g),
         (make_d(shape=shape, attention=asked), torch.randn(2, 3, side, side), of_d),
     ):
-        looked_at: list[int] = []
-        network.attention.register_forward_hook(lambda module, x, out, at=looked_at: at.append(x[0].shape[-1]))
+        attended: list[int] = []
+        network.attention.register_forward_hook(lambda module, x, out, at=attended: at.append(x[0].shape[-1]))
         network(given, None)
-        assert looked_at == [expected]
+        assert attended == [expected]
 
 
 # Weights.
 
 
-def test_every_layer_of_d_is_normalised_and_none_without_the_option() -> None:
+def test_with_spectral_norm_every_layer_of_d_is_normalised_and_otherwise_none() -> None:
     D = make_d(classes=5, attention=16)
     for _ in range(200):
         advance(D)
@@ -230,8 +232,8 @@ def test_every_layer_of_d_is_normalised_and_none_without_the_option() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"shared_embedding": 6, "hierarchical": True}])
-def test_spectral_norm_in_g_leaves_the_vectors_of_classes_free(options: dict[str, Any]) -> None:
-    """As BigGAN's authors have it: of length 1 at most they could hardly tell classes apart."""
+def test_spectral_norm_in_g_leaves_out_the_class_embeddings(options: dict[str, Any]) -> None:
+    """As in BigGAN's code: with a norm of at most 1 they could hardly distinguish classes."""
     G = make_g(classes=5, spectral=True, **options)
     for name, module in G.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -240,7 +242,7 @@ def test_spectral_norm_in_g_leaves_the_vectors_of_classes_free(options: dict[str
             assert not parametrize.is_parametrized(module), name
 
 
-def set_weights(network: nn.Module) -> dict[str, Tensor]:
+def initial_weights(network: nn.Module) -> dict[str, Tensor]:
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     return {
         name: layer.parametrizations.weight.original if parametrize.is_parametrized(layer) else layer.weight
@@ -254,16 +256,16 @@ def test_orthogonal_weights_are_orthogonal(spectral: bool) -> None:
         make_g(classes=3, orthogonal=True, spectral=spectral, attention=16, shared_embedding=6),
         make_d(orthogonal=True, spectral=spectral, attention=16),
     ):
-        for name, weight in set_weights(network).items():
+        for name, weight in initial_weights(network).items():
             rows = weight.detach().flatten(1)
             rows = rows if rows.shape[0] <= rows.shape[1] else rows.T
             torch.testing.assert_close(rows @ rows.T, torch.eye(len(rows)), rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_weights_begin_as_sngans() -> None:
-    """Xavier's uniform ones, sqrt(2) times as large for 3x3 in blocks; biases of 0 (the published code)."""
+def test_initial_weights_are_sngans() -> None:
+    """Uniform Xavier, times sqrt(2) for 3x3 convolutions in blocks; biases are 0 (as in the published code)."""
     for network in (make_g(64, width=64), make_d(width=64, spectral=False)):
-        for name, weight in set_weights(network).items():
+        for name, weight in initial_weights(network).items():
             fan_out, fan_in = weight.shape[0] * weight[0, 0].numel(), weight[0].numel()
             in_block = weight.ndim == 4 and weight.shape[-1] == 3 and name != "last"
             bound = (math.sqrt(2) if in_block else 1) * math.sqrt(6 / (fan_in + fan_out))
@@ -272,7 +274,7 @@ def test_weights_begin_as_sngans() -> None:
 
 
 def test_networks_for_larger_images_have_the_same_names_and_more() -> None:
-    """So that weights can be taken over; widths differ only beyond 32 pixels."""
+    """So that weights can be transferred; widths differ only beyond 32 pixels."""
     for make in (make_g, make_d):
         small, large = (make(shape=ImageShape(3, side, side)).state_dict() for side in (64, 128))
         assert set(small) < set(large)
@@ -288,10 +290,10 @@ def test_d_sees_every_pixel_of_odd_sizes() -> None:
 
 
 def test_d_sums_over_its_last_map() -> None:
-    """Features of an image twice as wide, made of one twice, are about twice as large: a sum and no mean."""
+    """Two copies of an image side by side give features about twice as large: a sum, not a mean."""
     small, large = make_d(), make_d(shape=ImageShape(3, 32, 64))
     large.load_state_dict(small.state_dict())
-    images = torch.zeros(2, 3, 32, 32)  # all pixels alike but for the border
+    images = torch.zeros(2, 3, 32, 32)  # all pixels are equal except at the border
     for D in (small, large):
         for block in D.plain:
             nn.init.ones_(block.conv2.bias)

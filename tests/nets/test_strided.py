@@ -1,4 +1,4 @@
-"""DCGAN's convolutions are PyTorch's, whatever way they are computed."""
+"""DCGAN's convolutions give the same results as PyTorch's."""
 
 import copy
 
@@ -8,23 +8,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganloom.core import rng
-from ganloom.nets.layers.strided import Gathering, Spreading
+from ganloom.nets.layers.strided import ConvFromVector, ConvToVector
 
-CASES: dict[str, tuple[Gathering | Spreading, tuple[int, ...]]] = {
-    "gathering": (Gathering(3, 5, (3, 2)), (2, 3, 3, 2)),
-    "spreading": (Spreading(5, 3, (3, 2)), (2, 5)),
+CASES: dict[str, tuple[ConvToVector | ConvFromVector, tuple[int, ...]]] = {
+    "to vector": (ConvToVector(3, 5, (3, 2)), (2, 3, 3, 2)),
+    "from vector": (ConvFromVector(5, 3, (3, 2)), (2, 5)),
 }
 
 
 def plain(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
-    if isinstance(layer, Gathering):
+    if isinstance(layer, ConvToVector):
         return F.conv2d(x, weight).flatten(1)
     return F.conv_transpose2d(x[:, :, None, None], weight)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_values_and_gradients_are_those_of_pytorch(case: str, layout: torch.memory_format) -> None:
+def test_values_and_gradients_equal_pytorchs(case: str, layout: torch.memory_format) -> None:
     layer, shape = copy.deepcopy(CASES[case][0]).double(), CASES[case][1]
     layer.to(memory_format=layout)  # type: ignore[call-overload]
     rng.seed(0, case)

@@ -1,4 +1,4 @@
-"""Networks with their default widths are those of the literature: numbers of weights, layer by layer."""
+"""Networks with their default widths match the literature: numbers of weights and layers."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from ganloom.core.shapes import ImageShape
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear
 
 # Radford et al. 2016 with 64 feature maps. The others: Miyato et al. 2018 (Table 3), Miyato & Koyama 2018 and Zhang
-# et al. 2019, for CIFAR-10. The papers do not print their numbers: these were counted with `SNGANGenerator32()`,
-# `CGANPDGenerator32(10)`, `SAGANGenerator32(10)` and the discriminators beside them, of torch-mimicry 0.1.16.
+# et al. 2019, for CIFAR-10. The papers do not give the numbers of weights: these were counted with torch-mimicry 0.1.16
+# (`SNGANGenerator32()`, `CGANPDGenerator32(10)`, `SAGANGenerator32(10)` and their discriminators).
 SAGAN = {"attention": 16, "spectral": True}
 COUNTED: dict[str, tuple[tuple[str, int, int, int], dict[str, Any], dict[str, Any], int, int]] = {
     # (family, side, latent, classes), options of G, options of D, weights of G, weights of D
     "DCGAN, RGB": (("dcgan", 64, 100, 0), {}, {}, 3_576_704, 2_765_568),
     "SNGAN": (("resnet", 32, 128, 0), {}, {}, 4_276_739, 1_053_825),
     "projection": (("resnet", 32, 128, 10), {}, {}, 4_304_387, 1_055_105),
-    # The printed summaries of stylegan2-ada-pytorch for `paper256`; the layer lists of the paper add up to the same.
+    # As stylegan2-ada-pytorch prints them for `paper256`; the layer lists of the paper give the same sums.
     "StyleGAN2": (("stylegan2", 256, 512, 0), {}, {}, 24_767_458, 24_001_089),
     # For FFHQ (config F).
     "StyleGAN2, 1024": (("stylegan2", 1024, 512, 0), {"full": 64}, {"full": 64}, 30_370_060, 29_012_513),
@@ -31,7 +31,7 @@ COUNTED: dict[str, tuple[tuple[str, int, int, int], dict[str, Any], dict[str, An
 
 
 @pytest.mark.parametrize("network", COUNTED)
-def test_numbers_of_weights_are_those_of_the_published_networks(network: str) -> None:
+def test_numbers_of_weights_match_the_published_networks(network: str) -> None:
     (family, side, latent, classes), g, d, of_g, of_d = COUNTED[network]
     shape = ImageShape(3, side, side)
     assert weights(nets.build_generator(family, shape, latent, classes, g)) == of_g
@@ -46,8 +46,8 @@ def convolutions(network: nn.Module) -> list[tuple[int, int, int]]:
     ]
 
 
-def test_layers_are_those_of_sngan_for_32_pixels() -> None:
-    """Miyato et al. 2018, Table 3, in which a block of D that does not halve has nothing beside it."""
+def test_layers_match_sngan_for_32_pixels() -> None:
+    """Miyato et al. 2018, Table 3, where a block of D that does not halve has no convolution in its skip."""
     shape = ImageShape(3, 32, 32)
     up = [(256, 256, 3), (256, 256, 3), (256, 256, 1)]
     down = [(128, 128, 3), (128, 128, 3), (128, 128, 1)]
@@ -67,17 +67,17 @@ def printed(number: int) -> str:
 
 
 def layers(network: nn.Module) -> list[str]:
-    """Weights of the layers that act at the full level, in their order."""
+    """The number of weights of each layer that is used at the full level, in order."""
     kinds = (EqualizedConv2d, EqualizedLinear)
     return [
         printed(weights(layer)) for stage in network.stages() for layer in stage.modules() if isinstance(layer, kinds)
     ]
 
 
-def test_progan_at_512_is_table_2_of_the_paper() -> None:
+def test_progan_at_512_matches_table_2_of_the_paper() -> None:
     """Karras et al. 2018 (arXiv 1710.10196), Table 2, without its last level.
 
-    The last 1x1 therefore has 32 channels here, where at 1024 pixels it has 16.
+    So the last 1x1 has 32 channels here; at 1024 pixels it has 16.
     """
     shape = ImageShape(3, 512, 512)
     G = nets.build_generator("progressive", shape, 512, 0, {})
@@ -88,7 +88,7 @@ def test_progan_at_512_is_table_2_of_the_paper() -> None:
     assert layers(D) == [printed(3 * 32 + 32), *reversed([*to_64, *onwards]), "2.4M", "4.2M", "513"]
 
 
-def test_d_of_progan_sees_one_channel_more_at_4_pixels() -> None:
+def test_d_of_progan_has_one_more_channel_at_4_pixels() -> None:
     """The standard deviation over the minibatch: 513 maps go into the last convolution (Table 2)."""
     D = nets.build_discriminator("progressive", ImageShape(3, 8, 8), 0, {})
     convs = [module.weight.shape for module in D.modules() if isinstance(module, EqualizedConv2d)]
@@ -96,7 +96,7 @@ def test_d_of_progan_sees_one_channel_more_at_4_pixels() -> None:
     assert sum(shape[1] == 513 for shape in convs) == 1
 
 
-def test_the_progressive_dcgan_has_dcgans_layers() -> None:
+def test_the_progressive_dcgan_has_the_layers_of_dcgan() -> None:
     """4x4 convolutions of stride 2 without biases, and a 1x1 to and from the image at each level."""
     shape = ImageShape(3, 32, 32)
     G = nets.build_generator("progressive", shape, 100, 0, {"blocks": "dcgan", "width": 64})

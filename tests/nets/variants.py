@@ -1,4 +1,4 @@
-"""What the tests of networks go over: every family there is a file for, plainly and with its options, all narrow."""
+"""The networks that tests are parametrized over: every family with its defaults and with its options, all narrow."""
 
 import inspect
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def takes(network: type, option: str) -> bool:
     return option in inspect.signature(network).parameters
 
 
-# A new file in nets/ is tested without a line here: by itself, and as a classifier where its D can be one.
+# A new file in nets/ is tested automatically: with its defaults, and as a classifier if its D has that option.
 PLAIN = {name: Variant(name, {}, {}) for name in nets.names()}
 CLASSIFIERS = {
     f"{name}-classifier": Variant(name, {}, {"labels": "classifier"})
@@ -68,18 +68,18 @@ def make_d(variant: str, shape: ImageShape, classes: int) -> nn.Module:
 
 
 def pair(variant: str, shape: ImageShape, classes: int) -> tuple[nn.Module, nn.Module]:
-    """A fresh G and D, the same ones each time; what a test draws next is the same each time as well."""
+    """A new G and D, the same on every call. What the test draws afterwards is the same every time too."""
     rng.seed(0, "nets")
     return make_g(variant, shape, classes), make_d(variant, shape, classes)
 
 
 def labels(kind: str) -> Tensor | None:
     rng.seed(0, "labels")
-    return {"none": None, "classes": torch.arange(COUNT) % CLASSES, "shares": torch.rand(COUNT, CLASSES)}[kind]
+    return {"none": None, "classes": torch.arange(COUNT) % CLASSES, "overlapping": torch.rand(COUNT, CLASSES)}[kind]
 
 
-def wake(network: nn.Module) -> None:
-    """Attention's gain and the last convolution of a block may begin at 0, so that what is before gets no gradients."""
+def remove_zero_init(network: nn.Module) -> None:
+    """Replace zero initialisation (attention's gain, the last convolution of a block), which blocks gradients."""
     for module in network.modules():
         if isinstance(gain := getattr(module, "gain", None), nn.Parameter):
             nn.init.ones_(gain)
@@ -87,8 +87,8 @@ def wake(network: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.1)
 
 
-def settle(G: nn.Module, y: Tensor | None) -> None:
-    """Let BatchNorm know the maps of G, as after a training: without, pictures of a fresh G are all one grey."""
+def estimate_batchnorm(G: nn.Module, y: Tensor | None) -> None:
+    """Estimate BatchNorm's statistics, as training would: without them, all images of a new G are the same grey."""
     for module in G.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # the mean over all calls
@@ -98,7 +98,7 @@ def settle(G: nn.Module, y: Tensor | None) -> None:
 
 
 def at_each_level(*networks: nn.Module) -> Iterator[None]:
-    """Once; with networks that grow, at each of their levels."""
+    """Yield once; for growing networks, once at each of their levels."""
     if not isinstance(networks[0], Growing):
         yield
         return

@@ -11,7 +11,7 @@ from ganloom.objectives import Loss, RelativisticLoss, losses
 
 ALL = losses.__all__
 RELATIVE = [name for name in ALL if isinstance(objectives.loss(name, {}), RelativisticLoss)]
-PER_SAMPLE = [name for name in ALL if name != "relativistic_average"]  # whose means are over the micro-batch
+PER_SAMPLE = [name for name in ALL if name != "relativistic_average"]  # its means are over the micro-batch
 
 
 def logits(count: int, seed: int) -> Tensor:
@@ -27,7 +27,7 @@ def cross_entropy(logits: Tensor, target: float) -> Tensor:
 
 
 def assert_same(ours: Callable[..., Tensor], formula: Callable[..., Tensor], count: int) -> None:
-    """The same values and the same gradients, of logits that nobody has detached on the way."""
+    """The values are equal, and so are the gradients with respect to all logits."""
     given = [logits(50, seed).requires_grad_() for seed in range(1, count + 1)]
     torch.testing.assert_close(ours(*given), formula(*given))
     weights = logits(50, 9)  # so that errors in the gradient do not cancel out
@@ -36,10 +36,10 @@ def assert_same(ours: Callable[..., Tensor], formula: Callable[..., Tensor], cou
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 0.9])
-def test_bce_is_the_cross_entropy_of_torch_with_real_targets_smoothed(smoothing: float) -> None:
+def test_bce_is_torchs_cross_entropy_with_smoothed_real_targets(smoothing: float) -> None:
     loss = losses.bce(label_smoothing=smoothing)
     assert_same(loss.d, lambda real, fake: cross_entropy(real, 1 - smoothing) + cross_entropy(fake, 0.0), 2)
-    assert_same(loss.g, lambda fake: cross_entropy(fake, 1.0), 1)  # G is not smoothed, and does not saturate
+    assert_same(loss.g, lambda fake: cross_entropy(fake, 1.0), 1)  # G is neither smoothed nor saturating
 
 
 def test_bce_is_not_smoothed_unless_asked() -> None:
@@ -47,16 +47,16 @@ def test_bce_is_not_smoothed_unless_asked() -> None:
     assert torch.equal(losses.bce().d(real, fake), losses.bce(label_smoothing=0.0).d(real, fake))
 
 
-def test_minimax_is_one_value_that_d_raises_and_g_lowers() -> None:
+def test_minimax_is_one_value_that_d_maximises_and_g_minimises() -> None:
     loss = losses.minimax()
     assert_same(loss.d, lambda real, fake: -(real.sigmoid().log() + (1 - fake.sigmoid()).log()), 2)
     assert_same(loss.g, lambda fake: (1 - fake.sigmoid()).log(), 1)
 
 
-def test_g_of_minimax_saturates_where_that_of_bce_does_not() -> None:
+def test_minimax_saturates_for_g_where_bce_does_not() -> None:
     slopes = {}
     for name in ("minimax", "bce"):
-        sure = torch.tensor([-20.0], requires_grad=True)  # D knows that it is generated
+        sure = torch.tensor([-20.0], requires_grad=True)  # D is sure that it is generated
         objectives.loss(name, {}).g(sure).sum().backward()
         slopes[name] = sure.grad.item()
     assert -1e-8 < slopes["minimax"] < 0
@@ -72,7 +72,7 @@ def test_lsgan_is_the_squared_distance_to_one_for_real_and_to_zero_for_generated
     assert_same(loss.g, lambda fake: distance(fake, 1.0), 1)
 
 
-def test_hinge_is_its_formula() -> None:
+def test_hinge_equals_its_formula() -> None:
     real, fake = torch.tensor([-2.0, 0.0, 0.5, 1.0, 3.0]), torch.tensor([-3.0, -1.0, -0.5, 0.0, 2.0])
     assert losses.hinge().d(real, fake).tolist() == [3.0, 1.0, 1.0, 1.0, 3.0]
     assert losses.hinge().g(fake).tolist() == [3.0, 1.0, 0.5, 0.0, -2.0]
@@ -101,33 +101,33 @@ def test_relativistic_average_is_the_cross_entropy_of_the_difference_to_the_mean
 
 
 @pytest.mark.parametrize("name", RELATIVE)
-def test_a_relativistic_loss_knows_differences_only(name: str) -> None:
+def test_a_relativistic_loss_depends_on_differences_only(name: str) -> None:
     loss, real, fake = objectives.loss(name, {}), logits(9, 1), logits(9, 2)
     for function in (loss.d, loss.g):
         torch.testing.assert_close(function(real + 5, fake + 5), function(real, fake))
         assert not torch.allclose(function(real + 5, fake), function(real, fake))
 
 
-def test_the_relativistic_losses_are_the_two_that_ask_g_for_real_images() -> None:
+def test_only_the_two_relativistic_losses_need_real_images_for_g() -> None:
     assert sorted(RELATIVE) == ["relativistic", "relativistic_average"]
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("count", [1, 7])
-def test_a_loss_has_one_value_a_sample(name: str, count: int) -> None:
+def test_a_loss_has_one_value_per_sample(name: str, count: int) -> None:
     loss, real, fake = objectives.loss(name, {}), logits(count, 1), logits(count, 2)
     assert loss.d(real, fake).shape == g_of(loss, real, fake).shape == (count,)
 
 
 @pytest.mark.parametrize("name", PER_SAMPLE)
-def test_the_value_of_a_sample_is_that_of_its_sample_alone(name: str) -> None:
+def test_the_value_of_a_sample_does_not_depend_on_other_samples(name: str) -> None:
     loss, real, fake = objectives.loss(name, {}), logits(7, 1), logits(7, 2)
     torch.testing.assert_close(loss.d(real, fake)[-1:], loss.d(real[-1:], fake[-1:]))
     torch.testing.assert_close(g_of(loss, real, fake)[-1:], g_of(loss, real[-1:], fake[-1:]))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_d_pays_for_being_wrong_and_g_for_being_found_out(name: str) -> None:
+def test_d_is_penalised_for_being_wrong_and_g_for_being_detected(name: str) -> None:
     loss, high, low = objectives.loss(name, {}), torch.tensor([3.0]), torch.tensor([-3.0])
     assert loss.d(high, low) < loss.d(low, high)
     assert g_of(loss, low, high) < g_of(loss, high, low)
@@ -137,7 +137,7 @@ def test_d_pays_for_being_wrong_and_g_for_being_found_out(name: str) -> None:
 def test_a_loss_and_its_gradient_are_finite_for_logits_of_any_size(name: str) -> None:
     loss = objectives.loss(name, {})
     sizes = torch.tensor([-1e4, -90.0, 0.0, 90.0, 1e4])
-    pairs = torch.cartesian_prod(sizes, sizes)  # a relativistic loss sees their differences only
+    pairs = torch.cartesian_prod(sizes, sizes)  # a relativistic loss depends on their differences only
     real, fake = (side.clone().requires_grad_() for side in pairs.unbind(1))
     total = loss.d(real, fake) + g_of(loss, real, fake)
     total.sum().backward()

@@ -10,13 +10,13 @@ from ganloom.objectives import Judge, Judged, Penalty, penalties
 SHAPE = (2, 3, 4)
 SIZE = 24
 N, F_, K = 5, 6, 4
-GRADIENT_SQUARES = [("r1", 0), ("r2", 1)]  # 0: of real, 1: of generated images
-SLOPES_TO_ONE = ["wgan_gp", "dragan"]
+GRADIENT_SQUARES = [("r1", 0), ("r2", 1)]  # 0: for real images, 1: for generated ones
+UNIT_NORM = ["wgan_gp", "dragan"]
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    torch.manual_seed(0)  # as the step does; a test that happens to draw a slope of nearly 0 would see the 1e-12
+    torch.manual_seed(0)  # as the step does; a draw with a gradient norm of nearly 0 would show the 1e-12
 
 
 class Power(nn.Module):
@@ -31,8 +31,8 @@ class Power(nn.Module):
         return (x.flatten(1) @ self.w) ** self.power
 
 
-class Whole(nn.Module):
-    """A D that says all that a D can say."""
+class FullD(nn.Module):
+    """A D with every output that a D can have."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Whole(nn.Module):
 
 
 class Linear(nn.Module):
-    """A G with two layers of styles, whose images are a matrix times the styles: its slope is the matrix."""
+    """A G with two layers of styles whose images are a matrix times the styles: the matrix is its Jacobian."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,26 +81,26 @@ def d_part(name: str, D: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     return part(judge(real, None), judge(fake, None), judge)
 
 
-def watched(name: str, D: nn.Module, real: Judged, fake: Judged) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The value of a penalty's part `d`, and the one question that it asked D."""
-    questions: list[tuple[Tensor, Tensor | None]] = []
+def value_and_call(name: str, D: nn.Module, real: Judged, fake: Judged) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The value of a penalty's part `d`, and the images and labels of its one call of D."""
+    calls: list[tuple[Tensor, Tensor | None]] = []
 
     def judge(x: Tensor, y: Tensor | None) -> Judged:
-        questions.append((x, y))
+        calls.append((x, y))
         return Judged(x, y, D(x))
 
     part = objectives.penalty(name).d
     assert part is not None
     value = part(real, fake, judge)
-    ((x, y),) = questions
+    ((x, y),) = calls
     return value, x, y
 
 
-# Of D's gradient at its images: value and the gradient of that for D's weights, in closed form.
+# Penalties on D's gradient by its images: values, and their gradients by D's weights, in closed form.
 
 
 @pytest.mark.parametrize("name", ["r1", "r2"])
-def test_r1_and_r2_of_a_linear_d_are_half_the_square_of_its_weights(name: str) -> None:
+def test_r1_and_r2_of_a_linear_d_are_half_the_squared_norm_of_its_weights(name: str) -> None:
     D = Power()
     value = d_part(name, D, images(1), images(2))
     torch.testing.assert_close(value, 0.5 * D.w.square().sum().expand(N))
@@ -109,7 +109,7 @@ def test_r1_and_r2_of_a_linear_d_are_half_the_square_of_its_weights(name: str) -
 
 
 @pytest.mark.parametrize(("name", "side"), GRADIENT_SQUARES)
-def test_r1_of_reals_and_r2_of_fakes_and_their_second_derivatives_are_their_closed_forms(name: str, side: int) -> None:
+def test_r1_and_r2_and_their_second_derivatives_equal_their_closed_forms(name: str, side: int) -> None:
     D, both = Power(power=2), (images(1), images(2))
     value = d_part(name, D, *both)
     w, flat = D.w.data, both[side].detach().flatten(1)
@@ -120,7 +120,7 @@ def test_r1_of_reals_and_r2_of_fakes_and_their_second_derivatives_are_their_clos
 
 
 @pytest.mark.parametrize(("name", "side"), GRADIENT_SQUARES)
-def test_r1_looks_at_real_images_only_and_r2_at_generated_ones(name: str, side: int) -> None:
+def test_r1_uses_real_images_only_and_r2_generated_ones_only(name: str, side: int) -> None:
     D, first, others = Power(power=2), images(1), [images(2), images(3)]
     same = [d_part(name, D, *((first, other) if side == 0 else (other, first))) for other in others]
     different = [d_part(name, D, *((other, first) if side == 0 else (first, other))) for other in others]
@@ -128,8 +128,8 @@ def test_r1_looks_at_real_images_only_and_r2_at_generated_ones(name: str, side: 
     assert not torch.equal(*different)
 
 
-@pytest.mark.parametrize("name", SLOPES_TO_ONE)
-def test_wgan_gp_and_dragan_of_a_linear_d_are_the_squared_distance_of_its_slope_to_one(name: str) -> None:
+@pytest.mark.parametrize("name", UNIT_NORM)
+def test_wgan_gp_and_dragan_of_a_linear_d_are_the_squared_distance_of_its_gradient_norm_to_one(name: str) -> None:
     D = Power()
     value = d_part(name, D, images(1), images(2))
     slope = D.w.data.square().sum().sqrt()
@@ -138,23 +138,23 @@ def test_wgan_gp_and_dragan_of_a_linear_d_are_the_squared_distance_of_its_slope_
     torch.testing.assert_close(D.w.grad, 2 * (slope - 1) * D.w.data / slope)
 
 
-@pytest.mark.parametrize("name", SLOPES_TO_ONE)
-def test_wgan_gp_and_dragan_are_of_the_slope_where_they_asked_d_and_so_is_their_second_derivative(name: str) -> None:
+@pytest.mark.parametrize("name", UNIT_NORM)
+def test_wgan_gp_and_dragan_and_their_second_derivatives_equal_their_closed_forms(name: str) -> None:
     D, judge = Power(power=2), judge_of(Power(power=2))
-    value, x, _ = watched(name, D, judge(images(1), None), judge(images(2), None))
+    value, x, _ = value_and_call(name, D, judge(images(1), None), judge(images(2), None))
     w, flat = D.w.data, x.detach().flatten(1)
     dot, norm = flat @ w, D.w.data.square().sum().sqrt()
     slope = 2 * dot.abs() * norm  # [N]
     torch.testing.assert_close(value, (slope - 1).square())
     value.sum().backward()
-    slope_by_w = 2 * norm * dot.sign()[:, None] * flat + 2 * dot.abs()[:, None] * w / norm  # [N, SIZE]
-    torch.testing.assert_close(D.w.grad, (2 * (slope - 1)) @ slope_by_w)
+    norm_by_w = 2 * norm * dot.sign()[:, None] * flat + 2 * dot.abs()[:, None] * w / norm  # [N, SIZE]
+    torch.testing.assert_close(D.w.grad, (2 * (slope - 1)) @ norm_by_w)
 
 
-def test_wgan_gp_asks_d_of_one_point_between_each_pair_with_the_real_label() -> None:
+def test_wgan_gp_calls_d_at_one_point_between_each_pair_with_the_real_label() -> None:
     D, y = Power(), labels(1)
     real, fake = (judge_of(D)(images(seed), labels(seed)) for seed in (1, 2))
-    _, x, asked = watched("wgan_gp", D, real, fake)
+    _, x, asked = value_and_call("wgan_gp", D, real, fake)
     assert torch.equal(asked, y)
     shares = ((x - fake.images) / (real.images - fake.images)).detach().flatten(1)  # [N, SIZE]
     torch.testing.assert_close(shares, shares[:, :1].expand_as(shares))
@@ -167,15 +167,15 @@ def test_the_points_of_wgan_gp_are_spread_evenly_from_generated_to_real() -> Non
     real = judge(torch.ones(4000, *SHAPE, dtype=torch.float64), None)
     fake = judge(torch.zeros(4000, *SHAPE, dtype=torch.float64), None)
     torch.manual_seed(3)
-    share = watched("wgan_gp", D, real, fake)[1][:, 0, 0, 0].detach().sort().values
+    share = value_and_call("wgan_gp", D, real, fake)[1][:, 0, 0, 0].detach().sort().values
     assert (share - torch.linspace(0, 1, 4000, dtype=torch.float64)).abs().max() < 0.03  # Kolmogorov-Smirnov at 0.1 %
 
 
-def test_dragan_asks_d_of_real_images_plus_half_their_spread_times_uniform_noise_with_their_labels() -> None:
+def test_dragan_calls_d_at_real_images_plus_half_their_deviation_times_uniform_noise_with_their_labels() -> None:
     D, y = Power(), labels(1, 200)
     real, fake = (judge_of(D)(10 + 3 * images(seed, 200), labels(seed, 200)) for seed in (1, 2))
     torch.manual_seed(3)
-    _, x, asked = watched("dragan", D, real, fake)
+    _, x, asked = value_and_call("dragan", D, real, fake)
     assert torch.equal(asked, y)
     flat = real.images.detach().flatten()
     spread = (flat - flat.mean()).square().mean().sqrt()
@@ -183,7 +183,7 @@ def test_dragan_asks_d_of_real_images_plus_half_their_spread_times_uniform_noise
     assert (noise - torch.linspace(0, 1, noise.numel(), dtype=torch.float64)).abs().max() < 0.03
 
 
-def test_dragan_does_not_look_at_generated_images() -> None:
+def test_dragan_does_not_use_generated_images() -> None:
     D, real, values = Power(power=2), images(1), []
     for seed in (2, 3):
         torch.manual_seed(0)
@@ -191,32 +191,32 @@ def test_dragan_does_not_look_at_generated_images() -> None:
     assert torch.equal(*values)
 
 
-@pytest.mark.parametrize("name", SLOPES_TO_ONE)
-def test_what_wgan_gp_and_dragan_draw_depends_on_the_seed_alone_and_is_no_part_of_a_graph(name: str) -> None:
+@pytest.mark.parametrize("name", UNIT_NORM)
+def test_the_points_of_wgan_gp_and_dragan_depend_on_the_seed_alone_and_are_leaves(name: str) -> None:
     D, judge = Power(), judge_of(Power())
     points = []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
-        points.append(watched(name, D, judge(images(1), None), judge(images(2), None))[1])
+        points.append(value_and_call(name, D, judge(images(1), None), judge(images(2), None))[1])
     assert torch.equal(points[0], points[1])
     assert not torch.equal(points[0], points[2])
     assert all(point.is_leaf and point.requires_grad for point in points)
 
 
-@pytest.mark.parametrize("name", SLOPES_TO_ONE)
+@pytest.mark.parametrize("name", UNIT_NORM)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_wgan_gp_and_dragan_ask_of_has_the_dtype_of_the_images(name: str, dtype: torch.dtype) -> None:
+def test_the_points_of_wgan_gp_and_dragan_have_the_dtype_of_the_images(name: str, dtype: torch.dtype) -> None:
     D = Power().to(dtype)
     real, fake = (judge_of(D)(images(seed).to(dtype), None) for seed in (1, 2))
-    value, x, _ = watched(name, D, real, fake)
+    value, x, _ = value_and_call(name, D, real, fake)
     assert value.dtype == x.dtype == dtype
 
 
-@pytest.mark.parametrize("name", SLOPES_TO_ONE)
+@pytest.mark.parametrize("name", UNIT_NORM)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_wgan_gp_and_dragan_of_a_flat_d_and_their_derivatives_are_finite(name: str, dtype: torch.dtype) -> None:
+def test_wgan_gp_and_dragan_of_a_constant_d_and_their_derivatives_are_finite(name: str, dtype: torch.dtype) -> None:
     D = Power(power=2).to(dtype)
-    nn.init.zeros_(D.w)  # D and its slope are 0 everywhere
+    nn.init.zeros_(D.w)  # D and its gradient are 0 everywhere
     value = d_part(name, D, images(1).to(dtype), images(2).to(dtype))
     torch.testing.assert_close(value, torch.ones_like(value), atol=1e-5, rtol=0)
     (first,) = torch.autograd.grad(value.sum(), D.w, create_graph=True)
@@ -225,18 +225,18 @@ def test_wgan_gp_and_dragan_of_a_flat_d_and_their_derivatives_are_finite(name: s
     assert second.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["r1", "r2", *SLOPES_TO_ONE])
-def test_a_gradient_of_d_without_a_graph_of_its_own_is_noticed(name: str) -> None:
-    with pytest.raises(AssertionError, match="no graph of its own"):
+@pytest.mark.parametrize("name", ["r1", "r2", *UNIT_NORM])
+def test_a_gradient_of_d_that_is_not_differentiable_is_an_error(name: str) -> None:
+    with pytest.raises(AssertionError, match="not differentiable"):
         d_part(name, nn.Sequential(nn.Flatten(), Sum()), images(1), images(2))
 
 
 class Sum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.sum(1)  # its slope is 1 whatever x and whatever the weights: it has none
+        return x.sum(1)  # its gradient is 1, whatever x and the weights are
 
 
-# Of what D says.
+# Penalties on the outputs of D.
 
 
 def test_drift_is_the_square_of_the_logits_of_real_images() -> None:
@@ -248,9 +248,9 @@ def test_drift_is_the_square_of_the_logits_of_real_images() -> None:
     torch.testing.assert_close(D.w.grad, 2 * (flat @ D.w.data) @ flat)
 
 
-def test_feature_matching_is_the_squared_distance_of_mean_features_and_teaches_nothing_through_real_ones() -> None:
+def test_feature_matching_is_the_squared_distance_of_mean_features_without_gradients_through_real_ones() -> None:
     W = normal(SIZE, F_, seed=3).requires_grad_()
-    real, fake = images(1, 7), images(2)  # as many of each is no condition
+    real, fake = images(1, 7), images(2)  # the numbers need not be equal
 
     def judge(x: Tensor) -> Judged:
         return Judged(x, None, x.flatten(1).sum(1), x.flatten(1) @ W)
@@ -265,80 +265,80 @@ def test_feature_matching_is_the_squared_distance_of_mean_features_and_teaches_n
     torch.testing.assert_close(W.grad, 2 * torch.outer(mean_fake, distance))
 
 
-def said(class_logits: Tensor | None, y: Tensor | None) -> Judged:
+def judged(class_logits: Tensor | None, y: Tensor | None) -> Judged:
     return Judged(torch.zeros(N, *SHAPE), y, torch.zeros(N), class_logits=class_logits)
 
 
 def no_reals() -> Judged:
-    raise AssertionError("asked for real images without need")
+    raise AssertionError("fetched real images without need")
 
 
-def unasked(x: Tensor, y: Tensor | None) -> Judged:
-    raise AssertionError("asked D without need")
+def no_judge(x: Tensor, y: Tensor | None) -> Judged:
+    raise AssertionError("called D without need")
 
 
 def classifiers() -> tuple[Tensor, Tensor]:
     return tuple(normal(N, K, seed=seed).requires_grad_() for seed in (1, 2))
 
 
-def test_auxiliary_classifier_teaches_d_the_labels_of_real_images_and_of_no_others() -> None:
+def test_auxiliary_classifier_trains_d_on_real_images_only() -> None:
     of_real, of_fake = classifiers()
     y_real, y_fake = labels(1), labels(2)
     assert not torch.equal(y_real, y_fake)
-    value = penalties.auxiliary_classifier().d(said(of_real, y_real), said(of_fake, y_fake), unasked)
+    value = penalties.auxiliary_classifier().d(judged(of_real, y_real), judged(of_fake, y_fake), no_judge)
     torch.testing.assert_close(value, F.cross_entropy(of_real, y_real, reduction="none"))
     value.sum().backward()
     torch.testing.assert_close(of_real.grad, (of_real.softmax(1) - torch.eye(K, dtype=torch.float64)[y_real]).detach())
     assert of_fake.grad is None
 
 
-def test_auxiliary_classifier_lowers_the_cross_entropy_of_generated_images_for_g_too() -> None:
+def test_auxiliary_classifier_trains_g_on_the_cross_entropy_of_generated_images() -> None:
     logits, y = classifiers()[1], labels(2)
-    value = penalties.auxiliary_classifier().g(said(logits, y), no_reals)
+    value = penalties.auxiliary_classifier().g(judged(logits, y), no_reals)
     torch.testing.assert_close(value, -logits.softmax(1)[torch.arange(N), y].log())
     value.sum().backward()
     torch.testing.assert_close(logits.grad, (logits.softmax(1) - torch.eye(K, dtype=torch.float64)[y]).detach())
 
 
-def test_auxiliary_classifier_of_classes_that_overlap_is_the_sum_of_their_binary_cross_entropies() -> None:
+def test_auxiliary_classifier_of_overlapping_classes_is_the_sum_of_binary_cross_entropies() -> None:
     penalty, (logits, others) = penalties.auxiliary_classifier(), classifiers()
     y = (normal(N, K, seed=3) > 0).float()
-    chance = torch.where(y == 1, logits.sigmoid(), 1 - logits.sigmoid())  # of each class as it is
+    chance = torch.where(y == 1, logits.sigmoid(), 1 - logits.sigmoid())  # of the actual value of each class
     expected = -chance.prod(1).log()
-    value = penalty.d(said(logits, y), said(others, y), unasked)
+    value = penalty.d(judged(logits, y), judged(others, y), no_judge)
     torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(penalty.g(said(logits, y), no_reals), expected)
+    torch.testing.assert_close(penalty.g(judged(logits, y), no_reals), expected)
     value.sum().backward()
     torch.testing.assert_close(logits.grad, (logits.sigmoid() - y).detach())
 
 
 @pytest.mark.parametrize("classifies", [True, False])
 def test_auxiliary_classifier_without_labels_says_how_to_get_them(classifies: bool) -> None:
-    penalty, blind = penalties.auxiliary_classifier(), said(classifiers()[0] if classifies else None, None)
+    penalty, unlabelled = penalties.auxiliary_classifier(), judged(classifiers()[0] if classifies else None, None)
     with pytest.raises(ConfigError, match=r"needs labels: train with data\.labels=true"):
-        penalty.d(blind, blind, unasked)
+        penalty.d(unlabelled, unlabelled, no_judge)
     with pytest.raises(ConfigError, match=r"needs labels: train with data\.labels=true"):
-        penalty.g(blind, no_reals)
+        penalty.g(unlabelled, no_reals)
 
 
 def test_auxiliary_classifier_without_a_classifier_says_how_to_get_one() -> None:
-    penalty, silent = penalties.auxiliary_classifier(), said(None, labels(1))
+    penalty, silent = penalties.auxiliary_classifier(), judged(None, labels(1))
     with pytest.raises(ConfigError, match=r"D has no classifier: set net\.d\.labels=classifier"):
-        penalty.d(silent, silent, unasked)
+        penalty.d(silent, silent, no_judge)
     with pytest.raises(ConfigError, match=r"D has no classifier: set net\.d\.labels=classifier"):
         penalty.g(silent, no_reals)
 
 
 def test_feature_matching_without_features_says_so_before_real_images_are_fetched() -> None:
-    with pytest.raises(ConfigError, match=r"this D gives no features.*Leave the penalty out, or choose a network"):
-        penalties.feature_matching().g(said(None, None), no_reals)
+    with pytest.raises(ConfigError, match=r"this D returns no features.*Leave the penalty out, or choose a network"):
+        penalties.feature_matching().g(judged(None, None), no_reals)
 
 
-# Of every penalty.
+# Path length.
 
 
-def test_path_length_of_a_linear_g_is_that_of_its_matrix() -> None:
-    """||M' n|| with n / sqrt(pixels), the root mean square over the layers, held to the mean so far."""
+def test_path_length_of_a_linear_g_matches_its_matrix() -> None:
+    """||M' n|| with n / sqrt(pixels), as the root mean square over the layers, minus the running mean."""
     G, part = Linear(), penalties.path_length().path
     assert part is not None
     torch.manual_seed(4)
@@ -355,8 +355,11 @@ def test_path_length_of_a_linear_g_is_that_of_its_matrix() -> None:
     )
 
 
-def parts(penalty: Penalty, D: Whole) -> list[tuple[Tensor, Tensor]]:
-    """Each part's values, and something that they must teach: D's first weights, or G's images."""
+# Every penalty.
+
+
+def parts(penalty: Penalty, D: FullD) -> list[tuple[Tensor, Tensor]]:
+    """Each part's values, and a tensor that must get a gradient: D's first weights, or G's images."""
     real, fake = (D.judge(images(seed), labels(seed)) for seed in (1, 2))
     found = []
     if penalty.d is not None:
@@ -369,20 +372,22 @@ def parts(penalty: Penalty, D: Whole) -> list[tuple[Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize("name", penalties.__all__)
-def test_a_penalty_has_at_most_a_value_a_sample_and_a_gradient_for_whom_it_teaches(name: str) -> None:
-    found = parts(objectives.penalty(name), Whole().double())
+def test_a_penalty_has_at_most_one_value_per_sample_and_a_gradient_for_what_it_trains(name: str) -> None:
+    found = parts(objectives.penalty(name), FullD().double())
     assert found
-    for value, taught in found:
+    for value, trained in found:
         assert value.ndim == 1
         assert 1 <= len(value) <= N
         assert (value >= 0).all()
-        (gradient,) = torch.autograd.grad(value.mean(), taught, retain_graph=True)
+        (gradient,) = torch.autograd.grad(value.mean(), trained, retain_graph=True)
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", penalties.__all__)
-def test_a_penalty_says_whether_it_differentiates_d_by_its_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_penalty_declares_whether_it_differentiates_d_by_its_images(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls, grad = [], torch.autograd.grad
 
     def counted(*arguments: object, **options: object) -> tuple[Tensor, ...]:
@@ -391,7 +396,7 @@ def test_a_penalty_says_whether_it_differentiates_d_by_its_images(name: str, mon
 
     monkeypatch.setattr(torch.autograd, "grad", counted)
     penalty = objectives.penalty(name)
-    parts(penalty, Whole().double())
+    parts(penalty, FullD().double())
     assert (penalty.differentiates or penalty.path is not None) == bool(calls)
 
 

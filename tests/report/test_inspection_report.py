@@ -82,7 +82,7 @@ def test_the_page_has_what_was_found_and_what_is_proposed(tmp_path: Path, findin
         assert part in words, part
 
 
-def test_no_name_becomes_a_part_of_the_page(tmp_path: Path, findings: Findings) -> None:
+def test_names_are_escaped(tmp_path: Path, findings: Findings) -> None:
     tags = {tag for tag, _ in page(tmp_path / "report.html", findings).tags}
     assert not tags & {"script", "b", "i", "they", "|script"}
 
@@ -103,7 +103,7 @@ def test_the_contact_sheet_shows_the_images(tmp_path: Path, findings: Findings) 
         assert (np.asarray(sheet.convert("L")) < 128).mean() > 0.005
 
 
-def test_names_that_are_no_utf_8_or_would_steer_a_terminal_are_told_all_the_same(
+def test_names_that_are_not_utf_8_or_would_control_a_terminal_are_shown_safely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGB", (16, 16), "red").save(tmp_path / "good.png")
@@ -118,6 +118,7 @@ def test_names_that_are_no_utf_8_or_would_steer_a_terminal_are_told_all_the_same
     assert "lines.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_inspect_prints_findings_and_plan_and_writes_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,7 +56,7 @@ def test_a_single_point_and_a_constant_can_be_drawn() -> None:
         assert draw([Panel("loss", [Curve("D", series(*values)), Curve("G", series())])], 100).startswith(b"\x89PNG")
 
 
-def test_what_is_taken_evenly_has_both_ends() -> None:
+def test_evenly_keeps_both_ends() -> None:
     assert evenly([1, 2, 3], 8) == [1, 2, 3]
     taken = evenly(list(range(0, 1001, 7)), 8)
     assert len(taken) == 8 and taken[0] == 0 and taken[-1] == 994

@@ -1,4 +1,4 @@
-"""Grids are cut and laid out anew without losing or mixing up a picture."""
+"""Grids are cut and laid out again without losing or mixing up an image."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_a_tall_grid_is_laid_out_with_its_columns_side_by_side(channels: int) ->
     assert all(number % 2 == place % 2 for row in found for place, number in enumerate(row) if number != 255)
 
 
-def test_a_grid_that_is_no_tall_one_stays_as_it_is() -> None:
+def test_a_grid_that_is_not_tall_is_left_unchanged() -> None:
     grid = numbered(20, 5)
     assert squarish(grid, SHAPE) is grid and columns(grid, SHAPE) == 5
 
@@ -43,7 +43,7 @@ def test_the_first_pictures_keep_their_columns() -> None:
     assert numbers(first_pictures(numbered(4, 2), SHAPE))[0][:4] == [0, 1, 2, 3]
 
 
-def test_a_picture_that_is_no_grid_of_the_shape_is_no_crash() -> None:
+def test_a_grid_of_another_shape_does_not_crash() -> None:
     for size in ((1, 1), (5, 300), (300, 5), (4, 9)):
         for lay_out in (squarish, first_pictures):
             assert lay_out(Image.new("RGB", size), SHAPE).width

@@ -1,4 +1,4 @@
-"""The report of a run: all that its folder holds, and what it lacks is said."""
+"""The report of a run: it shows all that the run folder holds, and says what is missing."""
 
 import json
 import re
@@ -118,14 +118,14 @@ def test_the_page_loads_nothing_from_elsewhere(page: Page, written: Path) -> Non
     assert not re.search(r"https?://|url\(|@import|<script|<link", text)
 
 
-def test_real_and_generated_stand_side_by_side(page: Page) -> None:
+def test_real_and_generated_images_are_side_by_side(page: Page) -> None:
     real, made = (np.asarray(image.convert("L")) for image in page.images[:2])
     assert (real == REAL).mean() > 0.5 and (made == MADE).mean() > 0.5
     assert real.shape == made.shape and made.shape[0] < 1.5 * made.shape[1]
-    assert "Each column is of one class, in turn: cat, dog." in page.words
+    assert "One class per column: cat, dog." in page.words
 
 
-def test_progress_has_a_row_a_grid_with_means_and_the_newest_scores(page: Page) -> None:
+def test_progress_has_one_row_per_grid_with_means_and_the_newest_scores(page: Page) -> None:
     rows = page.table("epoch")
     assert [row[:2] for row in rows] == [["1.0", "0.3"], ["2.0", "0.6"], ["3.0", "1.0"]]
     assert rows[1][3:7] == ["1.000", "2.000", "0.750", "0.250"]
@@ -149,7 +149,7 @@ def test_many_grids_are_thinned_evenly(tmp_path: Path) -> None:
     assert max(np.diff(epochs)) < 1.4 * min(np.diff(epochs))
 
 
-def test_plots_stand_in_the_page_and_as_png_beside_it(page: Page, written: Path) -> None:
+def test_plots_are_in_the_page_and_beside_it_as_png(page: Page, written: Path) -> None:
     beside = {path.name: path for path in written.parent.glob("*.png")}
     assert set(beside) == {f"report-{name}.png" for name in ("losses", "judgement", "rates", "scores")}
     for path in beside.values():
@@ -158,7 +158,7 @@ def test_plots_stand_in_the_page_and_as_png_beside_it(page: Page, written: Path)
             assert any(shown.size == plot.size and shown.tobytes() == plot.tobytes() for shown in page.images)
 
 
-def test_scores_stand_with_meaning_interval_and_provenance(page: Page) -> None:
+def test_scores_have_meaning_interval_and_provenance(page: Page) -> None:
     first, second = page.table("score")
     assert first[:4] == ["fd[loomnet-1]@300", "12.35", "11.5 to 13.25", "lower"] and "Fréchet" not in first[4]
     assert second[:4] == ["ssim@300", "0.125", "11.5 to 13.25", "–"]
@@ -179,7 +179,7 @@ def test_the_nearest_neighbours_are_shown(page: Page) -> None:
     assert any((np.asarray(image.convert("L")) == NEAR).mean() > 0.5 for image in page.images)
 
 
-def test_cost_machine_and_configuration_are_told(page: Page) -> None:
+def test_cost_machine_and_configuration_are_shown(page: Page) -> None:
     for part in ("960 (3.00 epochs of 320)", "10.0 images/s", "cpu (2 threads)", "2.11.0", "0123456789ab", "c" * 64):
         assert part in page.words, part
     assert tiny_config(data__labels=True).yaml() in page.words
@@ -194,10 +194,10 @@ def test_the_same_run_makes_the_same_bytes(written: Path, tmp_path: Path) -> Non
 # What a run may lack.
 
 
-def test_a_run_that_has_only_begun_says_what_it_lacks(tmp_path: Path) -> None:
+def test_the_report_of_a_run_that_has_only_begun_says_what_is_missing(tmp_path: Path) -> None:
     words = report(begin(tmp_path / "run", class_names=[])).words
     for part in (
-        "has not been measured", "no picture of the real images", "no generated pictures yet",
+        "has not been measured", "no picture of the real images", "no samples yet",
         "Nothing has been logged", "Nothing has been measured yet", "no picture of nearest neighbours",
         "not complete", "not logged",
     ):  # fmt: skip
@@ -205,7 +205,7 @@ def test_a_run_that_has_only_begun_says_what_it_lacks(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("**/*.png"))
 
 
-def test_a_run_killed_before_its_first_grid_tells_its_progress_all_the_same(tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_grid_still_has_its_progress(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     log(run, steps=5)
     seen = report(run)
@@ -213,12 +213,12 @@ def test_a_run_killed_before_its_first_grid_tells_its_progress_all_the_same(tmp_
     assert "this is 8% of its 960 images" in seen.words
 
 
-def test_a_log_cut_off_by_a_kill_is_read_to_there_and_said(tmp_path: Path) -> None:
+def test_a_log_cut_off_by_a_kill_is_read_up_to_there_with_a_warning(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     log(run)
     run.log.write_bytes(run.log.read_bytes()[:-30])
     seen = report(run)
-    assert "its last line left out" in seen.words and "944 images" in seen.words
+    assert "its last line is left out" in seen.words and "944 images" in seen.words
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_log_cut_off_by_a_kill_is_read_to_there_and_said(tmp_path: Path) -> No
         b'{"nimg": 16, "loss_d": NaN}\n',
     ],
 )
-def test_a_log_of_nothing_that_can_be_read_is_no_crash(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_log_does_not_crash(tmp_path: Path, content: bytes) -> None:
     run = begin(tmp_path / "run")
     run.log.write_bytes(content)
     assert "nothing to plot" in report(run).words
@@ -246,7 +246,7 @@ def test_columns_that_a_log_does_not_have_are_left_out(tmp_path: Path) -> None:
     assert [path.name for path in run.path.glob("*.png")] == ["report-losses.png"]
 
 
-def test_losses_that_are_no_numbers_are_said_and_the_rest_is_drawn(tmp_path: Path) -> None:
+def test_losses_that_are_not_finite_are_reported_and_the_rest_is_drawn(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     log(run, loss_d=lambda nimg: 1.0 if nimg < 500 else float("nan"), loss_g=lambda nimg: float("inf"))
     words = report(run).words
@@ -254,14 +254,14 @@ def test_losses_that_are_no_numbers_are_said_and_the_rest_is_drawn(tmp_path: Pat
     assert "Loss_G was not a finite number (NaN or infinite) 60 times, first after 0.0 kimg" in words
 
 
-def test_what_the_guard_said_is_on_the_page(tmp_path: Path) -> None:
+def test_events_of_the_guard_are_on_the_page(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     log(run)
     append(run, 960, event="collapse", text="mode collapse: the same few images")
     assert "After 1.0 kimg: mode collapse: the same few images" in report(run).words
 
 
-def test_damaged_files_are_said(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     for path in (run.scores, run.best, run.samples / "reals.png", run.sample(640), run.picture("memorisation")):
         path.write_bytes(b"{")
@@ -275,26 +275,29 @@ def test_damaged_files_are_said(tmp_path: Path) -> None:
         assert part in words, part
 
 
+@pytest.mark.slow
 def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
-    assert "see below which" not in report(run).words
+    assert "listed below" not in report(run).words
     write_scores(run.scores, [SCORE.model_copy(update={"nimg": 640}), SCORE.model_copy(update={"content_hash": "d"})])
     words = report(run).words
-    assert "How good it is, after 0.6 kimg: " in words
-    assert "on the model after 0.6 kimg" in words and "other images than this run was trained on" in words
+    assert "Quality, after 0.6 kimg: " in words
+    assert "of the model after 0.6 kimg" in words and "other images than this run was trained on" in words
 
 
-def test_the_score_to_name_is_of_this_model_and_of_these_images(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_summary_prefers_a_score_of_this_model_and_these_images(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
     write_scores(run.scores, [SCORE, *(SCORE.model_copy(update=later | other) for other in ({"nimg": 1}, OTHER))])
-    assert "How good it is: the Fréchet distance fd[loomnet-1]@300 is 12.35" in report(run).words
+    assert "Quality: the Fréchet distance fd[loomnet-1]@300 is 12.35" in report(run).words
     write_scores(run.scores, [SCORE.model_copy(update=OTHER)])
-    assert "How good it is, against other images: " in report(run).words
+    assert "Quality, against other images: " in report(run).words
 
 
-def test_minutes_are_over_when_the_last_checkpoint_says_so(tmp_path: Path) -> None:
-    """The last step of a training by the clock is one that nobody knew to be the last: it has no row."""
+@pytest.mark.slow
+def test_a_timed_run_is_complete_by_the_time_of_its_last_checkpoint(tmp_path: Path) -> None:
+    """When a timed training ends after a step, that step may have no row in the log."""
     run = complete(tmp_path / "run")
     run.save_config(run.config.with_overrides({"train.length": "2 minutes"}))
     assert "this is 80% of its 2 minutes" in report(run).words
@@ -302,7 +305,7 @@ def test_minutes_are_over_when_the_last_checkpoint_says_so(tmp_path: Path) -> No
     assert "The run is complete." in report(run).words
 
 
-def test_a_copy_beside_the_grids_is_none_of_them(tmp_path: Path) -> None:
+def test_a_copy_beside_the_grids_is_ignored(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     sheet(run.samples / "000000000320 (1).png", MADE)
     assert sorted(run.grids()) == [320, 640, 960]
@@ -310,17 +313,17 @@ def test_a_copy_beside_the_grids_is_none_of_them(tmp_path: Path) -> None:
     assert sorted(run.grids()) == [320] and "960 images" in report(run).words
 
 
-def test_the_model_that_is_kept_as_the_best_is_named(tmp_path: Path) -> None:
+def test_the_model_stored_as_the_best_is_named(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     options = {"width": 8}
     header = modelfile.Header(
         net="dcgan", latent=8, options=options, shape=(1, 8, 8), labels=False, class_names=[], training={"nimg": 640}
     )
     modelfile.write(run.best, build_generator("dcgan", ImageShape(1, 8, 8), 8, 0, options), header)
-    assert "The model after 0.6 kimg is kept as best/model.safetensors." in report(run).words
+    assert "The model after 0.6 kimg is stored as best/model.safetensors." in report(run).words
 
 
-def test_no_name_becomes_a_part_of_the_page(tmp_path: Path) -> None:
+def test_names_are_escaped(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", dataset="<i>evil", class_names=["<b>bold", "a & b"], device="<u>")
     sheet(run.sample(960), MADE)
     write_scores(run.scores, [SCORE.model_copy(update={"label": "<s>@3", "class_name": "<u>", "weights": '"><s>'})])
@@ -329,7 +332,8 @@ def test_no_name_becomes_a_part_of_the_page(tmp_path: Path) -> None:
     assert "<i>evil" in seen.words and "<b>bold, a & b" in seen.words
 
 
-def test_huge_grids_make_no_huge_page(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_huge_grids_do_not_make_a_huge_page(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", shape=(3, 256, 256))
     log(run)
     noise = np.random.default_rng(0).integers(0, 256, (1550, 1550, 3), np.uint8)
@@ -342,12 +346,12 @@ def test_huge_grids_make_no_huge_page(tmp_path: Path) -> None:
 # Where it is asked for, and where it goes.
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run at"):
         write_report(tmp_path, tmp_path / "report.html")
 
 
-def test_a_place_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_refused_with_the_remedy(tmp_path: Path) -> None:
     run = begin(tmp_path / "run")
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file" / "report.html", tmp_path):

@@ -18,6 +18,8 @@ from ganloom.data.packed import PackedDataset, labels_path, shard_path
 from ganloom.session.recorder import Recorder
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent.parent
 PLACES = [
     pytest.param(lambda folder: shard_path(folder, "train", 0), id="images"),
@@ -106,7 +108,7 @@ def test_a_file_that_is_cut_under_a_training(
 ) -> None:
     file, run = place(images), tmp_path / "run"
     assert f"{file} was changed while it was in use" in train_and_cut(run, str(images), str(file))
-    with pytest.raises(DataError, match="delete it and prepare it anew"):
+    with pytest.raises(DataError, match="delete it and prepare it again"):
         ganloom.resume(run, device="cpu")
     shutil.copyfile(place(digits.path), file)
     ganloom.resume(run, device="cpu")
@@ -119,7 +121,7 @@ def test_a_prepared_file_that_is_cut_under_a_training_is_prepared_anew(
     """Of the cache, which is ours: 'ganloom resume' is all there is to do."""
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    assert "go on with 'ganloom resume'" in train_and_cut(run, "digits", "")
+    assert "continue with 'ganloom resume'" in train_and_cut(run, "digits", "")
     ganloom.resume(run, device="cpu")
     assert_same_run(left_alone, run)
 

@@ -14,6 +14,8 @@ from conftest import tiny_config
 from ganloom.config import Config
 from ganloom.tracking.jsonl import read_log
 
+pytestmark = pytest.mark.slow
+
 HOURS = 3600.0
 
 

@@ -1,11 +1,11 @@
-"""One process or many: the same training."""
+"""One process or several: the same training, and a plain end whatever happens to one of them."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,19 @@ from worker import SETTINGS
 import ganloom
 from comparison import assert_same_run, log_of
 from conftest import tiny_config, tiny_flags
+from ganloom.config import parse_override
 from ganloom.core import distributed
 from ganloom.runs import open_folder
+
+# No process here is waited for with a limit of its own: a busy machine takes as long as it takes.
+pytestmark = pytest.mark.timeout(1800)
 
 TESTS = Path(__file__).parent.parent
 TOLERANCE = 1e-8
 
 
-def train_in(processes: int, out: Path, *names: str) -> None:
-    """By the settings of those names in worker.py, one after the other: starting a process takes longer."""
+def start_workers(processes: int, out: Path, *names: str) -> "list[subprocess.Popen[bytes]]":
+    """Train by the settings of those names in worker.py, one after the other: starting a process takes longer."""
     shared = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
@@ -32,15 +36,19 @@ def train_in(processes: int, out: Path, *names: str) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
     }
-    workers = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-W", "error", str(TESTS / "training" / "worker.py"), str(out), *names],
+            [sys.executable, "-W", "error", str(Path(__file__).with_name("worker.py")), str(out), *names],
             env={**shared, "RANK": str(rank)},
         )
         for rank in range(processes)
     ]
+
+
+def wait_for(workers: "list[subprocess.Popen[bytes]]") -> None:
     try:
-        assert [worker.wait(200) for worker in workers] == [0] * processes
+        for worker in workers:
+            assert worker.wait() == 0
     finally:
         for worker in workers:
             worker.kill()  # one that failed leaves the others waiting for it
@@ -64,190 +72,219 @@ def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tens
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one process makes of every setting."""
-    out = tmp_path_factory.mktemp("alone") / "one"
-    train_in(1, out, *SETTINGS)
-    return out
-
-
-@pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two make of it."""
-    out = tmp_path_factory.mktemp("together") / "two"
-    train_in(2, out, *SETTINGS)
-    return out
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process ("one") and two ("two") make of every setting, at the same time: one alone leaves cores idle."""
+    folder = tmp_path_factory.mktemp("trained")
+    wait_for([*start_workers(1, folder / "one", *SETTINGS), *start_workers(2, folder / "two", *SETTINGS)])
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETTINGS)
-def test_two_processes_train_the_same_network_as_one(alone: Path, together: Path, name: str) -> None:
+def test_two_processes_train_the_same_network_as_one(trained: Path, name: str) -> None:
     """With accumulation and uneven shares, in float64: weights, averages, moments, statistics."""
-    one, first, second = result(alone, name), result(together, name), result(together, name, 1)
+    one, first, second = (
+        result(trained / "one", name),
+        result(trained / "two", name),
+        result(trained / "two", name, 1),
+    )
     assert torch.float32 not in {tensor.dtype for place, tensor in one.items() if place.startswith(("G/", "D/"))}
     assert largest_difference(first, second) == 0, "the processes have drifted apart"
     assert largest_difference(one, first) < TOLERANCE
 
 
 @pytest.mark.slow
-def test_more_processes_than_micro_batches(alone: Path, tmp_path: Path) -> None:
+def test_more_processes_than_micro_batches(trained: Path, tmp_path: Path) -> None:
     """A process with nothing to do; layers that are not in use yet."""
     names = ("r1", "growing")
-    train_in(5, tmp_path / "five", *names)
+    wait_for(start_workers(5, tmp_path / "five", *names))
     for name in names:
-        assert largest_difference(result(alone, name), result(tmp_path / "five", name, 4)) < TOLERANCE
+        assert largest_difference(result(trained / "one", name), result(tmp_path / "five", name, 4)) < TOLERANCE
+
+
+# A loss like the built-in one. Once there is a checkpoint, the process of rank RANK sends SIGNAL to itself ("self"), to
+# the process that started it ("launcher"), or to that one's group ("group"), as a terminal does: always after the same
+# number of steps, on a machine of any speed. Processes that were restarted send nothing.
+SIGNALLING_LOSS = """
+import os
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganloom.objectives import Loss
+
+rank, number, target, run = os.environ.get("SEND", "none 0 self .").split(" ", 3)
+sends = os.environ.get("RANK") == rank and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+
+
+def loss() -> Loss:
+    def d(real: Tensor, fake: Tensor) -> Tensor:
+        global sends
+        if sends and list(Path(run).glob("checkpoints/*.json")):
+            sends = False
+            if target == "group":
+                os.killpg(os.getppid(), int(number))
+            else:
+                os.kill(os.getpid() if target == "self" else os.getppid(), int(number))
+        return F.softplus(-real) + F.softplus(fake)
+
+    return Loss(d, lambda fake: F.softplus(-fake))
+"""
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "ganloom", *arguments]
 
 
+def run_to_the_end(arguments: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Returns once every process that holds the output has ended. If this test ends sooner, all of them are killed."""
+    process = subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return subprocess.CompletedProcess(arguments, process.returncode, output)
+
+
+def train_and_send(out: Path, rank: int, number: signal.Signals, target: str) -> "subprocess.CompletedProcess[str]":
+    """Train in two processes until rank `rank` sends the signal."""
+    loss = out.with_name("loss.py")
+    loss.write_text(SIGNALLING_LOSS)
+    flags = [*tiny_flags(**{"train.length": "100 kimg", "loss": loss}), "--device", "cpu", "--out", str(out)]
+    send = f"{rank} {int(number)} {target} {out}"
+    return run_to_the_end(command("train", *flags, "--processes", "2"), SEND=send)
+
+
+unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
+
+
 @pytest.mark.slow
 def test_the_command_line_trains_in_two_processes(tmp_path: Path) -> None:
-    slow = {"optimizer.g.lr": 2e-4, "optimizer.d.lr": 2e-4}  # at high rates the last bits soon tell
+    slow = {"optimizer.g.lr": 2e-4, "optimizer.d.lr": 2e-4}  # at high rates the last bits soon show
     flags = tiny_flags(**{"train.length": "320 images", "train.micro_batch": 16}, **slow)
-    logs = {}
-    for processes in ("1", "2"):
-        out = tmp_path / processes
-        done = subprocess.run(
-            command("train", *flags, "--processes", processes, "--device", "cpu", "--out", str(out)),
-            capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("recipe") == 1, "every process spoke"
-        logs[processes] = log_of(out)
-    for alone, together in zip(logs["1"], logs["2"], strict=True):
+    one, two = tmp_path / "one", tmp_path / "two"
+    ganloom.train(out=one, device="cpu", settings=dict(map(parse_override, flags[1::2])))
+    done = run_to_the_end(command("train", *flags, "--processes=2", "--device=cpu", "--out", str(two)))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("recipe") == 1, "every process wrote to the terminal"
+    for alone, together in zip(log_of(one), log_of(two), strict=True):
         assert alone == pytest.approx(together, rel=1e-2, abs=1e-3)
-    resumed = subprocess.run(
-        command("resume", str(tmp_path / "1"), "--length", "640 images", "--processes=2", "--device", "cpu"),
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
-    assert log_of(tmp_path / "1")[-1]["nimg"] == 640
+    resumed = run_to_the_end(command("resume", str(one), "--length=640 images", "--processes=2", "--device=cpu"))
+    assert resumed.returncode == 0, resumed.stdout
+    assert log_of(one)[-1]["nimg"] == 640
 
 
-def test_an_error_in_several_processes_is_said_once_with_exit_code_2(tmp_path: Path) -> None:
-    done = subprocess.run(
-        command("train", str(tmp_path / "nothing.npz"), "--processes", "2"), capture_output=True, text=True
-    )
+@pytest.mark.slow
+def test_an_error_in_several_processes_is_printed_once_with_exit_code_2(tmp_path: Path) -> None:
+    done = run_to_the_end(command("train", str(tmp_path / "nothing.npz"), "--processes", "2"))
     assert done.returncode == 2
-    assert done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
+    assert done.stdout.count("error:") == 1 and "Traceback" not in done.stdout
 
 
+@unix
 @pytest.mark.slow
-def test_sigterm_ends_all_processes_with_a_saved_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "target"), [(signal.SIGTERM, "launcher"), (signal.SIGINT, "group")])
+def test_a_signal_ends_all_processes_with_a_saved_run(tmp_path: Path, number: signal.Signals, target: str) -> None:
+    """SIGTERM to the process that was started, and Ctrl-C in a terminal."""
     out = tmp_path / "run"
-    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
-    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    while process.poll() is None and not ((out / "log.jsonl").exists() and (out / "log.jsonl").stat().st_size):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM, output
-    assert "ganloom resume" in output and "Traceback" not in output
-    assert list((out / "checkpoints").glob("*.json"))
+    done = train_and_send(out, 1, number, target)
+    assert done.returncode == 128 + number, done.stdout
+    assert "ganloom resume" in done.stdout and "Traceback" not in done.stdout
+    stopped = [line for line in done.stdout.splitlines() if line.startswith("stopped at")]
+    saved = max(int(path.stem) for path in (out / "checkpoints").glob("*.json"))
+    assert len(stopped) == 1 and f"{saved:,} images" in stopped[0]
 
 
-def wait_for_a_checkpoint(out: Path, process: "subprocess.Popen[str]") -> None:
-    while process.poll() is None and not list(out.glob("checkpoints/*.json")):
-        time.sleep(0.05)
-
-
-def kill_one_of(process: "subprocess.Popen[str]", place: int) -> None:
-    """One of the processes that were started by it, by SIGKILL."""
-    started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(started[place]), signal.SIGKILL)
-
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the processes that a process has started")
-
-
-@linux
+@unix
 @pytest.mark.slow
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_killed_process_ends_all_with_one_message(tmp_path: Path, place: int) -> None:
-    out = tmp_path / "run"
-    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
-    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_a_checkpoint(out, process)
-    kill_one_of(process, place)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGKILL, output
-    assert output.count("error:") == 1 and "another process of this training has ended" in output
-    assert "ganloom resume" in output and "Traceback" not in output
-
-
-@linux
-@pytest.mark.slow
-def test_torchrun_goes_on_by_itself(tmp_path: Path) -> None:
-    """A process is killed, all are started anew by the same command, and the end is that of a run left alone."""
-    flags = [*tiny_flags(**{"train.length": "20 kimg"}), "--device", "cpu"]
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=2", "--monitor-interval=0.2"]
-    run, alone = tmp_path / "run", tmp_path / "alone"
-    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *flags, "--out", str(run)]
-    process = subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_a_checkpoint(run, process)
-    kill_one_of(process, 1)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
-    assert "going on from" in output and output.count("error:") == 1
-    done = subprocess.run(
-        command("train", *flags, "--processes=2", "--out", str(alone)), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert_same_run(run, alone)
-
-
-@pytest.mark.slow
-def test_torchrun_does_not_take_another_run_for_its_own(tmp_path: Path) -> None:
-    """There is one already at that place: the command fails, and fails again when it is started anew."""
-    out = tmp_path / "run"
-    ganloom.train(out=out, device="cpu", settings=tiny_config(train__length="64 images").model_dump(mode="json"))
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=1", "--monitor-interval=0.2"]
-    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *tiny_flags(), "--out", str(out)]
-    done = subprocess.run(started, capture_output=True, text=True)
-    assert done.returncode != 0 and done.stderr.count("there is a run at") == 2
-    assert log_of(out)[-1]["nimg"] == 64
-
-
-@pytest.mark.slow
-def test_torchrun_leaves_alone_what_the_guard_has_stopped(tmp_path: Path) -> None:
-    """For torchrun that is a failure like any other: what it starts anew says the same and ends."""
-    out = tmp_path / "run"
-    guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "stop", "optimizer.d.lr": 1e-12}
-    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=1", "--monitor-interval=0.2"]
-    started = [*torchrun, "--max-restarts=1", "-m", "ganloom", "train", *tiny_flags(**guard), "--out", str(out)]
-    done = subprocess.run(started, capture_output=True, text=True)
-    assert done.returncode != 0 and done.stderr.count("the guard has stopped the training at 608 images") == 2
-    assert log_of(out)[-1]["nimg"] == 608
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all_with_one_message(tmp_path: Path, rank: int) -> None:
+    done = train_and_send(tmp_path / "run", rank, signal.SIGKILL, "self")
+    assert done.returncode == 128 + signal.SIGKILL, done.stdout
+    assert done.stdout.count("error:") == 1 and "another process of this training has ended" in done.stdout
+    assert "ganloom resume" in done.stdout and "Traceback" not in done.stdout
 
 
 @linux
 @pytest.mark.slow
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
-    """Killed itself, it can end nobody; they save, and leave the folder free."""
+    """It was killed, and could end nobody; they save, and release the folder."""
     out = tmp_path / "run"
-    flags = [*tiny_flags(**{"train.length": "100 kimg"}), "--processes", "2", "--device", "cpu", "--out", str(out)]
-    process = subprocess.Popen(command("train", *flags), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_for_a_checkpoint(out, process)
-    process.kill()
-    output, _ = process.communicate(timeout=120)  # until the last of them has closed it
-    assert "go on with: ganloom resume" in output and "Traceback" not in output
+    done = train_and_send(out, 1, signal.SIGKILL, "launcher")  # returns when the last process has ended
+    assert done.returncode == -signal.SIGKILL
+    assert "continue with: ganloom resume" in done.stdout and "Traceback" not in done.stdout
     with open_folder(out).alone():
         pass
 
 
+def torchrun(processes: int, *arguments: str) -> list[str]:
+    program = str(Path(sys.executable).with_name("torchrun"))
+    options = [f"--nproc-per-node={processes}", "--monitor-interval=0.2", "--max-restarts=1"]
+    return [program, *options, "-m", "ganloom", *arguments]
+
+
+@unix
 @pytest.mark.slow
-def test_two_trainings_of_several_processes_in_one_folder(tmp_path: Path) -> None:
-    out = tmp_path / "run"
+def test_torchrun_resumes_automatically(tmp_path: Path) -> None:
+    """A process is killed, all are restarted with the same command, and the end is that of an undisturbed run."""
+    loss = tmp_path / "loss.py"
+    loss.write_text(SIGNALLING_LOSS)
+    flags = [*tiny_flags(loss=loss), "--device", "cpu"]
+    run, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
+    send = f"1 {int(signal.SIGKILL)} self {run}"
+    done = run_to_the_end(torchrun(2, "train", *flags, "--out", str(run)), SEND=send)
+    assert done.returncode == 0, done.stdout
+    assert "resuming at" in done.stdout and done.stdout.count("error:") == 1
+    done = run_to_the_end(command("train", *flags, "--processes=2", "--out", str(undisturbed)))
+    assert done.returncode == 0, done.stdout
+    assert_same_run(run, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
+    """A run that is there already."""
+    out = tmp_path_factory.mktemp("complete") / "run"
     ganloom.train(out=out, device="cpu", settings=tiny_config(train__length="64 images").model_dump(mode="json"))
-    with open_folder(out).alone():
-        done = subprocess.run(
-            command("resume", str(out), "--length", "128 images", "--processes", "2", "--device", "cpu"),
-            capture_output=True, text=True,
-        )  # fmt: skip
-    assert done.returncode == 2 and done.stderr.count("error:") == 1
-    assert "another training is going on" in done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_torchrun_does_not_continue_another_run(complete: Path) -> None:
+    """There is one already at that place: the command fails, and fails again when it is restarted."""
+    done = run_to_the_end(torchrun(1, "train", *tiny_flags(), "--out", str(complete)))
+    assert done.returncode != 0 and done.stdout.count("there is a run at") == 2
+    assert log_of(complete)[-1]["nimg"] == 64
+
+
+@pytest.mark.slow
+def test_torchrun_does_not_continue_what_the_guard_has_stopped(tmp_path: Path) -> None:
+    """For torchrun that is a failure like any other: the processes that it restarts say the same and end."""
+    out = tmp_path / "run"
+    guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "stop", "optimizer.d.lr": 1e-12}
+    done = run_to_the_end(torchrun(1, "train", *tiny_flags(**guard), "--out", str(out)))
+    assert done.returncode != 0 and done.stdout.count("the guard stopped the training at 608 images") == 2
+    assert log_of(out)[-1]["nimg"] == 608
+
+
+@pytest.mark.slow
+def test_two_trainings_of_several_processes_in_one_folder(complete: Path) -> None:
+    with open_folder(complete).alone():
+        done = run_to_the_end(
+            command("resume", str(complete), "--length", "128 images", "--processes", "2", "--device", "cpu")
+        )
+    assert done.returncode == 2 and done.stdout.count("error:") == 1
+    assert "another process is training" in done.stdout
 
 
 @pytest.mark.slow
@@ -255,27 +292,51 @@ def test_the_guard_goes_back_in_all_processes(tmp_path: Path) -> None:
     out = tmp_path / "run"
     guard = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "rollback", "optimizer.d.lr": 1e-12}
     flags = [*tiny_flags(**guard), "--processes", "2", "--device", "cpu", "--out", str(out)]
-    done = subprocess.run(command("train", *flags), capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    done = run_to_the_end(command("train", *flags))
+    assert done.returncode == 0, done.stdout
     run = open_folder(out)
     assert [change.reason for change in run.changes] == ["stalled"]
     assert run.config.optimizer.d.lr == run.config.optimizer.g.lr
     assert done.stdout.count("Gone back from") == 1 and log_of(out)[-1]["nimg"] == 960
 
 
-def test_a_dead_process_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = (
-        "import os, sys, time\n"
-        "if os.environ['RANK'] == '1': sys.exit(7)\n"
-        "time.sleep(600)\n"
-    )  # fmt: skip
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `launch` runs in place of ganloom: the lines of this list, as a Python program."""
+    lines: list[str] = ["import os, sys, time", "from pathlib import Path"]
     ordinary = subprocess.Popen
 
     def popen(arguments: list[str], **options: object) -> "subprocess.Popen[bytes]":
-        return ordinary([sys.executable, "-c", script], **options)  # type: ignore[call-overload, no-any-return]
+        return ordinary([sys.executable, "-S", "-c", "\n".join(lines)], **options)  # type: ignore[call-overload, no-any-return]
 
     monkeypatch.setattr(subprocess, "Popen", popen)
+    return lines
+
+
+def test_a_dead_process_ends_the_others(program: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "PATIENCE_AFTER_FAULT", 0.1)
+    program += ["if os.environ['RANK'] == '1': sys.exit(7)", "time.sleep(3600)"]
     assert distributed.launch(2, []) == 7
+
+
+@pytest.mark.parametrize("code", [2, 143])
+def test_a_process_that_fails_first_leaves_the_others_time(
+    program: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int
+) -> None:
+    """To print the one message, or to save."""
+    monkeypatch.setattr(distributed, "PATIENCE_AFTER_FAULT", 3600)
+    monkeypatch.setattr(distributed, "PATIENCE_AFTER_SIGNAL", 3600)
+    program += [
+        f"begun, ended = Path({str(tmp_path / 'begun')!r}), Path({str(tmp_path / 'ended')!r})",
+        "if os.environ['RANK'] == '0':",
+        "    begun.touch()",
+        "    time.sleep(0.5)",
+        "    ended.touch()",
+        "while not begun.exists(): time.sleep(0.01)",
+        f"sys.exit({code})",
+    ]
+    assert distributed.launch(2, []) == code
+    assert (tmp_path / "ended").exists()
 
 
 def test_shares_are_every_micro_batch_once() -> None:

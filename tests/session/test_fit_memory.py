@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 import ganloom
 from conftest import tiny_config, tiny_flags
 from ganloom.core.errors import ConfigError, RunError
-from ganloom.core.memory import Counter, free_memory
+from ganloom.core.memory import AllocationCounter, free_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.session import memory
 from ganloom.session.memory import fit_memory, peak_memory
@@ -46,21 +46,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def test_what_is_freed_is_not_counted_and_what_shares_memory_once() -> None:
-    with Counter() as counter:
+    with AllocationCounter() as counter:
         for _ in range(10):
             a = torch.zeros(MIB, dtype=torch.uint8)
             a.view(2, -1)[0].add_(1)
             del a
-    assert counter.most == MIB
+    assert counter.peak == MIB
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_reckoned_is_what_a_step_counts(digits: PackedDataset, family: str) -> None:
     """Though it is made of tensors without content; with a penalty, accumulation and an augmentation."""
     estimated, step = needed(digits, **FAMILIES[family]), tiny(digits, **FAMILIES[family])
-    with Counter() as counter:
+    with AllocationCounter() as counter:
         step.advance(measure=True)
-    assert estimated == pytest.approx(counter.most / memory.COUNTED, rel=0.02)
+    assert estimated == pytest.approx(counter.peak / memory.COUNTED, rel=0.02)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -76,6 +76,7 @@ def test_an_estimate_leaves_the_step_as_it_was(digits: PackedDataset, family: st
     assert [name for name in before if not torch.equal(before[name], after[name])] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process had at most")
 @pytest.mark.parametrize("recipe", ["dcgan-32", "r3gan-32-small"])
 def test_what_is_counted_is_about_what_the_process_takes(recipe: str) -> None:
@@ -84,7 +85,7 @@ import torch
 from pathlib import Path
 from stepping import Noise, make
 from ganloom.config import Config, recipe_values
-from ganloom.core.memory import Counter
+from ganloom.core.memory import AllocationCounter
 from ganloom.core.shapes import ImageShape
 
 def status(key):
@@ -100,9 +101,9 @@ step(2)  # what torch itself loads when it is first used
 before = status("VmRSS")
 step(128)
 taken = status("VmHWM") - before
-with Counter() as counter:
+with AllocationCounter() as counter:
     step(128)
-print(taken / counter.most)
+print(taken / counter.peak)
 """
     places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
     paths = os.pathsep.join([places, os.environ.get("PYTHONPATH", "")])
@@ -150,6 +151,7 @@ def test_refused_before_there_is_a_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_without_a_traceback(tmp_path: Path) -> None:
     """In a process whose memory is really too small for it, as far as the system says."""
     script = "import ganloom.session.memory as f, ganloom.cli as c; f.free_memory = lambda: 3_000_000; c.main()"

@@ -14,7 +14,7 @@ from conftest import tiny_config
 from ganloom.core.errors import RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.data.packed import PackedDataset
-from ganloom.guard.signals import Eye
+from ganloom.guard.signals import Probe
 from ganloom.nets import dcgan
 from ganloom.runs import open_folder
 from ganloom.session import memory, preflight
@@ -76,7 +76,6 @@ def test_memory_that_runs_out_in_the_middle_of_an_update_leaves_no_trace(
         small.advance(measure=False)
     small.discriminator_step()
     small.g.micro_batch = small.g.half
-    small.keeps_fakes = small.can_keep_fakes()
     small.generator_step()
     calls = iter([False, True, *[False] * 100])
     judge = failing.judge
@@ -106,7 +105,7 @@ def test_memory_that_lacks_once_weights_have_moved_is_no_matter_of_micro_batches
     def lacks(*_: object) -> None:
         raise WORDS["cuda"]
 
-    for place in ("g.optimizer.step", "ema.update", "health.hear"):
+    for place in ("g.optimizer.step", "ema.update", "health.observe"):
         step = tiny(digits)
         step.advance(measure=False)
         *path, name = place.split(".")
@@ -121,7 +120,7 @@ def test_memory_that_lacks_in_a_look_ends_the_run_in_words(tmp_path: Path, monke
     def lacks(*_: object) -> None:
         raise WORDS["cuda"]
 
-    monkeypatch.setattr(Eye, "look", lacks)
+    monkeypatch.setattr(Probe, "measure", lacks)
     settings = tiny_config(guard__every="300 images", guard__n=60).model_dump(mode="json")
     with pytest.raises(RunError, match=r"guard\.n"):
         ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)

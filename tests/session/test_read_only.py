@@ -17,8 +17,10 @@ from conftest import tiny_config
 from ganloom.core.errors import RunError, StorageError
 from ganloom.core.files import sha256
 from ganloom.session.recorder import Recorder
-from ganloom.training.checkpoint import Voucher
+from ganloom.training.checkpoint import Manifest
 from ganloom.training.step import AdversarialStep
+
+pytestmark = pytest.mark.slow
 
 
 @contextlib.contextmanager
@@ -159,11 +161,11 @@ def test_a_folder_that_is_closed_under_a_training_ends_it_and_what_was_saved_is_
 
 
 def assert_whole(run: Path) -> None:
-    vouchers = list((run / "checkpoints").glob("*.json"))
-    assert vouchers
-    for path in vouchers:
-        voucher = Voucher.model_validate_json(path.read_bytes())
-        assert sha256(path.with_suffix(".safetensors").read_bytes()) == voucher.sha256
+    manifests = list((run / "checkpoints").glob("*.json"))
+    assert manifests
+    for path in manifests:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+        assert sha256(path.with_suffix(".safetensors").read_bytes()) == manifest.sha256
 
 
 @pytest.mark.parametrize("name", ["log.jsonl", "config.yaml", "run.json", "model.safetensors"])

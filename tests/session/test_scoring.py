@@ -26,6 +26,8 @@ from ganloom.session.intervals import NEVER
 from ganloom.session.scoring import Scorer, check, drop_infeasible
 from ganloom.tracking.jsonl import read_log
 
+pytestmark = pytest.mark.slow
+
 EVERY = {"evaluate.every": "200 images", "evaluate.n": 150}
 FD = "fd[loomnet-1]@150"
 
@@ -143,7 +145,7 @@ measure, calls = Scorer.measure, itertools.count(1)
 def slow(*arguments):
     if next(calls) == int(sys.argv[1]):
         print("evaluating", flush=True)
-        time.sleep(200)
+        time.sleep(900)
     return measure(*arguments)
 
 Scorer.measure = slow
@@ -160,7 +162,7 @@ else:
                 assert process.poll() is None
             process.send_signal(signal.SIGTERM)
             output = process.stdout.read()
-            assert process.wait(100) == 128 + signal.SIGTERM
+            assert process.wait(900) == 128 + signal.SIGTERM
         assert "ganloom resume" in output and len(scores_of(run)) == which - 1
         assert next(run.glob(f"checkpoints/*{list(scores_of(evaluated))[which - 1]}.json"))
     ganloom.resume(run, device="cpu")

@@ -78,7 +78,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def fail_once(step: AdversarialStep) -> None:
-    """In this process alone memory does not suffice for the second step of G."""
+    """Let this process run out of memory in the second step of G."""
     judge, generator_step = step.judge, step.generator_step
     steps = itertools.count()
 
@@ -114,13 +114,13 @@ def main(out: str, names: list[str]) -> None:
         save_file(tensors, f"{out}.{name}.{world.rank}.safetensors")
     assert threads_of_gloo() or world.size == 1 or sys.platform != "linux"
     world.close()
-    deadline = time.monotonic() + 5  # one that has ended may be listed a moment longer
+    deadline = time.monotonic() + 120  # one that has ended may be listed a moment longer
     while left := threads_of_gloo():
         assert time.monotonic() < deadline, f"{left} may abort this process as it ends"
 
 
 def threads_of_gloo() -> list[str]:
-    """On Linux: Python does not know of them."""
+    """On Linux; Python does not list them."""
     names = []
     for path in Path("/proc/self/task").glob("*/comm"):
         with contextlib.suppress(OSError):  # it has just ended

@@ -1,4 +1,4 @@
-"""What cannot be is refused with the remedy, before there is a run folder; and what a recipe says can be."""
+"""Settings that cannot work are refused with the remedy before there is a run folder; no recipe is refused."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ CLASSIFIER = {**OFF, "auxiliary_classifier": {"weight": 1}}
 REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, the message, the remedy
     "a gradient penalty with BatchNorm in D": (
         {"net__d__norm": "batch", "penalties": WGAN_GP},
-        "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+        "D's gradient at each image is constrained by wgan_gp, but D's BatchNorm mixes the images of a batch: "
         "set net.d.norm=none (or spectral, or layer).",
         {"net__d__norm": "layer"},
     ),
@@ -37,18 +37,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
             "net__d__norm": "batch",
             "penalties": {"r1": {"weight": 1}, "wgan_gp": {"weight": 10}, "dragan": {"weight": 10}},
         },
-        "dragan, wgan_gp asks how D answers",
+        "constrained by dragan and wgan_gp, but",
         {"net__d__norm": "spectral"},
     ),
     "a gradient penalty with DCGAN's layers in a network that grows": (
         {"net": "progressive", "net__g__blocks": "dcgan", "net__d__blocks": "dcgan", "penalties": WGAN_GP},
-        "wgan_gp asks how D answers to each image, but D's BatchNorm mixes the images of a batch: "
+        "D's gradient at each image is constrained by wgan_gp, but D's BatchNorm mixes the images of a batch: "
         "set net.d.norm=none (or layer).",
         {"net__d__norm": "none"},
     ),
-    "an augmentation that goes by a sign that means nothing": (
+    "an augmentation that follows a sign without a meaning": (
         {"loss": "relativistic", "augment": "ada"},
-        "relativistic teaches D differences alone, and an augmentation that adapts goes by the sign of what D says: "
+        "relativistic trains D on differences only, but an adaptive augmentation follows the sign of D's logits: "
         "set augment.target=null and augment.p=0.3.",
         {"augment": {"name": "ada", "target": None, "p": 0.3}},
     ),
@@ -62,10 +62,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
         "net.d.labels=classifier needs labels: set data.labels=true, or net.d.labels=projection.",
         {"net__d__labels": "projection"},
     ),
-    "a Wasserstein loss whose D nothing binds": (
+    "a Wasserstein loss whose D is not bounded": (
         {"loss": "wasserstein", "penalties": OFF},
-        "wasserstein wants a D whose slope is bound: set penalties.wgan_gp.weight=10, or "
-        "optimizer.d.clip_weights=0.01, or take the recipe wgan-gp-32 or wgan-32.",
+        "wasserstein needs a D whose slope is bounded: set penalties.wgan_gp.weight=10, or "
+        "optimizer.d.clip_weights=0.01, or use the recipe wgan-gp-32 or wgan-32.",
         {"optimizer__d__clip_weights": 0.01},
     ),
     "an auxiliary classifier's penalty without the classifier": (
@@ -73,13 +73,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
         "penalty 'auxiliary_classifier': D has no classifier: set net.d.labels=classifier.",
         {"net__d__labels": "classifier"},
     ),
-    "a classifier that nothing teaches": (
+    "a classifier that nothing trains": (
         {"net__d__labels": "classifier"},
-        "net.d.labels=classifier, but nothing teaches the classifier: "
+        "net.d.labels=classifier, but nothing trains the classifier: "
         "set penalties.auxiliary_classifier.weight=1, or net.d.labels=projection.",
         {"penalties__auxiliary_classifier__weight": 1},
     ),
-    "a classifier that is taught with a weight of nothing": (
+    "a classifier that is trained with a weight of 0": (
         {"net__d__labels": "classifier", "penalties__auxiliary_classifier__weight": 0},
         "or net.d.labels=projection.",
         {"net__d__labels": "projection"},
@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {  # settings, 
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_is_refused_before_there_is_a_run(tmp_path: Path, case: str) -> None:
+def test_settings_that_cannot_work_are_refused_before_there_is_a_run(tmp_path: Path, case: str) -> None:
     settings, message, _ = REFUSED[case]
     with pytest.raises(ConfigError) as caught:
         ganloom.train(
@@ -104,7 +104,7 @@ def test_what_cannot_be_is_refused_before_there_is_a_run(tmp_path: Path, case: s
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_the_remedy_is_one(digits: PackedDataset, case: str) -> None:
+def test_the_remedy_works(digits: PackedDataset, case: str) -> None:
     settings, _, remedy = REFUSED[case]
     refuse(tiny(digits, **{**settings, **remedy}))
 
@@ -115,7 +115,7 @@ def test_a_network_that_grows_is_the_other_remedy(digits: PackedDataset) -> None
 
 @pytest.mark.parametrize("norm", ["layer", "none", "spectral"])
 @pytest.mark.parametrize("penalty", ["r1", "r2", "wgan_gp", "dragan"])
-def test_penalties_that_differentiate_go_with_every_norm_of_one_image(
+def test_penalties_that_differentiate_work_with_every_norm_of_one_image(
     digits: PackedDataset, penalty: str, norm: str
 ) -> None:
     refuse(tiny(digits, penalties={**OFF, penalty: {"weight": 1}}, net__d__norm=norm))
@@ -124,20 +124,18 @@ def test_penalties_that_differentiate_go_with_every_norm_of_one_image(
 @pytest.mark.parametrize(
     "penalties", [OFF, *({**OFF, name: {"weight": 1}} for name in ("drift", "feature_matching", "r1", "r2"))]
 )
-def test_batch_norm_in_d_goes_with_penalties_that_have_no_goal_for_each_image(
+def test_batch_norm_in_d_works_with_penalties_that_have_no_target_for_each_image(
     digits: PackedDataset, penalties: dict[str, Any]
 ) -> None:
     refuse(tiny(digits, penalties=penalties, net__d__norm="batch"))
 
 
-def test_a_penalty_of_no_weight_asks_for_nothing(digits: PackedDataset) -> None:
+def test_a_penalty_of_weight_0_requires_nothing(digits: PackedDataset) -> None:
     off = {**OFF, "wgan_gp": {"weight": 0}, "auxiliary_classifier": {"weight": 0}}
     refuse(tiny(digits, penalties=off, net__d__norm="batch", data__labels=False))
 
 
-def test_one_image_is_no_batch_for_a_norm_over_a_vector_in_d_either(
-    digits: PackedDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batch_norm_over_a_vector_in_d_needs_two_images(digits: PackedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     def build(*arguments: Any) -> nn.Module:
         D = nets.build_discriminator(*arguments)
         D.vector = nn.BatchNorm1d(8)
@@ -153,7 +151,7 @@ def test_one_image_is_no_batch_for_a_norm_over_a_vector_in_d_either(
 
 
 @pytest.mark.parametrize(("network", "stages"), [("g", 4), ("d", 4)])
-def test_freezing_everything_is_refused_with_the_most_that_can_be(
+def test_freezing_everything_is_refused_with_the_largest_number_that_works(
     digits: PackedDataset, network: str, stages: int
 ) -> None:
     refuse(tiny(digits, start={"model": "runs/before", f"freeze_{network}": stages - 1}))
@@ -161,7 +159,7 @@ def test_freezing_everything_is_refused_with_the_most_that_can_be(
         with pytest.raises(ConfigError) as caught:
             tiny(digits, start={"model": "runs/before", f"freeze_{network}": count})
         assert str(caught.value) == (
-            f"--freeze-{network} {count}: of {stages} stages some must learn: give at most {stages - 1}."
+            f"--freeze-{network} {count} leaves none of {stages} stages to learn: give at most {stages - 1}."
         )
 
 
@@ -169,7 +167,7 @@ def test_freezing_everything_is_refused_with_the_most_that_can_be(
 
 
 class Brittle(torch.autograd.Function):
-    """An operation that nobody wrote a second derivative for."""
+    """An operation without a second derivative."""
 
     @staticmethod
     def forward(context: Any, x: Tensor) -> Tensor:
@@ -182,7 +180,7 @@ class Brittle(torch.autograd.Function):
 
 
 class Own(nn.Module):
-    """A network that does as it is told, after a layer that learns."""
+    """A network that returns what a function makes of the output of a layer that learns."""
 
     def __init__(self, made: Any) -> None:
         super().__init__()
@@ -199,9 +197,11 @@ def with_d(dataset: PackedDataset, made: Any, **settings: Any) -> AdversarialSte
     return step
 
 
-def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_told(digits: PackedDataset) -> None:
+def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_refused(digits: PackedDataset) -> None:
     brittle = with_d(digits, lambda logits: Judgement(Brittle.apply(logits).square()))
-    with pytest.raises(ConfigError, match=r"dcgan cannot bear the penalty r1 \(.*\): set another, or another net\."):
+    with pytest.raises(
+        ConfigError, match=r"dcgan cannot be trained with the penalty r1 \(.*\): use another penalty, or another net\."
+    ):
         refuse(brittle)
     refuse(with_d(digits, lambda logits: Judgement(Brittle.apply(logits).square()), penalties=OFF))
     refuse(with_d(digits, lambda logits: Judgement((logits * 2).square())))
@@ -217,18 +217,18 @@ def test_a_network_without_the_second_derivative_that_a_penalty_needs_is_told(di
     ],
     ids=["bare logits", "a column", "one for all", "a tuple"],
 )
-def test_a_d_that_gives_something_else_is_told_what_is_expected(digits: PackedDataset, made: Any, found: str) -> None:
-    expected = rf"D of dcgan gives {found}, where a Judgement with logits \[{IMAGES}\] is expected"
+def test_the_error_for_another_output_of_d_says_what_is_expected(digits: PackedDataset, made: Any, found: str) -> None:
+    expected = rf"D of dcgan returns {found}, but a Judgement with logits \[{IMAGES}\] is expected"
     with pytest.raises(ConfigError, match=expected):
         refuse(with_d(digits, made))
 
 
-def test_a_g_whose_images_have_another_form_is_told_what_is_expected(digits: PackedDataset) -> None:
+def test_the_error_for_another_shape_of_images_says_what_is_expected(digits: PackedDataset) -> None:
     step = tiny(digits)
     step.g.net = nn.Module()
     step.g.net.forward = lambda z, y: torch.zeros(IMAGES, 3, 32, 32)  # type: ignore[method-assign]
     of, wanted = rf"\[{IMAGES}, 3, 32, 32\]", rf"\[{IMAGES}, 1, 32, 32\]"
-    with pytest.raises(ConfigError, match=f"G of dcgan gives a tensor {of}, where images {wanted} are expected"):
+    with pytest.raises(ConfigError, match=f"G of dcgan returns a tensor {of}, but images {wanted} are expected"):
         refuse(step)
 
 

@@ -21,7 +21,7 @@ IMAGES_AN_EPOCH, IMAGES_A_STEP = 1000, 50
 
 
 class Grown(nn.Module):
-    """The least that grows."""
+    """The smallest network that grows."""
 
     level: Tensor
 
@@ -70,12 +70,12 @@ def test_the_level_is_a_function_of_the_image_count(settings: dict[str, Any], ex
         assert growth.level(nimg) == pytest.approx(level, abs=1e-12), nimg
 
 
-def test_the_level_never_falls_nor_leaps_and_ends_where_it_is_said() -> None:
+def test_the_level_never_falls_nor_jumps_and_ends_at_the_final_resolution() -> None:
     growth = grow(hold=["30 images", "0 images", "7 images"], fade=["11 images", "20 images"])
-    levels = [growth.level(nimg) for nimg in range(growth.grown_at + 10)]
+    levels = [growth.level(nimg) for nimg in range(growth.final_resolution_at + 10)]
     assert all(0 <= after - before <= 1 / 11 + 1e-9 for before, after in pairwise(levels))
-    assert levels[growth.grown_at - 1] < 3 == levels[growth.grown_at]
-    assert growth.grown_at == 30 + 11 + 0 + 20 + 7 + 20
+    assert levels[growth.final_resolution_at - 1] < 3 == levels[growth.final_resolution_at]
+    assert growth.final_resolution_at == 30 + 11 + 0 + 20 + 7 + 20
 
 
 def test_both_networks_follow_and_new_layers_begin_once_a_level() -> None:
@@ -90,7 +90,7 @@ def test_both_networks_follow_and_new_layers_begin_once_a_level() -> None:
     assert begun == [150, 450, 750]
 
 
-def test_a_long_step_does_not_pass_new_layers_by() -> None:
+def test_a_long_step_does_not_skip_new_layers() -> None:
     growth = grow(hold="10 images", fade="10 images")
     assert [growth.reach(nimg) for nimg in (0, 15, 35, 1000, 2000)] == [False, True, True, True, False]
 
@@ -121,11 +121,11 @@ SETTINGS = {
 
 
 def counts(learner: Learner) -> set[int]:
-    """How many updates the optimizer remembers, of the weights that it has updated."""
+    """How many updates the optimizer counts, for the weights that it has updated."""
     return {int(slots["step"]) for slots in learner.optimizer.state.values() if slots}
 
 
-def test_the_optimizers_begin_anew_when_new_layers_begin_and_only_then(digits: PackedDataset) -> None:
+def test_new_layers_and_nothing_else_restart_the_optimizers(digits: PackedDataset) -> None:
     step = tiny(digits, **SETTINGS)
     updates: list[int] = []
     levels: list[float] = []
@@ -139,7 +139,7 @@ def test_the_optimizers_begin_anew_when_new_layers_begin_and_only_then(digits: P
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 7])
-def test_the_optimizers_go_on_after_a_resume(digits: PackedDataset, tmp_path: Path, steps: int) -> None:
+def test_the_optimizers_continue_after_a_resume(digits: PackedDataset, tmp_path: Path, steps: int) -> None:
     """Held, just before new layers begin, in the middle of a fade, held again."""
     step = tiny(digits, **SETTINGS)
     for _ in range(steps):
@@ -169,7 +169,7 @@ def test_layers_not_yet_in_use_do_not_change(digits: PackedDataset, optimizer: s
 
 
 def test_real_images_are_faded_as_generated_ones(digits: PackedDataset) -> None:
-    """Both are as the smaller size has them, and the next size by as much as it has faded in."""
+    """Both blend the smaller size with the next one, in proportion to the fade."""
     step = tiny(digits, **SETTINGS)
     micro = next(step.micro_batches(step.d, 0))
     real = to_float(step.stream.images(micro.first, micro.size))
@@ -188,7 +188,7 @@ def test_real_images_are_faded_as_generated_ones(digits: PackedDataset) -> None:
 
 
 def details(images: Tensor) -> int:
-    """The level of the smallest images that hold all that these do."""
+    """The level of the smallest images that hold everything in these."""
     small = images.detach()
     level = 3
     while torch.allclose(F.interpolate(F.avg_pool2d(small, 2), scale_factor=2), small, atol=1e-6):

@@ -1,4 +1,4 @@
-"""A network's update: the optimizer, its bounds, and what follows the weights."""
+"""A network's update: the optimizer, clipping, and what is updated after the weights."""
 
 import copy
 from typing import Any
@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
 from ganloom.nets.layers.spectral import SpectralNorm
 from stepping import OFF, same, tiny, values
@@ -31,7 +30,7 @@ def test_optimizers_match_their_textbook(digits: PackedDataset, optimizer: str) 
         for weight, other in zip(step.d.net.parameters(), plain.parameters(), strict=True):
             weight.grad = torch.sin(weight.detach() * 100)
             other.grad = weight.grad.clone()
-        step.d.update(World(), {"loss_d": torch.zeros(())}, "loss_d", 0, 32)
+        step.d.update(torch.zeros(()), 0, 32)
         reference.step()
     for weight, other in zip(step.d.net.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(weight, other)
@@ -45,7 +44,7 @@ def test_rmsprop_is_the_average_of_squares(digits: PackedDataset) -> None:
     for _ in range(3):
         gradient = torch.sin(expected * 100)
         weight.grad = gradient.clone()
-        step.g.update(World(), {"loss_g": torch.zeros(())}, "loss_g", 0, 32)
+        step.g.update(torch.zeros(()), 0, 32)
         square = 0.9 * square + 0.1 * gradient.square()
         expected = expected - 0.01 * gradient / (square.sqrt() + 1e-8)
         torch.testing.assert_close(weight.detach(), expected)
@@ -74,7 +73,7 @@ def test_clipping_weights_bounds_every_weight_after_the_update(digits: PackedDat
         assert torch.equal(ours, theirs.clamp(-0.01, 0.01))
     clipped.advance(measure=False)
     assert max(float(weight.abs().max()) for weight in values(clipped.d.net)) <= 0.01
-    assert max(float(weight.abs().max()) for weight in values(clipped.g.net)) > 0.5  # G's are its own affair
+    assert max(float(weight.abs().max()) for weight in values(clipped.g.net)) > 0.5  # G has settings of its own
 
 
 # Spectral norm
@@ -89,7 +88,7 @@ def norms(network: nn.Module) -> list[SpectralNorm]:
 
 
 def advanced(network: nn.Module, before: nn.Module) -> list[Tensor]:
-    """The vectors of `before`, one iteration of the power method on, by the weights of `network`."""
+    """The vectors of `before` after one more iteration of the power method with the weights of `network`."""
     found = []
     for module, old in zip(network.modules(), before.modules(), strict=True):
         if isinstance(module, nn.utils.parametrize.ParametrizationList):
@@ -108,7 +107,7 @@ def close(ours: list[Tensor], theirs: list[Tensor]) -> None:
 def test_spectral_vectors_advance_once_an_update_of_their_own_network(
     digits: PackedDataset, settings: dict[str, Any]
 ) -> None:
-    """Whatever the number of forward passes, of which D has four an update and G two."""
+    """Whatever the number of forward passes: D has four per update, G two."""
     lr = {"optimizer__d__lr": 0.01, "optimizer__g__lr": 0.01}  # so that an iteration moves them
     step = tiny(
         digits, net="resnet", net__g__spectral=True, penalties=OFF, train__batch=4, train__d_updates=2, **settings, **lr
@@ -127,7 +126,7 @@ def test_spectral_vectors_advance_once_an_update_of_their_own_network(
     assert same(vectors(step.d.net), vectors(D))
 
 
-def test_spectral_vectors_do_not_move_by_being_asked(digits: PackedDataset) -> None:
+def test_forward_passes_do_not_advance_spectral_vectors(digits: PackedDataset) -> None:
     step = tiny(digits, net="resnet", net__g__spectral=True, penalties=OFF, train__batch=4)
     step.advance(measure=False)
     before = vectors(step.g.net), vectors(step.d.net)

@@ -1,4 +1,4 @@
-"""Our Adam is torch's, to the last bit, without the copies that its kernel for CPUs makes and does not use."""
+"""Our Adam is bit-identical to torch's, without the copies that its CPU kernel makes and does not use."""
 
 from collections.abc import Callable
 

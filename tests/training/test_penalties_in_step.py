@@ -1,4 +1,4 @@
-"""Penalties in the step: whom they teach, how often and how much, and through which D."""
+"""Penalties in the step: which network they train, how often, with which weight, and through which D."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ CLASSIFIER = {"net__d__labels": "classifier"}
 
 def with_penalty(dataset: PackedDataset, name: str, weight: float, **settings: Any) -> AdversarialStep:
     interval = settings.pop("interval", 1)
-    settings.setdefault("net__d__norm", "layer")  # a fresh D without one is so flat that R1 says little
+    settings.setdefault("net__d__norm", "layer")  # a new D without one is so flat that R1 is close to 0
     if name == "auxiliary_classifier":
         settings |= CLASSIFIER
     if name == "path_length":
@@ -29,14 +29,14 @@ def with_penalty(dataset: PackedDataset, name: str, weight: float, **settings: A
 
 
 @pytest.mark.parametrize("name", penalties.__all__)
-def test_a_penalty_is_told_by_its_name_and_by_whom_it_teaches(digits: PackedDataset, name: str) -> None:
+def test_columns_have_the_name_of_the_penalty_and_of_the_network_it_trains(digits: PackedDataset, name: str) -> None:
     stats = with_penalty(digits, name, 0.1, train__batch=8).advance(measure=False)
     penalty = getattr(penalties, name)()
-    told = {key for key in stats if key.startswith("penalty_")}
+    found = {key for key in stats if key.startswith("penalty_")}
     parts = {f"penalty_{name}": penalty.d or penalty.path, f"penalty_{name}_g": penalty.g}
-    assert told == {key for key, part in parts.items() if part is not None}
+    assert found == {key for key, part in parts.items() if part is not None}
     assert all(value.isfinite() for value in stats.values())
-    assert all(stats[key] > 0 for key in told)
+    assert all(stats[key] > 0 for key in found)
 
 
 def test_a_penalty_reaches_the_update(digits: PackedDataset) -> None:
@@ -47,11 +47,11 @@ def test_a_penalty_reaches_the_update(digits: PackedDataset) -> None:
     assert not same(weights(with_r1), weights(without))
 
 
-def test_a_weight_of_nothing_switches_a_penalty_off(digits: PackedDataset) -> None:
+def test_a_weight_of_0_switches_a_penalty_off(digits: PackedDataset) -> None:
     assert not any(name.startswith("penalty_") for name in tiny(digits, penalties=OFF).advance(measure=False))
 
 
-def test_the_part_of_g_teaches_g_and_only_g(digits: PackedDataset) -> None:
+def test_the_part_of_g_trains_g_and_only_g(digits: PackedDataset) -> None:
     matching, plain = with_penalty(digits, "feature_matching", 5.0), with_penalty(digits, "feature_matching", 0)
     for step in (matching, plain):
         step.advance(measure=False)
@@ -60,13 +60,13 @@ def test_the_part_of_g_teaches_g_and_only_g(digits: PackedDataset) -> None:
     assert all(weight.grad is None for step in (matching, plain) for weight in step.d.net.parameters())
 
 
-def test_the_part_of_d_teaches_d_and_only_d(digits: PackedDataset) -> None:
+def test_the_part_of_d_trains_d_and_only_d(digits: PackedDataset) -> None:
     held, plain = with_penalty(digits, "drift", 5.0), with_penalty(digits, "drift", 0)
     ours, theirs = (gradients(step.d, step.discriminator_step) for step in (held, plain))
     assert not same(ours, theirs)
     for weight in (*held.d.weights, *plain.d.weights):
         weight.grad = None
-    # The two D are still the same, since neither has stepped: what G would learn of them is the same too.
+    # The two D are still the same, since neither was updated: G gets the same gradients from both.
     ours, theirs = (gradients(step.g, step.generator_step) for step in (held, plain))
     assert same(ours, theirs)
 
@@ -120,7 +120,12 @@ def test_another_penalty_than_the_checkpoint_had(digits: PackedDataset, tmp_path
 
 def test_a_lazy_penalty_counts_as_often_as_it_was_not_due(digits: PackedDataset) -> None:
     step = with_penalty(digits, "r1", 2.0, interval=3)
-    assert [step.due(step.penalties_d, 8 * update, 8) for update in range(4)] == [{"r1": 6.0}, {}, {}, {"r1": 6.0}]
+    assert [step.penalties.due(step.penalties.d, 8 * update, 8) for update in range(4)] == [
+        {"r1": 6.0},
+        {},
+        {},
+        {"r1": 6.0},
+    ]
 
 
 @pytest.mark.parametrize(("name", "network"), [("r1", "d"), ("feature_matching", "g")])
@@ -144,7 +149,7 @@ def test_the_gradient_has_the_penalty_with_its_weight_and_its_interval(
 
 
 class Watched:
-    """D as the step calls it, in place of a compiled one; and, underneath, D as it is written."""
+    """In place of a compiled D: counts calls of it, and records those of the network underneath."""
 
     def __init__(self, step: AdversarialStep) -> None:
         self.step, self.compiled = step, 0
@@ -163,7 +168,7 @@ class Watched:
 
 
 @pytest.mark.parametrize(("name", "calls"), [("r1", 2), ("r2", 2), ("wgan_gp", 3), ("dragan", 3)])
-def test_what_differentiates_d_asks_it_as_it_is_written_in_full_precision(
+def test_penalties_that_differentiate_d_use_it_uncompiled_in_full_precision(
     digits: PackedDataset, name: str, calls: int
 ) -> None:
     step = with_penalty(digits, name, 1.0, interval=2, train__precision="bf16", train__batch=8)
@@ -180,9 +185,7 @@ def test_what_differentiates_d_asks_it_as_it_is_written_in_full_precision(
 
 
 @pytest.mark.parametrize("name", ["drift", "auxiliary_classifier"])
-def test_other_penalties_and_updates_without_ask_the_compiled_d_in_mixed_precision(
-    digits: PackedDataset, name: str
-) -> None:
+def test_other_penalties_and_updates_use_the_compiled_d_in_mixed_precision(digits: PackedDataset, name: str) -> None:
     due = with_penalty(digits, name, 1.0, train__precision="bf16", train__batch=8)
     not_due = with_penalty(digits, "r1", 1.0, interval=2, train__precision="bf16", train__batch=8)
     not_due.discriminator_step()

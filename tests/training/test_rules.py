@@ -1,4 +1,4 @@
-"""What follows from size and batch where a configuration leaves it open."""
+"""Settings that are derived from size and batch where a configuration leaves them open."""
 
 from typing import Any
 
@@ -28,12 +28,12 @@ def test_stylegan2_has_what_its_authors_derive(size: int, batch: int, gamma: flo
     assert resolve(config, ImageShape(3, 8, 8), 1) == config  # nothing is left open
 
 
-def test_what_is_given_stays() -> None:
+def test_given_settings_stay() -> None:
     given = {"train.batch": 64, "penalties.r1.weight": 3, "ema.half_life": "0 images"}
     config = resolve(Config.build(recipe_values("stylegan2-32"), given), ImageShape(3, 32, 32), 1)
     assert (config.train.batch, config.penalties["r1"].weight, str(config.ema.half_life)) == (64, 3, "0 images")
     half = resolve(Config.build(recipe_values("stylegan2-32"), {"train.batch": 64}), ImageShape(3, 32, 32), 1)
-    assert half.penalties["r1"].weight == pytest.approx(0.0032)  # by the batch that it has
+    assert half.penalties["r1"].weight == pytest.approx(0.0032)  # from the given batch
     assert str(half.ema.half_life) == "20 kimg"
 
 
@@ -43,7 +43,7 @@ def test_other_penalties_have_no_rule() -> None:
         resolve(config, ImageShape(3, 32, 32), 1)
 
 
-def test_a_fine_tuning_leaves_open_again_what_a_run_had_left_open() -> None:
+def test_a_fine_tuning_derives_again_what_the_run_had_left_open() -> None:
     shape = ImageShape(3, 32, 32)
     config = resolve(Config.build(recipe_values("stylegan2-32")), shape, 1)
     again = config.with_overrides(flat(opened(config, shape)))

@@ -37,23 +37,23 @@ def test_the_rate_is_a_function_of_the_image_count(settings: dict[str, object], 
         assert schedule.rate(nimg) == pytest.approx(rate, abs=1e-12), nimg
 
 
-def tell(schedule: Schedule, losses: list[float], start: int = 0) -> list[float]:
-    """An interval (here 100 images, one update) a loss; the rate after each."""
+def rates_after(schedule: Schedule, losses: list[float], start: int = 0) -> list[float]:
+    """The rate after each interval (here 100 images, one update), one interval per loss."""
     rates = []
     for index, loss in enumerate(losses, start):
-        schedule.observe(torch.tensor(loss), 100 * index, 100 * (index + 1))
+        schedule.observe_loss(torch.tensor(loss), 100 * index, 100 * (index + 1))
         rates.append(schedule.rate(100 * (index + 1)))
     return rates
 
 
 def test_plateau_lowers_the_rate_when_patience_ends() -> None:
     schedule = make(name="plateau", factor=0.5, patience=2, interval="100 images")
-    assert tell(schedule, [1.0, 0.9, 0.9, 0.9, 0.9]) == [1, 1, 1, 1, 0.5]
+    assert rates_after(schedule, [1.0, 0.9, 0.9, 0.9, 0.9]) == [1, 1, 1, 1, 0.5]
 
 
-def test_plateau_waits_anew_after_an_improvement() -> None:
+def test_plateau_starts_to_wait_again_after_an_improvement() -> None:
     schedule = make(name="plateau", factor=0.1, patience=1, interval="100 images")
-    assert tell(schedule, [1.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]) == pytest.approx([1, 1, 1, 1, 1, 1, 0.1])
+    assert rates_after(schedule, [1.0, 1.0, 0.5, 0.5, 0.4, 0.4, 0.4]) == pytest.approx([1, 1, 1, 1, 1, 1, 0.1])
 
 
 def test_plateau_agrees_with_torch() -> None:
@@ -68,33 +68,33 @@ def test_plateau_agrees_with_torch() -> None:
         oracle.step(loss)
         expected.append(optimizer.param_groups[0]["lr"])
     ours = make(name="plateau", factor=0.5, patience=3, interval="100 images")
-    assert tell(ours, losses) == expected
+    assert rates_after(ours, losses) == expected
     assert expected[-1] < 1
 
 
 def test_plateau_judges_the_mean_of_an_interval() -> None:
     schedule = make(name="plateau", factor=0.5, patience=0, interval="200 images")
     # Means of two: 1.0, then 1.0 again (its second loss alone would be an improvement).
-    assert tell(schedule, [0.5, 1.5, 1.6, 0.4]) == [1, 1, 1, 0.5]
+    assert rates_after(schedule, [0.5, 1.5, 1.6, 0.4]) == [1, 1, 1, 0.5]
 
 
-def test_plateau_goes_on_from_its_buffers() -> None:
+def test_plateau_continues_from_its_buffers() -> None:
     losses = [1.0, 1.1, 1.2, 1.0, 1.3, 1.4, 0.9, 1.0]
     whole = make(name="plateau", factor=0.5, patience=1, interval="100 images")
-    expected = tell(whole, losses)
+    expected = rates_after(whole, losses)
     first, second = (make(name="plateau", factor=0.5, patience=1, interval="100 images") for _ in range(2))
     assert isinstance(first, Plateau)
-    begun = tell(first, losses[:3])
+    begun = rates_after(first, losses[:3])
     second.load_state_dict(first.state_dict())
-    assert begun + tell(second, losses[3:], start=3) == expected
+    assert begun + rates_after(second, losses[3:], start=3) == expected
 
 
-def test_plateau_outlives_an_interval_that_is_not_a_number() -> None:
+def test_plateau_survives_an_interval_of_nan() -> None:
     schedule = make(name="plateau", factor=0.5, patience=1, interval="100 images")
-    assert tell(schedule, [math.nan, 1.0, 0.9, 0.8, 0.7]) == [1, 1, 1, 1, 1]
+    assert rates_after(schedule, [math.nan, 1.0, 0.9, 0.8, 0.7]) == [1, 1, 1, 1, 1]
 
 
-def test_a_burn_in_moves_every_setting_to_its_own_value_along_half_a_cosine() -> None:
+def test_a_burn_in_moves_every_setting_to_the_configured_value_along_half_a_cosine() -> None:
     settings = sections.BurnIn(share=0.2, lr=4, beta2=0.9, penalties=10, half_life=0, augment=0.5)
     burn_in = BurnIn(settings, TOTAL)
     for nimg, left in ((0, 1.0), (500, 0.5 + 0.5 * math.sqrt(0.5)), (1000, 0.5), (2000, 0.0), (TOTAL, 0.0)):
@@ -105,7 +105,7 @@ def test_a_burn_in_moves_every_setting_to_its_own_value_along_half_a_cosine() ->
         assert burn_in.beta2(0.99, nimg) == pytest.approx(0.99 - 0.09 * left), nimg
 
 
-def test_without_a_burn_in_everything_has_its_own_value_at_once() -> None:
+def test_without_a_burn_in_every_setting_has_the_configured_value_at_once() -> None:
     for burn_in in (BurnIn(None, TOTAL), BurnIn(sections.BurnIn(), TOTAL)):
         assert (burn_in.lr(0), burn_in.penalties(0), burn_in.half_life(0), burn_in.augment(0)) == (1, 1, 1, 1)
         assert burn_in.beta2(0.99, 0) == 0.99

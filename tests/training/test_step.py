@@ -12,11 +12,12 @@ from ganloom.core.distributed import World
 from ganloom.data.packed import PackedDataset
 from ganloom.objectives import RelativisticLoss
 from ganloom.training.assembly import assemble, resolve
+from ganloom.training.fakes import ReusableFakes
 from ganloom.training.step import AdversarialStep
 from stepping import OFF, make, same, tiny, values, weights
 
 
-def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:
+def test_two_trainings_are_bit_identical(digits: PackedDataset) -> None:
     first, second = tiny(digits), tiny(digits)
     for _ in range(4):
         torch.randn(3)  # draws outside a step change nothing in it
@@ -29,20 +30,28 @@ def test_two_trainings_are_the_same_to_the_bit(digits: PackedDataset) -> None:
     assert not same(weights(other), weights(tiny(digits)))
 
 
+class Never(ReusableFakes):
+    """Reuses nothing, so that G makes its images itself."""
+
+    possible = False  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize("d_updates", [1, 3])
-def test_kept_images_are_those_that_would_be_made_again(digits: PackedDataset, d_updates: int) -> None:
+def test_reused_images_are_those_that_g_would_make_again(
+    digits: PackedDataset, d_updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeping, making = (tiny(digits, train__d_updates=d_updates) for _ in range(2))
-    assert keeping.keeps_fakes
-    making.keeps_fakes = False
+    assert keeping.fakes.possible
+    monkeypatch.setattr(making, "fakes", Never(making.g, making.d, making.world))
     for _ in range(3):
         ours, theirs = keeping.advance(measure=True), making.advance(measure=True)
         assert {name: value.item() for name, value in ours.items()} == {k: v.item() for k, v in theirs.items()}
     assert same(weights(keeping), weights(making))
 
 
-def test_nothing_is_kept_where_it_would_take_more_memory(digits: PackedDataset) -> None:
-    assert not tiny(digits, train__micro_batch=16).keeps_fakes
-    assert not tiny(digits, train__batch_g=16).keeps_fakes
+def test_nothing_is_reused_where_that_would_need_more_memory(digits: PackedDataset) -> None:
+    assert not tiny(digits, train__micro_batch=16).fakes.possible
+    assert not tiny(digits, train__batch_g=16).fakes.possible
 
 
 @pytest.mark.parametrize(
@@ -68,13 +77,13 @@ def test_measuring_changes_nothing(digits: PackedDataset, settings: dict[str, An
 def test_what_d_says_before_and_after_gs_update_is_of_the_same_draws(
     digits: PackedDataset, settings: dict[str, Any]
 ) -> None:
-    """A G that stands still is judged alike; the first of its step's draws are the augmentation's."""
+    """D judges a G that does not change the same, as the augmentation draws the same."""
     step = tiny(digits, **settings, optimizer__g__lr=1e-30)
     stats = step.advance(measure=True)
     assert stats["d_fake_after"] == stats["d_fake_before"]
 
 
-def test_d_is_not_taught_by_gs_step(digits: PackedDataset) -> None:
+def test_gs_step_does_not_train_d(digits: PackedDataset) -> None:
     step = tiny(digits)
     before = values(step.d.net)
     step.generator_step()
@@ -82,7 +91,7 @@ def test_d_is_not_taught_by_gs_step(digits: PackedDataset) -> None:
     assert all(weight.grad is None and weight.requires_grad for weight in step.d.net.parameters())
 
 
-def test_g_is_not_taught_by_ds_step(digits: PackedDataset) -> None:
+def test_ds_step_does_not_train_g(digits: PackedDataset) -> None:
     step = tiny(digits)
     before = values(step.g.net)
     step.discriminator_step()
@@ -162,7 +171,7 @@ def test_a_relativistic_loss_compares_with_the_real_images_of_its_micro_batch_in
 
 
 def asked_of_d(step: AdversarialStep) -> list[Tensor]:
-    """All images that D sees from now on."""
+    """Records all images that D sees from now on."""
     seen: list[Tensor] = []
     step.d.net.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
     return seen
@@ -178,7 +187,7 @@ def asked_of_d(step: AdversarialStep) -> list[Tensor]:
     ],
     ids=["neither", "loss", "penalty", "both"],
 )
-def test_real_images_are_judged_once_in_gs_step_and_only_for_who_asks(
+def test_real_images_are_judged_once_in_gs_step_and_only_if_needed(
     digits: PackedDataset, settings: dict[str, Any], times: int
 ) -> None:
     step = tiny(digits, **settings)
@@ -209,7 +218,7 @@ class Marked(nn.Module):
     ("penalties", "more"), [(OFF, 0), ({"r1": {"weight": 1}}, 0), ({**OFF, "wgan_gp": {"weight": 10}}, 1)], ids=str
 )
 def test_all_that_d_sees_is_augmented(digits: PackedDataset, penalties: dict[str, Any], more: int) -> None:
-    """Reals, fakes and what lies between them in D's step; fakes, and here reals, in G's."""
+    """Reals, fakes and interpolates in D's step; fakes, and with this loss reals, in G's."""
     step = tiny(digits, penalties=penalties, loss="relativistic")
     marked = step.augment = Marked()
     seen = asked_of_d(step)
@@ -233,7 +242,7 @@ class Hiding(nn.Module):
 
 
 def test_g_learns_through_the_augmentation(digits: PackedDataset) -> None:
-    """From what it hides nothing is to be learned."""
+    """An augmentation that hides everything leaves nothing to learn."""
     step = tiny(digits)
     step.augment = Hiding()
     before = values(step.g.net)
@@ -244,7 +253,7 @@ def test_g_learns_through_the_augmentation(digits: PackedDataset) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile looks at it while it traces
 def test_compiled_networks_train_the_same_network(digits: PackedDataset) -> None:
-    """With a lazy penalty, whose second derivative a compiled network does not have."""
+    """With a lazy penalty, which needs a second derivative that compiled networks do not have."""
     compiled, eager = tiny(digits, train__compile=True), tiny(digits)
     for _ in range(5):
         ours, theirs = compiled.advance(measure=False), eager.advance(measure=False)
@@ -271,12 +280,12 @@ def test_a_gpu_trains_the_same_network(digits: PackedDataset) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_step_on_a_gpu_waits_for_nothing(digits: PackedDataset) -> None:
+def test_a_step_on_a_gpu_does_not_synchronise(digits: PackedDataset) -> None:
     config = tiny_config(train__precision="fp32", data__mirror=True)
     step = assemble(resolve(config, digits.shape, 1), digits, torch.device("cuda"), World(), total=1000)
     assert step.stream.resident is not None
     for _ in range(3):
-        step.advance(measure=False)  # what is made at the first steps may wait
+        step.advance(measure=False)  # the first steps may wait for what they set up
     torch.cuda.set_sync_debug_mode("error")
     try:
         step.advance(measure=False)
@@ -285,7 +294,7 @@ def test_a_step_on_a_gpu_waits_for_nothing(digits: PackedDataset) -> None:
 
 
 def test_an_augmentation_is_in_full_precision_where_d_is_not(digits: PackedDataset) -> None:
-    """In bf16 the places of pixels would be wrong from about 128 pixels on, and those of generated images alone."""
+    """In bf16, sampling coordinates of generated images would be wrong from about 128 pixels on."""
     step = tiny(digits, train__precision="bf16", augment={"name": "ada", "p": 0, "target": None})
     seen: list[Tensor] = []
     step.augment.register_forward_hook(lambda module, given, result: seen.append(result.detach()))
@@ -299,8 +308,8 @@ def test_betas_and_rates_move_in_a_burn_in(digits: PackedDataset) -> None:
     burn_in = {"share": 0.5, "lr": 4, "beta2": 0.9, "penalties": 10}
     step = tiny(digits, burn_in=burn_in, optimizer__g__name="rmsprop")
     at = [
-        step.due(step.penalties_d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)
-    ]  # beginning, and after the end
+        step.penalties.due(step.penalties.d, nimg, step.d.batch)["r1"] for nimg in (0, 16 * step.d.batch)
+    ]  # at the beginning, and after the end
     assert at[0] == pytest.approx(10 * at[1])
     step.advance(measure=False)
     own = step.config.optimizer

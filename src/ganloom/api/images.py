@@ -13,7 +13,7 @@ from ganloom.core.terminal import log, progress_bar, shown
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
 from ganloom.data.dataset import Dataset
-from ganloom.data.opening import packed
+from ganloom.data.from_config import prepare_from_config
 from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.sources import find
 
@@ -85,7 +85,7 @@ def prepare(
         }
     )
     with shown(verbose):
-        dataset = packed(find(data.source, data.follow_links), data, Path(dest), workers)
+        dataset = prepare_from_config(find(data.source, data.follow_links), data, Path(dest), workers)
         for line in account(dataset):
             log.info(line)
     return dataset

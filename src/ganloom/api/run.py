@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ganloom.config import Config
 from ganloom.core.errors import ModelError
-from ganloom.metrics.scores import Score, read_scores
+from ganloom.metrics.scores import Scores, read_scores
 from ganloom.report.html import png_url, table
 from ganloom.runs import RunFolder, Status, open_folder
 from ganloom.synthesis.model import Model, load
@@ -58,7 +58,7 @@ class Run:
         names = dict.fromkeys(name for row in rows.values() for name in row)
         return {name: [row.get(name) for row in rows.values()] for name in names}
 
-    def scores(self) -> list[Score]:
+    def scores(self) -> Scores:
         """What `ganloom.evaluate` has measured on it; empty before. Raises `DataError` if scores.json is damaged."""
         return read_scores(self.folder.scores)
 

@@ -14,8 +14,8 @@ from ganloom.core import distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import DataError, RunError
 from ganloom.core.terminal import log, shown
-from ganloom.data.opening import packed
-from ganloom.data.sources import find, place
+from ganloom.data.from_config import prepare_from_config
+from ganloom.data.sources import absolute, find
 from ganloom.planning.defaults import Reason
 from ganloom.planning.request import check, make_request
 from ganloom.runs import RunFolder, open_folder, refuse_existing
@@ -79,11 +79,11 @@ def train(
         config, source = request.config, request.source
         check(config, source)
         target = Path(out).expanduser() if out is not None else Path("runs") / source.name
-        begun = distributed.noted("run")
+        begun = distributed.read_note("run")
         if begun and (target / "run.json").exists() and RunFolder(target).facts.id == begun:  # torchrun restarted it
             return resume(target, device=device, trackers=trackers, callback=callback)
         refuse_existing(target)
-        dataset = packed(source, config.data)
+        dataset = prepare_from_config(source, config.data)
         for line in remarks(dataset):
             log.info(line)
         if config.data.labels and not dataset.labelled and request.chose("labels"):
@@ -126,7 +126,7 @@ def resume(
         folder = open_folder(run.path if isinstance(run, Run) else Path(run))
         changes = {} if length is None else {"train.length": length}
         if data is not None:
-            changes["data.source"] = place(os.fspath(data))
+            changes["data.source"] = absolute(os.fspath(data))
         config = folder.config.with_overrides(changes)
         if length is not None:
             refuse_shorter(folder, config)
@@ -136,7 +136,7 @@ def resume(
         except DataError as error:
             raise DataError(f"{error} If the images were moved, name their new location with --data.") from None
         check(config, source)
-        dataset = packed(source, config.data)
+        dataset = prepare_from_config(source, config.data)
         listeners = Listeners(tuple(trackers), Notifier(callback))
         return Run(session.resume(folder, config, dataset, chosen_device, listeners))
 

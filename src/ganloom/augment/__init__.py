@@ -1,8 +1,9 @@
-"""Augmentations of all that D sees: one file each. The name in the config is the file's name.
+"""Augmentations of all images that D sees, real and generated.
 
-An augmentation is a module with `Augment(channels, *, ...)`: images [N, C, H, W] in, the same shape out, differentiable
-twice. Its keyword-only arguments are its options, what it remembers is in buffers, and it simply draws from torch's
-default generators: the step has seeded them.
+There is one file per augmentation, and its name in the configuration is the file's name. It has a module
+`Augment(channels, *, ...)`: images [N, C, H, W] in, images of the same shape out, twice differentiable. Its
+keyword-only arguments are its options and its state is in buffers. It draws from torch's default generators, which the
+training step has seeded.
 """
 
 import importlib
@@ -18,25 +19,25 @@ __all__ = ["Adaptive", "build", "names"]
 
 @runtime_checkable
 class Adaptive(Protocol):
-    """An augmentation whose probability changes in the course of a training."""
+    """An augmentation whose probability changes during training."""
 
-    p: Tensor  # a scalar, what it is now
-    target: float | None  # the mean sign of D(real) that it follows, if it does
+    p: Tensor  # a scalar, the current probability
+    target: float | None  # the mean sign of D(real) that p is steered to; None if p is fixed
 
     def reach(self, factor: float) -> None:
-        """Take so much of the probability that was asked for, if it is a fixed one."""
+        """If p is fixed: set it to `factor` times the configured value, for a burn-in."""
 
     def adapt(self, sign: Tensor, images: int) -> None:
-        """Hear the mean sign of what D said of so many real images."""
+        """If p is adaptive: move it, given the mean sign of D over the last `images` real images."""
 
 
 def names() -> list[str]:
-    """Every augmentation there is a file for."""
+    """The name of every augmentation."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def build(name: str, channels: int, options: dict[str, Any]) -> nn.Module:
-    """A fresh augmentation for images of that many channels. Raises `ConfigError` for an unknown name or option."""
+    """A new augmentation for images with `channels` channels. Raises `ConfigError` for an unknown name or option."""
     check_name("augmentation", name, names())
     kind = importlib.import_module(f"ganloom.augment.{name}").Augment
     augment: nn.Module = kind(channels, **keyword_options(f"augment ({name})", kind, options))

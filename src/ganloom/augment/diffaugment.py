@@ -1,7 +1,8 @@
 """Differentiable Augmentation (Zhao et al. 2020, section 3, arXiv 2006.10738).
 
-Real and generated images alike, in D's step and in G's: G learns what looks real after the augmentation, not augmented
-images. For few images or short runs; there is nothing to warm up. It turns and flips nothing: a heart has a side.
+Real and generated images are both augmented, in D's step and in G's. So G learns images that look real after the
+augmentation, not augmented images. It suits few images or short runs, since nothing has to adapt first. It neither
+rotates nor flips: a heart is on one side.
 """
 
 from typing import Annotated, Literal
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 __all__ = ["Augment", "color", "cutout", "translation"]
 
-COLOURS = 3  # a fourth channel is alpha, and has no colour
+COLOURS = 3  # a fourth channel is alpha and keeps its values
 
 Policy = Annotated[tuple[Literal["color", "translation", "cutout"], ...], Field(min_length=1)]
 
 
 class Augment(nn.Module):
-    """Those of `color`, `translation` and `cutout` that the policy names, in this order, drawn for each image."""
+    """Apply those of `color`, `translation` and `cutout` that the policy names, in this order, drawn per image."""
 
     def __init__(self, channels: int, *, policy: Policy = ("color", "translation", "cutout")) -> None:
         super().__init__()
@@ -28,10 +29,10 @@ class Augment(nn.Module):
     def forward(
         self,
         images: Tensor,  # float [N, C, H, W] in [-1, 1]
-    ) -> Tensor:  # [N, C, H, W], beyond [-1, 1] where colours grew brighter or stronger
+    ) -> Tensor:  # [N, C, H, W]; colours may leave [-1, 1]
         if "color" in self.policy:
             coloured = color(images[:, : self.colours])
-            # What has no colour, if there is such a channel, goes by untouched.
+            # An alpha channel, if there is one, keeps its values.
             images = torch.cat([coloured, images[:, self.colours :]], 1) if images.shape[1] > COLOURS else coloured
         if "translation" in self.policy:
             images = translation(images)
@@ -43,8 +44,10 @@ class Augment(nn.Module):
 def color(
     images: Tensor,  # [N, C, H, W] without alpha
 ) -> Tensor:  # [N, C, H, W]
-    """Brightness + U(-.5, .5); distance from the pixel's mean * U(0, 2) (saturation, where there are several channels);
-    distance from the image's mean * U(.5, 1.5) (contrast).
+    """Brightness, saturation (if there are several channels) and contrast, in this order.
+
+    Brightness adds U(-.5, .5). Saturation multiplies the difference from the mean over a pixel's channels by U(0, 2),
+    contrast the difference from the image's mean by U(.5, 1.5).
     """
     images = images + uniform(-0.5, 0.5, images)
     if images.shape[1] > 1:
@@ -55,24 +58,24 @@ def color(
 def translation(
     images: Tensor,  # [N, C, H, W]
 ) -> Tensor:  # [N, C, H, W]
-    """Move by whole pixels, up to 1/8 of the side each way, rounded; zeros come in behind."""
+    """Shift by whole pixels, in each direction by up to 1/8 of the side (rounded). The gap is filled with zeros."""
     height, width = images.shape[2:]
     rows, missing_rows = shifted(height, images)
     columns, missing_columns = shifted(width, images)
-    places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None, :]  # [N, 1, H*W]
-    moved = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1)).view(images.shape)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None, :]  # [N, 1, H*W]
+    moved = images.flatten(2).gather(2, pixels.expand(-1, images.shape[1], -1)).view(images.shape)
     return moved.masked_fill((missing_rows[:, :, None] | missing_columns[:, None, :])[:, None], 0)
 
 
 def cutout(
     images: Tensor,  # [N, C, H, W]
 ) -> Tensor:  # [N, C, H, W]
-    """Set a square half as long as the sides to 0. Its centre is anywhere, so half its length may lie outside."""
+    """Set a rectangle of half the height and width to 0. Its centre is anywhere, so part of it may lie outside."""
     rows, columns = (segment(side, images) for side in images.shape[2:])
     return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-# What they draw, for each image.
+# Random draws, one per image.
 
 
 def uniform(low: float, high: float, images: Tensor) -> Tensor:  # [N, 1, 1, 1]
@@ -80,9 +83,10 @@ def uniform(low: float, high: float, images: Tensor) -> Tensor:  # [N, 1, 1, 1]
 
 
 def shifted(side: int, images: Tensor) -> tuple[Tensor, Tensor]:  # int64 [N, side], bool [N, side]
-    """Where the pixels along a side come from, and which of them come from outside.
+    """The source index of each pixel along a side, and which sources lie outside.
 
-    Those point to the other end: no pixel is asked for twice, so gradients have one summand, and no order of summation.
+    Those outside wrap around to the other end. So each pixel is used exactly once, and its gradient is one term, not a
+    sum that depends on the order.
     """
     reach = int(side / 8 + 0.5)
     shift = torch.randint(-reach, reach + 1, (len(images), 1), device=images.device)
@@ -91,9 +95,9 @@ def shifted(side: int, images: Tensor) -> tuple[Tensor, Tensor]:  # int64 [N, si
 
 
 def segment(side: int, images: Tensor) -> Tensor:  # bool [N, side]
-    """A stretch half as long as the side, its centre anywhere on it."""
+    """A mask of an interval half as long as the side, with its centre anywhere on the side."""
     length = side // 2
     outside = length // 2
     first = torch.randint(-outside, side - length + outside + 1, (len(images), 1), device=images.device)
-    place = torch.arange(side, device=images.device)
-    return (place >= first) & (place < first + length)
+    index = torch.arange(side, device=images.device)
+    return (index >= first) & (index < first + length)

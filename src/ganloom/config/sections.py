@@ -1,26 +1,58 @@
-"""The sections of a configuration. Every key stands here, with its default and what it means."""
+"""The sections of a configuration. Every key stands with its default and, below it, its description.
 
-import re
-from collections.abc import Mapping
+`data` and `optimizer` have modules of their own; every section can be imported from here.
+"""
+
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ganloom.core.lengths import Interval, Length
-from ganloom.core.plain_yaml import read_value
-from ganloom.core.shapes import parse_size
-from ganloom.core.shares import check_window, parse_share, parse_window
+from ganloom.config.data import Data
+from ganloom.config.optimizers import (
+    SCHEDULES,
+    Constant,
+    Cosine,
+    Linear,
+    Optimizer,
+    Optimizers,
+    Plateau,
+    Schedule,
+)
+from ganloom.config.section import Section
+from ganloom.config.values import (
+    Beta,
+    Fraction,
+    Images,
+    Interval,
+    Lengths,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    PositiveLength,
+    Stages,
+    TimeShare,
+    named,
+    unit,
+)
+from ganloom.core.lengths import Length
 
 __all__ = [
     "SCHEDULES",
+    "Action",
+    "Augment",
     "BurnIn",
     "Checkpoint",
+    "Constant",
+    "Cosine",
     "Data",
     "Ema",
     "Evaluate",
     "Growth",
     "Guard",
+    "Linear",
     "Log",
+    "Loss",
     "Named",
     "Net",
     "NonNegativeInt",
@@ -34,225 +66,169 @@ __all__ = [
     "Start",
     "Trackers",
     "Train",
+    "Wandb",
     "named",
 ]
 
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-def _share(value: Any) -> Any:
-    return parse_share(value) if isinstance(value, str) else value
-
-
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, lt=1)]
-WholeShare = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Data(Section):
-    source: str
-    size: tuple[PositiveInt, PositiveInt] | None = None  # height, width; null: the images' own size
-    channels: Literal[1, 3, 4] | None = None  # null: as found, grey or colour
-    resize: Literal["crop", "fit", "stretch"] = "crop"  # cut to the ratio, pad to it with black, or ignore it
-    window: tuple[float, float] | None = None  # LOW:HIGH, what becomes black and white; null: percentiles; 8 bits: none
-    fast: bool = False  # let the JPEG decoder shrink big images: quicker, and not right to the pixel
-    holdout: Share = 0.05  # goes to `val`, never trained on, where the source has no splits
-    group_by: str | None = None  # pattern in the files' names: what it finds alike stays on one side of the hold-out
-    classes: tuple[str, ...] | None = None  # null: all of them
-    drop_duplicates: bool = False  # of images equal to the last bit take only the first
-    max_skipped: WholeShare = 0.05  # of the images' files; more than that cannot be used: an error
-    follow_links: bool = False  # let symbolic links lead out of the folder
-    labels: bool = False  # train with class labels
-    mirror: bool = False  # flip half the images left to right (a heart has a side: off unless asked for)
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _read_size(cls, value: Any) -> Any:
-        return parse_size(value) if isinstance(value, int | str) else value
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _read_classes(cls, value: Any) -> Any:
-        """`a,b`, or `["a, b", "c"]` where a name has a comma. Names may be numbers."""
-        if isinstance(value, str):
-            value = read_value(value) if value.startswith("[") else [part.strip() for part in value.split(",")]
-        names = value if isinstance(value, list | tuple) else [value] if isinstance(value, int) else None
-        if names is None:
-            return value
-        if any(isinstance(name, bool) for name in names):
-            raise ValueError("a class may be called yes or no, but only in quotes: data.classes='[\"yes\"]'")
-        return [str(name) if isinstance(name, int) else name for name in names]
-
-    @field_validator("window", mode="before")
-    @classmethod
-    def _read_window(cls, value: Any) -> Any:
-        return parse_window(value) if isinstance(value, str) else value
-
-    @field_validator("window")
-    @classmethod
-    def _check_window(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None:
-            check_window(value)
-        return value
-
-    @field_validator("group_by")
-    @classmethod
-    def _check_pattern(cls, value: str | None) -> str | None:
-        try:
-            re.compile(value or "")
-        except re.error as error:
-            raise ValueError(f"not a regular expression ({error})") from None
-        return value
-
 
 class Net(Section):
+    """The network family and its options."""
+
     name: str
-    latent: PositiveInt = 100
-    g: dict[str, Any] = {}  # keyword options of the network's Generator
-    d: dict[str, Any] = {}  # keyword options of its Discriminator
+    """The network family, such as `dcgan` or `stylegan2`, or the path of a Python file of your own."""
+
+    latent: Annotated[PositiveInt, unit("numbers")] = 100
+    """Size of the latent vector z from which G makes an image."""
+
+    g: dict[str, Any] = Field({})
+    """Options of the generator, such as `net.g.width`. They are the keyword arguments of the family's Generator."""
+
+    d: dict[str, Any] = Field({})
+    """Options of the discriminator, such as `net.d.width`. They are the keyword arguments of the family's
+    Discriminator.
+    """
 
 
 class Named(BaseModel):
     """A loss or an augmentation by name; every other key is a keyword option of it."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
     name: str
+    """Which one. Every other key of the section is an option of it."""
 
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
 
+class Loss(Named):
+    """The loss."""
+
+    name: str
+    """The loss, such as `bce`, `hinge` or `relativistic`, or the path of a Python file of your own. Other keys of this
+    section are options of the loss, such as `loss.label_smoothing`.
+    """
+
+
+class Augment(Named):
+    """The augmentation."""
+
+    name: str
+    """The augmentation: `diffaugment` or `ada`. Other keys of this section are options of it, such as
+    `augment.policy`.
+    """
+
+
 class Penalty(Section):
-    weight: NonNegative | None  # null, of r1: StyleGAN2's rule, from size and batch
-    interval: PositiveInt = 1  # in updates of the network it teaches; a lazy penalty counts that many times over
+    """A regularizer that is added to a network's loss."""
 
+    weight: NonNegative | None
+    """What the penalty is multiplied by before it is added to the loss. 0: it has no effect. null, for `r1` alone:
+    StyleGAN2's rule, from the size of the images and the batch.
+    """
 
-def _lengths(value: Any) -> Any:
-    return [value] if isinstance(value, str | Length) else value
-
-
-Lengths = Annotated[tuple[Interval, ...], BeforeValidator(_lengths), Field(min_length=1)]
+    interval: Annotated[PositiveInt, unit("updates of the network")] = 1
+    """The penalty is computed once in so many updates. A lazy penalty is multiplied by the interval, so its mean effect
+    stays the same.
+    """
 
 
 class Growth(Section):
-    """Resolutions in their order, from about 4 pixels up, each twice the one before, for networks that grow.
+    """Resolutions in ascending order, from about 4 pixels up, each twice the one before, for networks that grow.
 
-    One length stands for all levels; of several the first is that of the smallest images, and the last goes on.
+    One length stands for all levels. Of several, the first is for the smallest images, and the last is repeated for
+    all further levels.
     """
 
-    hold: Lengths  # images at each resolution before the next begins
-    fade: Lengths  # images in which that one fades in
+    hold: Lengths
+    """Length of training at each resolution before the next one begins to fade in. One length for all, or a list from
+    the smallest resolution up whose last entry is repeated.
+    """
+
+    fade: Lengths
+    """Length over which the next resolution fades in. One length for all, or a list as in `growth.hold`."""
 
 
 class BurnIn(Section):
-    """How a run begins: settings move, along half a cosine, from here to their own values (Huang et al. 2024).
+    """Settings that start at other values and move to their own along half a cosine (Huang et al. 2024).
 
-    As schedules do, it follows the length of the run: one that is made longer afterwards has a longer burn-in too.
+    Like a schedule it follows the length of the run: a run whose length is extended later has a longer burn-in too.
     """
 
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the run
-    lr: Positive = 1.0  # times the learning rates
-    beta2: Beta | None = None  # in place of the optimizers' own; null: theirs
-    penalties: NonNegative = 1.0  # times their weights
-    half_life: Fraction = 1.0  # times that of the moving average
-    augment: Fraction = 1.0  # times the p of ada, where it does not adapt
+    share: Annotated[float, Field(gt=0, le=1), unit("share of the run")] = 0.1
+    """How long the burn-in takes."""
+
+    lr: Positive = 1.0
+    """Factor on both learning rates at the start."""
+
+    beta2: Beta | None = None
+    """beta2 of both optimizers at the start. null: their own values from the start."""
+
+    penalties: NonNegative = 1.0
+    """Factor on the weights of all penalties at the start."""
+
+    half_life: Fraction = 1.0
+    """Factor on the half-life of the EMA generator at the start."""
+
+    augment: Fraction = 1.0
+    """Factor on a fixed probability p of `ada` at the start; without effect where p adapts."""
 
 
 class Start(Section):
-    """Fine-tuning: what the networks are before the first step."""
+    """Fine-tuning: the trained model whose weights the networks start from."""
 
-    model: str  # a run folder, whose D is taken too, or a model.safetensors
-    sha256: str | None = None  # of the weights, filled in at the start: a run is repeated with the same or not at all
-    optimizers: bool = False  # go on with a run's optimizers: for more of the same images, not for others
-    freeze_d: NonNegativeInt = 0  # stages of D that do not learn, from the image on (Mo et al. 2020)
-    freeze_g: NonNegativeInt = 0  # stages of G that do not learn, from z on
+    model: str
+    """The trained model to start from: a run folder, whose D is loaded too, or a model.safetensors, which holds G
+    alone.
+    """
 
+    sha256: str | None = None
+    """Checksum of the weights to start from. Filled in when the run starts, so that repeating it uses the same weights
+    or fails. null: take the model as it is now.
+    """
 
-SCHEDULES = ("constant", "linear", "cosine", "plateau")
+    optimizers: bool = False
+    """Also load the run's optimizer state. Use it to train further on the same images, not on others."""
 
+    freeze_d: Stages = 0
+    """Stages of D that do not learn, counted from the image (Mo et al. 2020, FreezeD)."""
 
-class Schedule(Section):
-    warmup: Interval = Length(0, "images")  # linear, from 0 to the full rate
-
-
-class Constant(Schedule):
-    name: Literal["constant"] = "constant"
-
-
-class Linear(Schedule):
-    name: Literal["linear"]
-    final: Fraction = 0.0  # of the full rate, at the end of the run
-
-
-class Cosine(Schedule):
-    name: Literal["cosine"]
-    final: Fraction = 0.0
-
-
-class Plateau(Schedule):
-    """Multiply the rate by `factor` when the network's loss has improved in none of more than `patience` intervals."""
-
-    name: Literal["plateau"]
-    score: bool = False  # look at evaluate.best, at every evaluation while training, in place of the loss
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    patience: NonNegativeInt = 5
-    interval: Interval = Length(1, "epochs")
-    threshold: NonNegative = 1e-4  # an improvement is a mean loss lower than the best by this share of it
-
-
-def named(value: Any) -> Any:
-    """`net: mlp` for `net: {name: mlp}`."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-def _schedule(value: Any) -> Any:
-    value = named(value)
-    return {"name": "constant", **value} if isinstance(value, Mapping) else value
-
-
-class Optimizer(Section):
-    name: Literal["adam", "adamw", "rmsprop"] = "adam"
-    lr: Positive = 2e-4
-    beta1: Beta = 0.5  # not of rmsprop
-    beta2: Beta = 0.999  # of rmsprop: what is kept of the mean square
-    weight_decay: NonNegative = 0.0
-    clip: Positive | None = None  # largest gradient norm
-    clip_weights: Positive | None = None  # largest size of a weight, cut to it after each update (Arjovsky et al. 2017)
-    schedule: Annotated[
-        Annotated[Constant | Linear | Cosine | Plateau, Field(discriminator="name")], BeforeValidator(_schedule)
-    ] = Constant()
-
-
-class Optimizers(Section):
-    g: Optimizer = Optimizer()
-    d: Optimizer = Optimizer()
-
-
-def _some(length: Length) -> Length:
-    if length.amount <= 0:
-        raise ValueError("a run needs a length of more than nothing")
-    return length
+    freeze_g: Stages = 0
+    """Stages of G that do not learn, counted from z."""
 
 
 class Train(Section):
-    length: Annotated[Length, AfterValidator(_some)]
-    batch: PositiveInt | None = 64  # null: StyleGAN2's rule, from the size
-    micro_batch: PositiveInt | None = None  # null: the whole batch; BatchNorm sees one micro-batch
-    batch_g: PositiveInt | None = None  # null: as for D
-    micro_batch_g: PositiveInt | None = None  # null: as for D where it divides batch_g
-    d_updates: PositiveInt = 1  # per G update
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 on GPUs that have it
+    """How long to train, and with what batches."""
+
+    length: PositiveLength
+    """How long to train. Minutes and hours end the run by the clock."""
+
+    batch: Images | None = 64
+    """Real images per update of D. null: StyleGAN2's rule, from the size of the images."""
+
+    micro_batch: Images | None = None
+    """Images per forward pass of D; the gradients of a batch's micro-batches are averaged. Must divide the batch.
+    BatchNorm sees one micro-batch. null: the whole batch.
+    """
+
+    batch_g: Images | None = None
+    """Generated images per update of G. null: as for D."""
+
+    micro_batch_g: Images | None = None
+    """Images per forward pass of G. Must divide G's batch. null: as for D where that divides `train.batch_g`."""
+
+    d_updates: Annotated[PositiveInt, unit("updates")] = 1
+    """Updates of D for each update of G, each with a batch of its own."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Number format of the forward and backward pass. `auto`: bf16 on GPUs that support it, otherwise fp32."""
+
     compile: bool = False
-    recompute: bool = False  # keep fewer maps and make them again in the backward pass
+    """Compile both networks with torch.compile."""
+
+    recompute: bool = False
+    """Activation checkpointing: recompute activations in the backward pass. Takes less memory and more time."""
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":
@@ -267,56 +243,115 @@ class Train(Section):
 
 
 class Ema(Section):
-    half_life: Interval | None = Length(10, "kimg")  # 0: the average is G itself; null: StyleGAN2's rule
-    ramp_up: NonNegative = 0.05  # the half-life is at most this share of the images seen; 0: no ramp
+    """The EMA generator: the moving average of G's weights, which is sampled, scored and saved."""
+
+    half_life: Interval | None = Length(10, "kimg")
+    """Half-life of the average. 0: no average, the EMA generator is G itself. null: StyleGAN2's rule, from the batch
+    size.
+    """
+
+    ramp_up: NonNegative = 0.05
+    """The half-life is at most this share of the images seen so far, so that the first weights are soon forgotten.
+    0: no limit.
+    """
 
 
 class Checkpoint(Section):
-    every: Interval = Length(50, "kimg")  # 0 images, here and below: only at the end
-    keep: PositiveInt = 2
+    """Checkpoints, from which a run resumes."""
+
+    every: Interval = Length(50, "kimg")
+    """Length between checkpoints. 0 images: only at the end."""
+
+    keep: Annotated[PositiveInt, unit("checkpoints")] = 2
+    """Newest checkpoints to keep, besides one that the guard may need for a rollback."""
 
 
 class Sample(Section):
+    """Grids of generated pictures, drawn during training from the same latents."""
+
     every: Interval = Length(20, "kimg")
-    count: PositiveInt = 64  # pictures in a grid
+    """Length between grids. 0 images: only at the end."""
+
+    count: Annotated[PositiveInt, unit("pictures")] = 64
+    """Pictures in a grid."""
 
 
 class Evaluate(Section):
-    """Cheap scores while training, in the features of the encoder that ganloom ships; the best model is kept."""
+    """Cheap scores during training, in the features of the encoder that ships with ganloom; the best model is kept."""
 
-    every: Interval | None = None  # null: timed once at the start, to take `budget` of the time; 0 images: never
-    budget: Annotated[float, Field(gt=0, le=1)] = 0.05
-    n: Annotated[int, Field(ge=100)] = 2000  # generated images, and real ones where there are so many
-    metrics: tuple[str, ...] = ("fd", "prdc")  # such as need features alone
-    best: str = "fd"  # which of their numbers says what is best
-    patience: PositiveInt | None = None  # stop after so many evaluations in a row that were not the best; null: never
+    every: Interval | None = None
+    """Length between evaluations. null: chosen once at the start by timing one, so that evaluations take the share
+    `evaluate.budget` of the time. 0 images: never.
+    """
+
+    budget: TimeShare = 0.05
+    """Share of the training time that evaluations may take. Used only where `evaluate.every` is null."""
+
+    n: Annotated[int, Field(ge=100), unit("images")] = 2000
+    """Generated images per evaluation, and as many real ones where there are that many."""
+
+    metrics: tuple[str, ...] = ("fd", "prdc")
+    """Metrics to compute. Only those that need nothing but features are cheap enough."""
+
+    best: str = "fd"
+    """The number, produced by `evaluate.metrics`, that decides which model is the best."""
+
+    patience: Annotated[PositiveInt, unit("evaluations")] | None = None
+    """Stop the training after so many evaluations in a row without a new best. null: never."""
 
 
 Action = Literal["warn", "stop", "rollback"]
 
 
 class Guard(Section):
-    """Looks at a few images and the numbers of the training now and then, and does something about what it finds.
+    """Checks a training at intervals, on a few images and the training's own statistics, and acts on what it finds.
 
-    `warn` only tells. `rollback` goes back to the last healthy checkpoint and on from there with other settings, at
-    most `rollbacks` times in a run; where no other settings are left, it stops. Whatever stops keeps the best model.
+    `warn` only reports. `stop` ends the training. `rollback` returns to the last healthy checkpoint and continues from
+    there with changed settings, at most `guard.rollbacks` times in a run; when no other settings are left to try, it
+    stops. The best model is kept in every case.
     """
 
-    every: Interval | None = None  # null: timed once at the start, to take `budget` of the time; 0 images: never
-    budget: Annotated[float, Field(gt=0, le=1)] = 0.03
-    n: Annotated[int, Field(ge=50)] = 256  # generated images, training images and held-out ones, at most
-    patience: PositiveInt = 3  # looks in a row that must see the same
+    every: Interval | None = None
+    """Length between checks. null: chosen once at the start by timing one, so that checks take the share `guard.budget`
+    of the time. 0 images: never.
+    """
+
+    budget: TimeShare = 0.03
+    """Share of the training time that checks may take. Used only where `guard.every` is null."""
+
+    n: Annotated[int, Field(ge=50), unit("images")] = 256
+    """Largest number of generated, of training and of held-out images in a check."""
+
+    patience: Annotated[PositiveInt, unit("checks")] = 3
+    """Checks in a row that must find the same fault before the guard acts. NaN or infinite values need one."""
+
     rollbacks: NonNegativeInt = 3
-    divergence: Action = "rollback"  # numbers that are none, or images on their way back to noise
-    collapse: Action = "rollback"  # hardly two images differ
-    overpowering: Action = "warn"  # D is sure of every image, and G learns no more
-    overfitting: Action = "warn"  # D knows its training images by heart
-    memorisation: Action = "warn"  # G copies training images
-    stalled: Action = "warn"  # images are what they were at the start
+    """Largest number of rollbacks in a run; the next one stops it."""
+
+    divergence: Action = "rollback"
+    """What to do about NaN or infinite values, or images that turn back into noise."""
+
+    collapse: Action = "rollback"
+    """What to do about mode collapse: the generated images hardly differ from each other."""
+
+    overpowering: Action = "warn"
+    """What to do when D is sure of every image and G no longer learns."""
+
+    overfitting: Action = "warn"
+    """What to do when D has memorised its training images."""
+
+    memorisation: Action = "warn"
+    """What to do when G copies training images."""
+
+    stalled: Action = "warn"
+    """What to do when the images are still what they were at the start."""
 
 
 class Log(Section):
+    """The log, log.jsonl in the run folder."""
+
     every: Interval = Length(4, "kimg")
+    """Length between rows of the log. 0 images: only at the end."""
 
 
 def _off(value: Any) -> Any:
@@ -324,10 +359,20 @@ def _off(value: Any) -> Any:
 
 
 class Wandb(Section):
+    """Weights & Biases (pip install 'ganloom[wandb]')."""
+
     mode: Annotated[Literal["off", "online", "offline"], BeforeValidator(_off)] = "off"
+    """`online` sends the log to Weights & Biases, `offline` keeps it on disk for `wandb sync`."""
+
     project: str = "ganloom"
+    """Name of the Weights & Biases project."""
 
 
 class Trackers(Section):
+    """Where the log goes besides log.jsonl and the console."""
+
     tensorboard: bool = True
+    """Write the log and the sample grids for TensorBoard into the run folder."""
+
     wandb: Wandb = Wandb()
+    """Weights & Biases (pip install 'ganloom[wandb]')."""

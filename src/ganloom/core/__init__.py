@@ -1,1 +1,1 @@
-"""Errors, lengths, keyed randomness, names, shapes, pictures, files and processes: what every room needs."""
+"""What every other room needs and none of them owns: errors, files, names, lengths, randomness, devices, processes."""

@@ -1,7 +1,7 @@
-"""A Python file of the user's own as a module: known by its content, run once, named in its errors.
+"""Load a Python file of the user as a module: identified by its content, run once, and named in its errors.
 
-One file is all of it: it imports what is installed and nothing that lies beside it, so that its text, with its hash, is
-enough to run it again anywhere.
+A file is self-contained: it may import installed packages, but no file that lies beside it. So its text is enough to
+run it again anywhere, and the hash of its text identifies it.
 """
 
 import contextlib
@@ -20,50 +20,61 @@ from pydantic import BaseModel, ConfigDict
 from ganloom.core.errors import ConfigError, GanloomError
 from ganloom.core.files import sha256
 
-__all__ = ["Code", "OwnModule", "blame", "is_file", "load_code", "load_file", "place", "read", "split", "take"]
+__all__ = [
+    "Code",
+    "CustomModule",
+    "absolute",
+    "blame",
+    "get_callable",
+    "is_file",
+    "load_code",
+    "load_file",
+    "read",
+    "split",
+]
 
 SUFFIX = ".py"
-SOURCE = re.compile(r"(?!\w{2,}:)(.*?\.py)(?::(.*))?", re.DOTALL)  # C:\x.py:ARGUMENT too, but not hf:OWNER/NAME.py
+SOURCE = re.compile(r"(?!\w{2,}:)(.*?\.py)(?::(.*))?", re.DOTALL)  # also C:\x.py:ARGUMENT, but not hf:OWNER/NAME.py
 
 
 class Code(BaseModel):
-    """The text of a file, apart from where the file lies."""
+    """The text of a Python file, without the file's location."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str  # of the file, without its folder
-    sha256: str  # of its bytes
+    name: str  # file name, without the folder
+    sha256: str  # of the file's bytes
     source: str
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the text is the one that the hash was taken of."""
+    def is_intact(self) -> bool:
+        """Whether the text still has the hash that was recorded for it."""
         return sha256(self.source.encode("utf-8", "surrogatepass")) == self.sha256
 
 
-class OwnModule(ModuleType):
-    """What such a text becomes."""
+class CustomModule(ModuleType):
+    """The module that a `Code` becomes when it is run."""
 
     code: Code
 
 
 def is_file(name: str) -> bool:
-    """Whether a name, where a built-in one could stand, is a path to a file of the user's."""
+    """Whether a name in the configuration is the path of a Python file instead of a built-in name."""
     return name.endswith(SUFFIX)
 
 
 def split(source: str) -> tuple[str, str] | None:
-    """`FILE.py` or `FILE.py:ARGUMENT` as path and argument; None for any other source of images."""
+    """Split `FILE.py` or `FILE.py:ARGUMENT` into path and argument; None for any other source of images."""
     match = SOURCE.fullmatch(source)
     return None if match is None else (match.group(1), match.group(2) or "")
 
 
-def place(name: str) -> str:
-    """A path as it holds from any working folder; any other name as it is."""
+def absolute(name: str) -> str:
+    """The path of a Python file made absolute, so that it holds in any working folder; other names unchanged."""
     return str(Path(name).expanduser().resolve()) if is_file(name) else name
 
 
 def read(path: str | Path) -> Code:
-    """Raises `ConfigError` for a file that is not there, or is no text."""
+    """The text of a file. Raises `ConfigError` if the file is missing or is not UTF-8 text."""
     path = Path(path).expanduser()
     try:
         content = path.read_bytes()
@@ -74,28 +85,28 @@ def read(path: str | Path) -> Code:
         raise ConfigError(f"cannot read {path} ({error}): it should be Python, in UTF-8.") from None
 
 
-def load_file(path: str | Path) -> OwnModule:
-    """The module of a file: run once for each content. Raises `ConfigError` with the line at fault."""
+def load_file(path: str | Path) -> CustomModule:
+    """The module of a file, which is run once for each content. Raises `ConfigError` with the faulty line."""
     return _run(read(path), str(Path(path).expanduser().resolve()))
 
 
-def load_code(code: Code) -> OwnModule:
-    """The module of a text that came without its file. Raises `ConfigError` with the line at fault."""
+def load_code(code: Code) -> CustomModule:
+    """The module of a text that came without its file. Raises `ConfigError` with the faulty line."""
     origin = f"<{code.name}, sha256 {code.sha256[:12]}>"
     lines = code.source.splitlines(keepends=True)
     linecache.cache[origin] = len(code.source), None, lines, origin  # for tracebacks, and for torch.compile
     return _run(code, origin)
 
 
-def _run(code: Code, origin: str) -> OwnModule:
-    known_by = sha256(f"{origin}\n{code.sha256}".encode("utf-8", "surrogateescape"))[:16]
-    name = re.sub(r"\W", "_", f"{Path(code.name).stem}_{known_by}")  # one that no other module has
-    known = sys.modules.get(name)
-    if isinstance(known, OwnModule):
-        return known
-    module = OwnModule(name)
+def _run(code: Code, origin: str) -> CustomModule:
+    suffix = sha256(f"{origin}\n{code.sha256}".encode("utf-8", "surrogateescape"))[:16]
+    name = re.sub(r"\W", "_", f"{Path(code.name).stem}_{suffix}")  # unique, so no other module is replaced
+    loaded = sys.modules.get(name)
+    if isinstance(loaded, CustomModule):
+        return loaded
+    module = CustomModule(name)
     module.__file__, module.code = origin, code
-    sys.modules[name] = module  # where dataclasses and pickle look
+    sys.modules[name] = module  # dataclasses and pickle look it up here
     try:
         with blame(module):
             exec(compile(code.source.encode(), origin, "exec", dont_inherit=True), vars(module))
@@ -105,48 +116,49 @@ def _run(code: Code, origin: str) -> OwnModule:
     return module
 
 
-def take(module: ModuleType, name: str, *positional: str, options: bool = True) -> Callable[..., Any]:
-    """The function or class `name`, which is called with those arguments and, after a `*`, with its options.
+def get_callable(module: ModuleType, name: str, *positional: str, options: bool = True) -> Callable[..., Any]:
+    """The function or class `name` of a module, checked to take these positional arguments and keyword-only options.
 
-    Raises `ConfigError` where there is none, or one that is to be called otherwise.
+    Raises `ConfigError` if it is missing or has another signature.
     """
-    called = f"{name}({', '.join([*positional, '*', 'OPTION=...'] if options else positional)})"
+    expected = f"{name}({', '.join([*positional, '*', 'OPTION=...'] if options else positional)})"
     found: Callable[..., Any] | None = getattr(module, name, None)
     if not callable(found):
-        raise ConfigError(f"{module.__file__} has no {name}: it should define one that is called as {called}.")
+        raise ConfigError(f"{module.__file__} has no {name}: it should define {expected}.")
     signature = inspect.signature(found)
     parameters = signature.parameters.values()
     before = [p for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
     if len(before) != len(positional) or (options and any(p.default is not p.empty for p in before)):
-        taken = signature.replace(
+        plain = signature.replace(
             parameters=[p.replace(annotation=p.empty) for p in parameters], return_annotation=signature.empty
         )
-        rule = ": what the configuration can set stands after the *, and nothing else has a default"
-        raise ConfigError(
-            f"{module.__file__}: {name}{taken} does not fit, it is called as {called}{rule if options else ''}."
-        )
+        rule = " (options come after the *; other arguments have no default)" if options else ""
+        raise ConfigError(f"{module.__file__}: {name}{plain} has the wrong signature: write {expected}{rule}.")
     return found
 
 
 @contextlib.contextmanager
 def blame(*modules: ModuleType, doing: str = "") -> Iterator[None]:
-    """Turn what goes wrong in the user's code into a `ConfigError` with his file, his line and the words of Python."""
+    """Turn an exception of the user's code into a `ConfigError` with the file, the line and Python's message.
+
+    `doing` names the activity in the message, such as "in a training step". Errors of ganloom pass through unchanged.
+    """
     try:
         yield
     except GanloomError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(_told(error, [str(module.__file__) for module in modules], doing)) from error
+        raise ConfigError(_describe(error, [str(module.__file__) for module in modules], doing)) from error
 
 
-def _told(error: BaseException, origins: Sequence[str], doing: str) -> str:
+def _describe(error: BaseException, origins: Sequence[str], doing: str) -> str:
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno or 0))
-    ours = [f"{origin}, line {line}" for origin, line in frames if origin in origins]
-    words = error.msg if isinstance(error, SyntaxError) else str(error)
-    cause = f"{type(error).__name__}: {words}" if words else type(error).__name__
-    text = f"{ours[-1] if ours else ' and '.join(origins)}: {f'{doing}: ' if doing else ''}{cause}"
+    lines = [f"{origin}, line {line}" for origin, line in frames if origin in origins]
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    cause = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    text = f"{lines[-1] if lines else ' and '.join(origins)}: {f'{doing}: ' if doing else ''}{cause}"
     if isinstance(error, ModuleNotFoundError):
-        text += ". A file of your own is all of it: it can import what is installed, but no file that lies beside it."
+        text += ". Custom code is one file: it can import installed packages, but no file that lies beside it."
     return text

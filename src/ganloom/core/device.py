@@ -1,4 +1,4 @@
-"""Where the mathematics runs."""
+"""Choose the device that tensors live on, and what it is called and capable of."""
 
 import os
 
@@ -7,15 +7,15 @@ import torch
 from ganloom.core.errors import DeviceError
 from ganloom.core.names import nearest
 
-__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name", "sent"]
+__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name", "to_device"]
 
 KINDS = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(kind: str = "auto") -> torch.device:
-    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises `DeviceError` for one that is not there.
+    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. Raises `DeviceError` if this machine does not have it.
 
-    Under `torchrun` each process takes the GPU of its local rank.
+    Under `torchrun`, each process uses the GPU of its local rank.
     """
     name, _, index = kind.partition(":")
     if name not in KINDS or (index and not (name == "cuda" and index.isdigit())):
@@ -36,16 +36,18 @@ def choose_device(kind: str = "auto") -> torch.device:
 
 
 def check_processes(processes: int, kind: str) -> None:
-    """Raise `DeviceError` if that many processes of this machine could not have a GPU each where they will want one."""
+    """Raise `DeviceError` if training runs on GPUs and there is not one for each of the processes on this machine."""
     device = choose_device(kind)
     if processes > 1 and device.type == "mps":
         raise DeviceError("several processes cannot share an Apple GPU: use --device cpu, or one process.")
     if processes > 1 and ":" in kind:
-        raise DeviceError(f"{processes} processes cannot all have {kind}: write --device cuda, and each has one.")
+        raise DeviceError(
+            f"{processes} processes cannot share {kind}: use --device cuda, which gives each its own GPU."
+        )
     if device.type == "cuda" and processes > torch.cuda.device_count():
         raise DeviceError(
-            f"{processes} processes need a GPU each, and this machine has {torch.cuda.device_count()}: "
-            f"ask for fewer, or use --device cpu."
+            f"{processes} processes need one GPU each, and this machine has {torch.cuda.device_count()}: "
+            f"start fewer, or use --device cpu."
         )
 
 
@@ -56,15 +58,15 @@ def device_name(device: torch.device) -> str:
     return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
 
 
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On the device; to a GPU from pinned memory, so that nobody need wait for the copy."""
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor to a device; to a GPU from pinned memory, so that the CPU does not wait for the copy."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether it has instructions for bfloat16; others emulate them, most CPUs several times slower than float32."""
+    """Whether the device has bfloat16 instructions. Others emulate them; most CPUs then run slower than in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,7 +1,7 @@
-"""One process or many, the same code: `torch.distributed`, one flat all-reduce an optimizer step.
+"""The same code for one process and for several: `torch.distributed`, one flat all-reduce per optimizer step.
 
-The micro-batch is the unit of the mathematics; ranks only share micro-batches out. Wrappers such as DDP are not used
-because a penalty with a backward pass of its own never finishes their reduction.
+The mathematics is defined per micro-batch; the ranks only divide the micro-batches among themselves. DDP and similar
+wrappers are not used: a penalty with a backward pass of its own never completes their reduction.
 """
 
 import contextlib
@@ -24,15 +24,18 @@ from torch import Tensor
 
 from ganloom.core.errors import Interrupted, RunError
 
-__all__ = ["World", "connect", "launch", "note", "noted", "tells"]
+__all__ = ["World", "connect", "launch", "leave_note", "read_note", "reports_failure"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-STORE_SECONDS = datetime.timedelta(seconds=20)  # for an answer of whoever started the processes
+STORE_TIMEOUT = datetime.timedelta(seconds=20)
+# How long the other processes may take to end by themselves, in seconds.
+PATIENCE_AFTER_SIGNAL = 60.0  # they are saving
+PATIENCE_AFTER_FAULT = 5.0  # one of them may be about to print the message
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of this training. With one, nothing here costs anything."""
+    """The processes of this training. With a single process no method costs anything."""
 
     rank: int = 0
     size: int = 1
@@ -42,38 +45,38 @@ class World:
         return self.rank == 0
 
     def share(self, count: int) -> range:
-        """Which of `count` micro-batches are this process's."""
+        """The indices, out of `count` micro-batches, that this process computes."""
         return range(self.rank, count, self.size)
 
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
-        """Add up, over all processes, tensors of equal shape and type in each of them."""
+        """Sum each tensor over all processes. Shapes and types must be the same in every process."""
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        with _together():
+        with _collective():
             dist.all_reduce(flat)
         for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def any(self, flag: bool, device: torch.device) -> bool:
-        """Whether the flag is up in any process; all hear the same answer."""
+        """Whether the flag is set in any process. Every process gets the same answer."""
         if self.size == 1:
             return flag
         total = torch.tensor(int(flag), device=device)
-        with _together():
+        with _collective():
             dist.all_reduce(total)
             return bool(total.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the first one's values."""
+        """Overwrite the tensors in every process with the first one's values."""
         if self.size > 1:
             for tensor in tensors:
-                with _together():
-                    dist.broadcast(tensor.detach(), src=0)  # the same memory, out of autograd's sight
+                with _collective():
+                    dist.broadcast(tensor.detach(), src=0)  # the same memory, without autograd
 
     def barrier(self) -> None:
         if self.size > 1:
-            with _together():
+            with _collective():
                 dist.barrier()
 
     def close(self) -> None:
@@ -82,54 +85,54 @@ class World:
 
 
 def connect(device: torch.device) -> World:
-    """Join the processes that `torchrun` (or `launch`) started; alone otherwise."""
+    """Join the processes that `torchrun` or `launch` started; without them, a world of one process."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
     if parent := os.environ.get("GANLOOM_PARENT"):
-        _end_with(int(parent))
-    # Optimizers import this module. Imported once there is a process group, it keeps that alive: the group's threads
-    # outlive `close`, and may abort the process at its exit.
+        _end_with_parent(int(parent))
+    # Optimizers import this module. If it is first imported after the process group was made, it keeps the group alive:
+    # the group's threads then outlive `close`, and may abort the process at exit.
     importlib.import_module("torch._dynamo")
     backend = "nccl" if device.type == "cuda" else "gloo"
     if (store := _store()) is None:
         dist.init_process_group(backend)
-    else:  # in a room of its own: where processes were started anew, those before them have left their addresses
-        room = dist.PrefixStore(f"ganloom/{_attempt()}", store)  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=room, rank=int(os.environ["RANK"]), world_size=size)
+    else:  # under a prefix of its own: after a restart, the store still has the addresses of the processes before
+        prefixed = dist.PrefixStore(f"ganloom/{_restarts()}", store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=prefixed, rank=int(os.environ["RANK"]), world_size=size)
     return World(dist.get_rank(), size)
 
 
-def _end_with(parent: int) -> None:
-    """Hear SIGTERM, and so save and end, when the process that started this one is killed. On Linux alone."""
+def _end_with_parent(parent: int) -> None:
+    """On Linux: when the process that started this one is killed, this one gets SIGTERM, and so saves and ends."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it has been killed already
+        if os.getppid() != parent:  # it was killed before the request above
             raise Interrupted(signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def _together() -> Iterator[None]:
-    """What all processes do at once. Raises `RunError` if one of them is no more."""
+def _collective() -> Iterator[None]:
+    """Around a collective operation. Raises `RunError` if another process has ended."""
     try:
         yield
     except RuntimeError as error:
         why = str(error).splitlines()[0].partition("] ")[2].split(". ")[0]  # without the line in gloo's source
         raise RunError(
-            f"another process of this training has ended, or cannot be reached ({why or error}): all end here. "
-            "What was saved is whole: go on with 'ganloom resume'."
+            f"another process of this training has ended, or cannot be reached ({why or error}), so all processes end. "
+            "What was saved is complete: continue with 'ganloom resume'."
         ) from error
 
 
-def note(name: str, value: str) -> None:
-    """Leave word for the processes that torchrun starts in the place of those that failed."""
+def leave_note(name: str, value: str) -> None:
+    """Leave a note for the processes that torchrun starts after these have failed."""
     if (store := _store()) is not None:
         store.set(f"ganloom/{name}", value)
 
 
-def noted(name: str) -> str | None:
-    """What processes before these have left word of."""
+def read_note(name: str) -> str | None:
+    """The note that processes before these have left, if any."""
     store = _store()
     if store is None or not store.check([f"ganloom/{name}"]):
         return None
@@ -138,38 +141,42 @@ def noted(name: str) -> str | None:
 
 
 @functools.cache
-def tells() -> bool:
-    """Whether this process is the one of several to tell of a failure: that which asks first."""
+def reports_failure() -> bool:
+    """Whether this is the process that prints the error message: of several that fail, the first one to ask."""
     with contextlib.suppress(RuntimeError):
         if (store := _store()) is not None:
-            return bool(store.add(f"ganloom/failed/{_attempt()}", 1) == 1)
+            return bool(store.add(f"ganloom/failed/{_restarts()}", 1) == 1)
     return os.environ.get("RANK", "0") == "0"
 
 
-def _attempt() -> str:
-    """How often torchrun has started the processes anew."""
+def _restarts() -> str:
+    """How many times torchrun has restarted the processes."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
 def _store() -> "dist.TCPStore | None":  # type: ignore[name-defined]
-    """Kept by whoever started the processes, torchrun or `launch`: it outlives them."""
+    """The store of torchrun or `launch`, which outlives the processes that they start."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return dist.TCPStore(address, port, is_master=False, timeout=STORE_SECONDS)  # type: ignore[attr-defined]
+    return dist.TCPStore(address, port, is_master=False, timeout=STORE_TIMEOUT)  # type: ignore[attr-defined]
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run `python -m ganloom ARGUMENTS` in that many processes on this machine; returns the first failure's exit code.
+    """Run `python -m ganloom ARGUMENTS` in that many processes on this machine; returns the exit code of the cause.
 
-    SIGTERM is passed on, Ctrl-C reaches the processes by itself. When one fails, the others are ended: they would wait
-    for it for ever.
+    SIGTERM is passed on to the processes; a terminal sends Ctrl-C to them as well. When one of them fails, the others
+    are ended: they would wait for it forever.
+
+    torch's elastic launcher was measured and is not used. When one process has ended, it sends SIGTERM to the others at
+    once and SIGKILL after 30 s: the error message that one of them is about to print is lost, and so is what it is
+    saving. Starting also costs 0.9 s more of processor time (docs/lab-notes.md, "Starting several processes").
     """
-    # Outlives each of them, as torchrun's does.
+    # It outlives each of the processes, as torchrun's store does.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     shared = {
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes)),
-        **os.environ,  # below: a cluster's jobs often have addresses of their own there
+        **os.environ,  # what follows takes precedence: the jobs of a cluster often have other addresses there
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
@@ -189,30 +196,31 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     before = signal.signal(signal.SIGTERM, pass_on)
     try:
         code = _first_failure(workers)
-        # After a signal all of them save and end; after a fault the rest wait for a process that is no more.
-        _end(workers, patience=60.0 if code > 128 else 0.0)
+        _end(workers, PATIENCE_AFTER_SIGNAL if code > 128 else PATIENCE_AFTER_FAULT)
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _first_failure(workers: Sequence["subprocess.Popen[bytes]"]) -> int:
-    """Wait until one has failed, or all have ended well: 0."""
+    """Wait until a process has failed, and return its exit code; 0 once all have succeeded."""
     while True:
-        with contextlib.suppress(KeyboardInterrupt):  # the workers heard Ctrl-C too, and are saving
+        with contextlib.suppress(KeyboardInterrupt):  # the workers got Ctrl-C too, and are saving
             codes = [worker.poll() for worker in workers]
-            failed = [code if code > 0 else 128 - code for code in codes if code]  # -9 is killed by signal 9
+            failed = [code if code > 0 else 128 - code for code in codes if code]  # -9: killed by signal 9
             if failed:
-                return max(failed)  # who was killed is the cause: others fail when they hear no more of it
+                return max(failed)  # a killed process is the cause: the others fail because they lose contact with it
             if all(code == 0 for code in codes):
                 return 0
             time.sleep(0.1)
 
 
 def _end(workers: Sequence["subprocess.Popen[bytes]"], patience: float) -> None:
+    """Wait until all have ended; kill those that take longer than `patience` seconds."""
+    deadline = time.monotonic() + patience
     for worker in workers:
         try:
-            worker.wait(patience)
+            worker.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            worker.kill()  # it may be deep in a collective operation, where it hears nothing milder
+            worker.kill()  # it may be inside a collective operation, where it does not react to SIGTERM
             worker.wait()

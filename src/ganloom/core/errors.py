@@ -1,4 +1,4 @@
-"""One exception tree. What a person can mend is a `GanloomError`, and its message names the remedy."""
+"""The exceptions of ganloom: every error that the user can fix is a `GanloomError` whose message names the remedy."""
 
 from signal import Signals
 
@@ -15,35 +15,35 @@ __all__ = [
 
 
 class GanloomError(Exception):
-    """Base of every error a user can mend; the command line prints it without a traceback and exits with 2."""
+    """Base of every error that the user can fix. The command line prints it without a traceback and exits with 2."""
 
 
 class ConfigError(GanloomError):
-    """A key, value, recipe or name in the configuration that cannot be used."""
+    """The configuration has a key, value, recipe or name that cannot be used."""
 
 
 class DataError(GanloomError):
-    """Images that are missing, unreadable or not of the promised form."""
+    """Images are missing, unreadable or not in the expected format."""
 
 
 class DeviceError(GanloomError):
-    """A device that this machine, or this PyTorch, does not have."""
+    """This machine, or this build of PyTorch, does not have the device."""
 
 
 class ModelError(GanloomError):
-    """A model file that is not one, or cannot do what was asked of it."""
+    """A file is not a valid model, or the model does not support what was asked."""
 
 
 class RunError(GanloomError):
-    """A run folder that exists, is missing, or cannot be continued."""
+    """A run folder is missing, already exists, or cannot be resumed."""
 
 
 class StorageError(GanloomError):
-    """A disk that is full, may not be written, or is gone for now; what was saved before is still valid."""
+    """The disk is full, not writable or not available. Everything saved before is still valid."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A training was stopped by a signal, such as Ctrl-C's, after it was saved. `signal` is which one."""
+    """The training was saved and stopped because of a signal, such as Ctrl-C. `signal` says which."""
 
     def __init__(self, signal: Signals) -> None:
         super().__init__(signal.name)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically, and turn disk errors into messages with a remedy."""
 
 import contextlib
 import errno
@@ -15,26 +15,29 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_folder() -> Path:
-    """Where prepared datasets and downloads are kept: `GANLOOM_CACHE`, or the user's cache folder."""
+    """The folder for prepared datasets and downloads: `GANLOOM_CACHE`, or `ganloom` in the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganloom"
     return Path(os.environ.get("GANLOOM_CACHE") or default).expanduser()
 
 
 @contextlib.contextmanager
 def storage_errors(path: Path, remedy: str = "Make it writable, or choose another place with --out.") -> Iterator[None]:
-    """Turn what the operating system says of a full, closed or missing disk into a `StorageError` with the remedy."""
+    """Turn an `OSError` about a full, read-only or missing disk into a `StorageError` with the remedy."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL or "requested and" in str(error):  # numpy's words, without a number
+        if error.errno in FULL or "requested and" in str(error):  # numpy's message, which has no errno
             raise StorageError(
-                f"no room left to write {path}. What was saved before is whole: free some space, then go on."
+                f"no room left to write {path}. Everything saved before is valid: free some space, then continue."
             ) from error
         raise StorageError(f"cannot write {path}: {error.strerror or error}. {remedy}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside, flush to the disk, rename. A kill at any moment leaves the old file or the new one, never half."""
+    """Write a temporary file in the same folder, flush it to the disk, rename it.
+
+    A process killed at any moment leaves either the old file or the new one, never a part. Raises `StorageError`.
+    """
     with storage_errors(path):
         if not path.name:
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
@@ -51,4 +54,5 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sha256(data: bytes) -> str:
+    """The SHA-256 hash in hexadecimal."""
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""Lengths as a person writes them: `30 epochs`, `200 kimg`, `5000 images`, `5000 steps`, `10 minutes`, `2 hours`."""
+"""Lengths of a training as the user writes them: `30 epochs`, `200 kimg`, `5000 images`, `5000 steps`, `2 hours`."""
 
 import re
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from pydantic_core import CoreSchema, core_schema
 __all__ = ["Interval", "Length", "crosses"]
 
 MINUTES = {"minutes": 1, "hours": 60}
-MOST = 1e12  # of any unit
+MAX_AMOUNT = 1e12  # of any unit
 UNITS = ("epochs", "kimg", "images", "steps", *MINUTES)
 
 
 @dataclass(frozen=True)
 class Length:
-    """A duration of training. The one clock is the image count; every unit but minutes and hours converts to it."""
+    """A duration of training. Every unit except minutes and hours converts to a number of training images."""
 
     amount: float
     unit: str
 
     @classmethod
     def parse(cls, text: "str | Length") -> "Length":
-        """Read `30 epochs`; the singular (`1 epoch`) is fine too. Raises ValueError with the remedy."""
+        """Read text such as `30 epochs` or `1 epoch`. Raises ValueError with the remedy."""
         if isinstance(text, Length):
             return text
         match = re.fullmatch(
@@ -36,8 +36,8 @@ class Length:
             raise ValueError(f"'{text}' is not a length; write a number and a unit, such as '30 epochs', "
                              f"'200 kimg', '5000 images', '5000 steps', '10 minutes' or '2 hours'")  # fmt: skip
         amount = float(match.group(1).replace("_", "").replace(",", ""))
-        if amount > MOST:
-            raise ValueError(f"'{text}' is longer than anybody can wait")
+        if amount > MAX_AMOUNT:
+            raise ValueError(f"'{text}' exceeds the maximum length of {MAX_AMOUNT:,.0f} {unit}")
         return cls(amount, unit)
 
     def __str__(self) -> str:
@@ -45,16 +45,17 @@ class Length:
 
     @property
     def is_time(self) -> bool:
+        """Whether the unit is minutes or hours."""
         return self.unit in MINUTES
 
     @property
     def minutes(self) -> float:
-        """Of a length in time."""
+        """The duration in minutes, of a length that `is_time`."""
         return self.amount * MINUTES[self.unit]
 
     def images(self, *, epoch: int, step: int) -> int:
-        """This length in images, where an epoch and a step have that many. A time has no image count."""
-        assert not self.is_time, "a time only stops a run; it never converts to images"
+        """This length in images, given how many images an epoch and a step have. Not for a length that `is_time`."""
+        assert not self.is_time, "minutes only stop a run; they never convert to images"
         scale = {"epochs": epoch, "kimg": 1000, "images": 1, "steps": step}[self.unit]
         return round(self.amount * scale)
 
@@ -70,7 +71,7 @@ def _not_time(length: Length) -> Length:
 
 
 Interval = Annotated[Length, AfterValidator(_not_time)]
-"""A length that is no time: nothing inside a training is steered by a clock."""
+"""A length in images, epochs or steps: so that a training is reproducible, nothing in it depends on the clock."""
 
 
 def crosses(every: int, before: int, after: int) -> bool:

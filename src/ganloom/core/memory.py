@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a step takes."""
+"""How much memory is free, and how much a piece of code needs."""
 
 import re
 import weakref
@@ -10,47 +10,47 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Counter", "free_memory", "is_out_of_memory"]
+__all__ = ["AllocationCounter", "free_memory", "is_out_of_memory"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch says that memory does not suffice, in the words of CUDA, of MPS or of the CPU."""
-    words = ("out of memory", "can't allocate memory")
+    """Whether an exception is torch's out-of-memory error: CUDA, MPS and the CPU each word it differently."""
+    messages = ("out of memory", "can't allocate memory")
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(part in str(error) for part in words)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
     )
 
 
 def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that this process may still ask for before the system begins to kill; None where nobody says."""
+    """Bytes this process can still allocate before Linux kills it for memory; None on other systems."""
     try:
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", (proc / "meminfo").read_text(), re.MULTILINE)
     except OSError:
-        return None  # no Linux
+        return None  # not Linux
     free = [int(found[1]) * 1024] if found else []
-    # A container's own limit: of version 2, and of version 1.
-    for most, used, folder in (
+    # A container may have a lower limit: cgroup version 2, then version 1.
+    for limit, used, folder in (
         ("memory.max", "memory.current", cgroup),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", cgroup / "memory"),
     ):
         try:
             cached = re.search(r"^(?:total_)?inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
-            given_back = int(cached[1]) if cached else 0  # files that were read: it goes when others want it
-            free.append(int((folder / most).read_text()) - int((folder / used).read_text()) + given_back)
+            reclaimable = int(cached[1]) if cached else 0  # the file cache, which the kernel frees on demand
+            free.append(int((folder / limit).read_text()) - int((folder / used).read_text()) + reclaimable)
         except (OSError, ValueError):
-            continue  # there is none, or it is "max"
+            continue  # there is no limit, or it is "max"
     return max(0, min(free)) if free else None
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While entered, counts the bytes of tensors that come into being and are gone again.
+class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While entered, counts the bytes of the tensors that are created and freed. `peak` is the highest sum.
 
-    What a kernel needs for itself is not seen: of what was looked at, about a third more at most (test_fitting.py).
+    It does not see the workspace of kernels, which adds at most about a third (tests/session/test_fit_memory.py).
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.most = 0  # at once
+        self.peak = 0  # bytes
         self._now = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
@@ -59,11 +59,11 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, torch.Tensor):
-                self._watch(leaf.untyped_storage(), 0)  # unless it is known, it was there before
+                self._watch(leaf.untyped_storage(), 0)  # unless counted already, it existed before: no new bytes
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
-                # A view takes nothing; without content, of a weight with content, it seems to.
+                # A view needs no memory. A fake view of a real weight has a storage of its own, so it must be excluded.
                 self._watch(leaf.untyped_storage(), 0 if func.is_view else leaf.untyped_storage().nbytes())
         return result
 
@@ -72,10 +72,10 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if key in self._alive:
             return
         self._now += size
-        self.most = max(self.most, self._now)
+        self.peak = max(self.peak, self._now)
 
-        def gone(_: object) -> None:
+        def freed(_: object) -> None:
             self._now -= size
             del self._alive[key]
 
-        self._alive[key] = weakref.ref(storage, gone)
+        self._alive[key] = weakref.ref(storage, freed)

@@ -1,4 +1,4 @@
-"""Names people type: unknown ones are refused with the nearest known one."""
+"""Check names and options that the user types, and suggest the nearest known name for an unknown one."""
 
 import difflib
 import inspect
@@ -11,20 +11,20 @@ from ganloom.core.errors import ConfigError
 
 __all__ = ["check_name", "keyword_options", "nearest"]
 
-MOST_LISTED = 50  # names in an error message; only the configuration has more
+MAX_LISTED = 50  # names in an error message; only the configuration has more
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence for an error message: `Did you mean 'hinge'?`, or else what is known."""
+    """A sentence for an error message: `Did you mean 'hinge'?`, or a list of the known names if none is close."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
-    if not close:  # 'train.btach' is nearest to 'batch' once its path is taken off
+    if not close:  # compare the last parts alone: of 'x.btach' only 'btach' is close to 'train.batch'
         tails = {entry.rpartition(".")[2]: entry for entry in known}
         close = [tails[tail] for tail in difflib.get_close_matches(name.rpartition(".")[2], tails, n=1)]
     if close:
         return f"Did you mean '{close[0]}'?"
-    if len(known) > MOST_LISTED:
-        return "All that there are stand in the config.yaml of any run."
+    if len(known) > MAX_LISTED:
+        return "'ganloom config' lists all keys."
     return f"Known: {', '.join(known)}." if known else "There are none."
 
 
@@ -42,7 +42,7 @@ def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str,
     """
     try:
         parameters = inspect.signature(function, eval_str=True).parameters.values()
-    except NameError as error:  # of annotations that are text, as `from __future__ import annotations` makes them
+    except NameError as error:  # annotations may be strings: `from __future__ import annotations`
         raise ConfigError(f"the annotations of {kind} cannot be read: {error}.") from None
     fields: dict[str, Any] = {
         p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
@@ -61,4 +61,4 @@ def keyword_options(kind: str, function: Callable[..., Any], given: Mapping[str,
         raise ConfigError(f"option '{where}' of {kind}: {first['msg']} (got {first['input']!r}).") from None
     except PydanticUserError as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"{kind} has an option of a kind that cannot be checked: {reason}.") from None
+        raise ConfigError(f"{kind} has an option whose type cannot be checked: {reason}.") from None

@@ -1,4 +1,4 @@
-"""Packages that only some need."""
+"""Which optional packages are installed."""
 
 import importlib.metadata
 from importlib.util import find_spec
@@ -7,13 +7,13 @@ __all__ = ["is_installed", "version_of"]
 
 
 def is_installed(module: str) -> bool:
-    """Whether it can be imported: a folder of that name in the working folder is no package."""
+    """Whether a module can be imported."""
     spec = find_spec(module)
-    return spec is not None and spec.origin is not None
+    return spec is not None and spec.origin is not None  # a folder of that name in the working folder has no origin
 
 
 def version_of(module: str) -> str:
-    """Of an installed one; not all are of the distribution that has their name: `onnxruntime-gpu`."""
+    """The version of an installed module, or "installed" if its distribution has another name (`onnxruntime-gpu`)."""
     try:
         return importlib.metadata.version(module)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Pictures at the edge: from [-1, 1] to uint8, grids, PNG files."""
+"""Convert image tensors between [-1, 1] and uint8, lay them out in grids and save them as PNG."""
 
 import io
 import math
@@ -14,32 +14,33 @@ from ganloom.core.files import write_atomically
 __all__ = ["class_columns", "grid", "png", "save_png", "to_float", "to_pil", "to_uint8"]
 
 GAP = 2  # pixels between the pictures of a grid
-MOST_COLUMNS = 16  # classes that a grid shows as columns
+MAX_CLASS_COLUMNS = 16
 
 
 def to_uint8(
     images: Tensor,  # float [N, C, H, W] in [-1, 1]
 ) -> Tensor:  # uint8 [N, C, H, W]
-    """Round and clamp, as metrics expect; truncation would darken every picture by half a level."""
+    """Round and clamp to 0..255, as metrics expect. Truncation would darken every picture by half a level."""
     return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def to_float(
     images: Tensor,  # uint8 [N, C, H, W]
 ) -> Tensor:  # float [N, C, H, W] in [-1, 1]
+    """Scale the levels 0..255 to [-1, 1]."""
     return images.to(torch.get_default_dtype()).div_(127.5).sub_(1)
 
 
 def class_columns(classes: int) -> int | None:
-    """Columns of a grid with a class in each, or None where there are too many, or none."""
-    return classes if 1 < classes <= MOST_COLUMNS else None
+    """How many columns a grid with one class per column has; None with fewer than two classes or too many."""
+    return classes if 1 < classes <= MAX_CLASS_COLUMNS else None
 
 
 def grid(
     images: Tensor,  # uint8 [N, C, H, W]
     columns: int | None = None,
 ) -> Tensor:  # uint8 [C, rows*(H+2)+2, columns*(W+2)+2]
-    """Lay pictures out in rows on a white sheet (transparent for RGBA); by default as square as the count allows."""
+    """Lay pictures out in rows on white (RGBA: on transparent). By default the grid is as square as possible."""
     images = images.cpu()
     count, channels, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
@@ -58,7 +59,7 @@ def save_png(
     path: Path,
     image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
 ) -> None:
-    """Write a PNG; the file is there whole or not at all."""
+    """Write a PNG atomically. Raises `StorageError`."""
     write_atomically(path, png(image))
 
 
@@ -74,6 +75,6 @@ def png(
 def to_pil(
     image: Tensor,  # uint8 [C, H, W], C of 1, 3 or 4
 ) -> Image.Image:
-    """As Pillow has it: mode L, RGB or RGBA."""
+    """A Pillow image of mode L, RGB or RGBA."""
     array = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
     return Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array)

@@ -1,4 +1,4 @@
-"""YAML as people expect it."""
+"""Read YAML without the surprises of version 1.1."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __all__ = ["read_mapping", "read_value"]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 takes 10:40 for a number to the base of 60; here it is text, such as a window of values."""
+    """Reads 10:40 as text, such as a window of values. YAML 1.1 makes it a number in base 60."""
 
     def number(self, node: yaml.ScalarNode) -> Any:
         if ":" in node.value:
@@ -23,15 +23,15 @@ for _kind in ("int", "float"):
 
 
 def read_value(text: str) -> Any:
-    """A value of any kind; text that is no YAML as it is."""
+    """The value that a text stands for; the text itself if it is not valid YAML."""
     try:
         return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError):  # 2024-13-01 is no date
+    except (yaml.YAMLError, ValueError):  # ValueError: 2024-13-01 is not a date
         return text
 
 
 def read_mapping(text: str, origin: str) -> dict[str, Any]:
-    """A configuration. Raises `ConfigError`."""
+    """The mapping that a text holds. Raises `ConfigError`, which names `origin`, for anything else."""
     try:
         values = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Keyed randomness: a draw is a function of its key, never of what was drawn before it."""
+"""Keyed randomness: a random number depends on its key alone, never on what was drawn before it."""
 
 import hashlib
 
@@ -9,16 +9,16 @@ __all__ = ["key", "latents", "seed"]
 
 
 def key(*parts: int | str) -> int:
-    """A 63-bit number from a tuple such as (seed, nimg, micro-batch, purpose); equal on every platform."""
+    """A 63-bit hash of a tuple such as (seed, nimg, micro-batch, purpose), the same on every platform."""
     text = "\x1f".join(str(part) for part in parts).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
 def seed(*parts: int | str) -> None:
-    """Seed PyTorch's generators, on every device in use, so that what is drawn next depends on this key alone."""
+    """Seed PyTorch's generators of every device in use, so that the next draws depend on this key alone."""
     number = key(*parts)
-    # torch.manual_seed also takes down a stack trace for each kind of device that has not been used yet: 0.8 ms, three
-    # times a step, which was an eighth of a small one.
+    # torch.manual_seed also records a stack trace for each kind of device that is not in use yet: 0.8 ms, three times
+    # per step, was an eighth of a small step.
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(number)
@@ -32,9 +32,9 @@ def latents(
     count: int,
     size: int,
 ) -> Tensor:  # [count, size]
-    """Standard normal latents number `start` to `start + count` of a seed, on the CPU.
+    """Standard normal latents, from number `start` to `start + count` of a seed, on the CPU.
 
-    Each row has a key of its own, so picture 5 of seed 0 is the same whatever the batch, the count or the device.
+    Each row has its own key, so picture 5 of seed 0 is the same for any batch size, count and device.
     """
     generator = torch.Generator()
     rows = []

@@ -1,4 +1,4 @@
-"""The shape of an image, and sizes as a person writes them."""
+"""The shape of an image, and image sizes as the user writes them."""
 
 import re
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ class ImageShape:
 
 
 def parse_size(text: str | int) -> tuple[int, int]:
-    """`64` or `48x64` (height x width) as (height, width). Raises ValueError with the remedy."""
+    """Read `64` or `48x64` (height x width) as (height, width). Raises ValueError with the remedy."""
     match = re.fullmatch(r"\s*(\d+)(?:\s*[xX]\s*(\d+))?\s*", str(text))
     if match is None:
         raise ValueError(f"'{text}' is not a size; write '64' or 'HEIGHTxWIDTH', such as '48x64'")
     height = int(match.group(1))
     width = int(match.group(2) or height)
     if not (height and width):
-        raise ValueError(f"'{text}' is not a size: no side can have 0 pixels")
+        raise ValueError(f"'{text}' is not a size: each side needs at least 1 pixel")
     return height, width

@@ -1,4 +1,4 @@
-"""Named tensors as safetensors bytes: no pickle, and the same tensors give the same bytes."""
+"""Encode named tensors as safetensors: no pickle, and equal tensors give equal bytes."""
 
 import json
 import struct
@@ -15,9 +15,9 @@ __all__ = ["pack", "read_metadata", "unpack"]
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Encode as safetensors with its header sorted: the library orders metadata at random, equal should be equal."""
+    """Encode as safetensors, with a sorted header: the library orders metadata at random."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # Of no tensors and empty metadata safetensors writes a header that is no JSON.
+    # Given no tensors and empty metadata, safetensors writes a header that is not JSON.
     data: bytes = safetensors.torch.save(contiguous, metadata=dict(metadata or {}) if contiguous or metadata else None)
     (size,) = struct.unpack("<Q", data[:8])
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
@@ -25,17 +25,17 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
     return struct.pack("<Q", len(header)) + header + data[8 + size :]
 
 
-def unpack(data: bytes, origin: str | Path = "what was given") -> dict[str, Tensor]:
-    """Raises `ModelError`, which names `origin`, for what is not safetensors."""
+def unpack(data: bytes, origin: str | Path = "the data") -> dict[str, Tensor]:
+    """Decode safetensors. Raises `ModelError`, which names `origin`, for anything else."""
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(data)
-    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a type of numbers that torch does not have
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: torch lacks the dtype
         raise _unreadable(origin, error) from None
     return tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The text in the header of a safetensors file. Raises `ModelError` if the file is not one."""
+    """The metadata in the header of a safetensors file. Raises `ModelError` for any other file."""
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})

@@ -1,1 +1,1 @@
-"""From images anywhere to a stream: sources, preparation, the packed dataset, the order of training."""
+"""Turn images from any source into a packed dataset, once, and stream them to the training."""

@@ -1,4 +1,4 @@
-"""One image file as pixels: upright, flat, in sRGB, cropped and resized."""
+"""Decode one image file to pixels: upright, without transparency, in sRGB, cropped and resized."""
 
 import contextlib
 import errno
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # Pillow would clip these to white
-SAME_LEVELS = 8  # of 255, by which a profile that calls itself sRGB may differ
+SRGB_TOLERANCE = 8  # levels of 255 by which a profile that is named sRGB may differ from it
 PHOTOMETRIC = 0x0106  # the TIFF tag that is 0 where the lowest value is white
-DARK = 16  # of 255; an image of 16 bits whose upper 8 never reach this holds 12 bits or fewer
-PASSING = (errno.ENOENT, errno.ESTALE, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file
-ORIENTATION = 0x0112  # the EXIF tag, and what undoes each of its values
-UPRIGHT = {
+DARK = 16  # of 255: a 16-bit image whose upper 8 bits stay below it holds 12 bits or fewer
+TRANSIENT = (errno.ENOENT, errno.ESTALE, errno.ENODEV, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # not the file's fault
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # what undoes each of its values
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -48,18 +48,23 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-Window = tuple[float, float]  # the values of more than 8 bits that become black and white
+Window = tuple[float, float]  # in images of more than 8 bits: the values that become black and white
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to every image. Its text is part of the cache's key: change what it does, change the version."""
+    """What is done to every image.
 
-    size: tuple[int, int] | None = None  # height, width; None: the images' own, which must then agree
+    `str()` of it is part of the cache key: when the processing changes, the version in it must change.
+    """
+
+    size: tuple[int, int] | None = (
+        None  # height, width; None: keep the images' size, which must then be the same for all
+    )
     channels: int | None = None  # None: 1 if every image is grey, else 3
-    resize: Literal["crop", "fit", "stretch"] = "crop"  # cut to the ratio, pad to it with black, or ignore it
-    window: Window | None = None  # None: by percentiles of all such images
-    fast: bool = False  # let the JPEG decoder halve big images: quicker, and not right to the pixel
+    resize: Literal["crop", "fit", "stretch"] = "crop"  # crop to the aspect ratio, pad to it with black, or ignore it
+    window: Window | None = None  # None: percentiles over all such images
+    fast: bool = False  # let the JPEG decoder shrink big images: faster, but not exact to the pixel
 
     def __str__(self) -> str:
         size = f"{self.size[0]}x{self.size[1]} by {self.resize}" if self.size else "own size"
@@ -73,36 +78,36 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The pixels of one image, and a name for its content before it was resized."""
+    """The pixels of one image, and a hash of its content before resizing."""
 
     pixels: NDArray[np.uint8]  # [H, W, C]
     digest: str  # sha256 of the upright image's size and values
-    windowed: bool  # it had more than 8 bits
+    windowed: bool  # whether it had more than 8 bits
 
 
 def decode(item: Item, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
-    """The pixels of an item, or the reason why it has none. `window` is asked for images of more than 8 bits only."""
+    """The pixels of an item, or the reason why it cannot be used. `window` is called only for images of over 8 bits."""
     image = load(item, preprocessing)
     return image if isinstance(image, str) else to_pixels(image, preprocessing, window)
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
-    """The pixels of an upright image, or the reason why it has none."""
+    """The pixels of an upright image, or the reason why it cannot be used."""
     deep = image.mode in DEEP_MODES
     if deep:
         content = values(image)
         if not np.isfinite(content).all():
-            return "has values that are not numbers"
+            return "has NaN or infinite values"
     else:
         image = _flatten(image, preprocessing.channels)
         content = np.asarray(image)
-        if image.mode == "RGB" and _is_grey(content):  # the same picture as when it is stored in grey
+        if image.mode == "RGB" and _is_grey(content):  # so it has the digest of the same picture stored as grey
             content = content[..., 0]
-    # The shape is part of it: a blank picture of 10x20 is not one of 20x10.
+    # The digest includes the shape: a blank picture of 10x20 is not the same as one of 20x10.
     digest = hashlib.sha256(f"{content.dtype} {content.shape}".encode())
     digest.update(np.ascontiguousarray(content).data)
     if deep:
-        image = Image.fromarray(_through(content, *window()))
+        image = Image.fromarray(_apply_window(content, *window()))
     elif preprocessing.channels == 1:
         image = image.convert("L")
     resized = _resize(image, preprocessing)
@@ -114,50 +119,52 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable
 
 
 def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image | str:
-    """The upright first frame of an item in its own mode, or the reason why it cannot be read."""
+    """The first frame of an item, upright and in its original mode, or the reason why it cannot be read."""
     try:
         with item.open() as image:
-            # Asked before anything else: to look for EXIF may load the image, and then this is gone.
+            # This must come first: reading EXIF may load the image, which clears `tile`.
             upper_bits = image.mode not in DEEP_MODES and ";16" in str(getattr(image, "tile", ""))
             turn = orientation(image)
             if preprocessing and preprocessing.fast and preprocessing.size:
                 height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
-                image.draft(None, (2 * width, 2 * height))  # twice the size: Lanczos still has something to do
+                image.draft(None, (2 * width, 2 * height))  # twice the size wanted: Lanczos does the rest
             if isinstance(image, TiffImageFile):
-                image.filename = ""  # else Pillow 13 maps a plain grey one into memory with its sides exchanged
+                image.filename = (
+                    ""  # else Pillow 13 memory-maps an uncompressed grey TIFF with width and height swapped
+                )
             image.load()
             if upper_bits and max(high for _, high in _extrema(image)) < DARK:
-                return "has 16 bits a channel of which only the lower are used, and is not grey: save it with 8 bits"
+                return "is a colour image of 16 bits per channel that uses only the lower bits: save it with 8 bits"
             if isinstance(image, TiffImageFile) and image.mode in DEEP_MODES and image.tag_v2.get(PHOTOMETRIC) == 0:
-                image = _negative(image)
-            turn = orientation(image)  # once more: Pillow turns TIFF by itself as it loads
+                image = _inverted(image)
+            turn = orientation(image)  # read again: Pillow rotates TIFF files itself when it loads them
             return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
     except RefusedError as error:
         return str(error)
-    except UnidentifiedImageError:  # its own words hold addresses in memory
+    except UnidentifiedImageError:  # its message contains memory addresses
         heic = "; convert HEIC to JPEG first" if item.name.lower().endswith((".heic", ".heif")) else ""
-        return f"cannot be read: it is in no format that is known here{heic}"
+        return f"cannot be read: unknown image format{heic}"
     except MemoryError:
-        raise StorageError(f"there is no memory for {item.name}: prepare with fewer --workers.") from None
+        raise StorageError(f"out of memory at {item.name}: prepare with fewer --workers.") from None
     except OSError as error:
-        if error.errno in PASSING:
+        if error.errno in TRANSIENT:
             raise StorageError(
-                f"{item.name} cannot be read now ({error.strerror}). See that it is there, and give the same command "
-                "again: it goes on where this one was."
+                f"{item.name} cannot be read now ({error.strerror}). Check that it is there and repeat the command: "
+                "it resumes where this one stopped."
             ) from None
         return f"cannot be read: {str(error) or type(error).__name__}"
-    except Exception as error:  # damaged files raise nearly everything, and none of it may end a long preparation
+    except Exception as error:  # damaged files raise nearly anything; one of them must not end a long preparation
         return f"cannot be read: {str(error) or type(error).__name__}"
 
 
 def _extrema(image: Image.Image) -> list[tuple[float, float]]:
-    """(lowest, highest) of each channel but the last, which is alpha in LA and RGBA."""
+    """(lowest, highest) of each channel except alpha."""
     found: Any = image.getextrema()
     return [found] if isinstance(found[0], int | float) else list(found)[: 1 if image.mode == "LA" else 3]
 
 
-def _negative(image: Image.Image) -> Image.Image:
-    """A deep image whose lowest value is white, as all others are."""
+def _inverted(image: Image.Image) -> Image.Image:
+    """An image of over 8 bits whose lowest value is white, with black and white exchanged."""
     content = values(image)
     negative = Image.fromarray(np.iinfo(np.uint16).max - content if content.dtype == np.uint16 else -content)
     negative.info = image.info
@@ -165,38 +172,38 @@ def _negative(image: Image.Image) -> Image.Image:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none, or none that can be read. From 5 on, sides are exchanged."""
-    with contextlib.suppress(Exception):  # as above
+    """The EXIF orientation, 1 to 8; 1 if it is missing or unreadable. From 5 on, width and height are exchanged."""
+    with contextlib.suppress(Exception):  # damaged files raise nearly anything
         return int(image.getexif().get(ORIENTATION, 1))
     return 1
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:  # height, width
-    """The size that an image will have when it is upright, before it is loaded."""
-    # Pillow tells the size of a TIFF as it will be.
+    """The size of an image once it is upright, without loading it."""
+    # Pillow already reports the upright size for TIFF.
     across = orientation(image) >= 5 and image.format != "TIFF"
     return (image.width, image.height) if across else (image.height, image.width)
 
 
 def values(image: Image.Image) -> NDArray[Any]:  # [H, W]
-    """The values of an image of more than 8 bits."""
+    """The values of an image of more than 8 bits, in native byte order."""
     array = np.asarray(image)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _is_grey(content: NDArray[np.uint8]) -> bool:  # [H, W, 3]
-    """Looks at a few pixels first: most images in colour show it there."""
+    """Whether all channels are equal. A few pixels are compared first: that is enough for most colour images."""
     return all(bool((part[..., :1] == part).all()) for part in (content[::16, ::16], content))
 
 
-def _through(content: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
-    """Values from `low` to `high` as 0 to 255, not yet rounded: resizing comes first."""
+def _apply_window(content: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    """Scale the values from `low` to `high` to 0..255, clipped. They are rounded after resizing."""
     scaled = (content.astype(np.float64) - low) * (255 / (high - low or 1))
     return scaled.clip(0, 255).astype(np.float32)
 
 
 def _flatten(image: Image.Image, channels: int | None) -> Image.Image:
-    """Any mode of 8 bits as L or RGB, or RGBA when four channels are wanted; what is transparent becomes white."""
+    """Convert any 8-bit mode to L or RGB, with transparency replaced by white; or to RGBA if `channels` is 4."""
     profile = image.info.get("icc_profile")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = _to_srgb(image.convert("RGBA"), profile)
@@ -211,7 +218,7 @@ def _flatten(image: Image.Image, channels: int | None) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours as a screen shows them. A profile that is broken, or of another kind of image, is passed over."""
+    """Convert to sRGB. A colour profile that is broken or does not match the mode is ignored."""
     if profile:
         with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             transform = _transform(profile, image.mode)
@@ -221,7 +228,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=32)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB; None where it is sRGB already, as most are."""
+    """The transform from a profile to sRGB; None if the profile is sRGB, as most are."""
     given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     transform = ImageCms.buildTransform(
         given,
@@ -232,15 +239,16 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
     if mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(given).lower():
-        # Makers' sRGB differ by a level or so, which is no reason to touch pixels; "Linear sRGB" differs by far more.
+        # Vendors' sRGB profiles differ by a level or so, which does not justify changing pixels; "Linear sRGB" differs
+        # by far more.
         ramp = Image.linear_gradient("L").convert(mode)
         shown = np.asarray(ImageCms.applyTransform(ramp, transform), np.int16)
-        return transform if np.abs(shown - np.asarray(ramp)).max() > SAME_LEVELS else None
+        return transform if np.abs(shown - np.asarray(ramp)).max() > SRGB_TOLERANCE else None
     return transform
 
 
 def _resize(image: Image.Image, how: Preprocessing) -> Image.Image:
-    """To the size wanted, antialiased."""
+    """Resize with antialiasing."""
     if how.size is None or image.size == (how.size[1], how.size[0]):
         return image
     size = how.size[1], how.size[0]
@@ -252,9 +260,9 @@ def _resize(image: Image.Image, how: Preprocessing) -> Image.Image:
 
 
 def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """All of the image within `size`, centred on black (on nothing, for RGBA)."""
+    """Scale the whole image to fit into `size`, centred on black (RGBA: on transparent)."""
     scale = min(size[0] / image.width, size[1] / image.height)
-    inner = tuple(max(1, min(side, math.floor(own * scale + 0.5))) for side, own in zip(size, image.size, strict=True))
+    inner = tuple(max(1, min(side, math.floor(old * scale + 0.5))) for side, old in zip(size, image.size, strict=True))
     sheet = Image.new(image.mode, size, 0)
     sheet.paste(
         image.resize((inner[0], inner[1]), Image.Resampling.LANCZOS),

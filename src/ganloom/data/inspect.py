@@ -1,4 +1,4 @@
-"""What is in these images: it looks, and proposes nothing."""
+"""Describe the images of a source: sizes, classes, duplicates, damaged files. It recommends nothing."""
 
 import os
 from collections import Counter, defaultdict
@@ -19,77 +19,79 @@ from ganloom.data.window import LazyWindow
 
 __all__ = ["Findings", "Sizes", "inspect", "look_at_sizes"]
 
-ENOUGH = 500  # headers read to learn the size: a millisecond each at worst
-CONTACTS = 60  # images on the contact sheet
-SIDE = 16  # of the tiny picture kept of every image, to find near duplicates
-NEAR_BITS = 3  # of 64, by which the fingerprints of near duplicates may differ
-NEAR_LEVELS = 3.0  # of 255, by which their tiny pictures may
-MOST_ALIKE = 64  # images compared with one another because of one quarter of their fingerprints
-CLIPPED = 0.5  # share of pixels at one end of the scale that makes an image worth a look
-BLANK = 2.0  # levels of standard deviation
+MAX_HEADERS = 500  # read to find the sizes; each takes up to a millisecond
+CONTACTS = 60  # thumbnails on the contact sheet
+SIDE = 16  # pixels of the tiny picture that is kept of every image to find near duplicates
+NEAR_BITS = 3  # of 64: how far the fingerprints of near duplicates may differ
+NEAR_LEVELS = 3.0  # of 255: how far their tiny pictures may differ
+MAX_CANDIDATES = 64  # images compared because they share one quarter of their fingerprints
+CLIPPED = 0.5  # fraction of pixels that are black, or white, from which an image is reported
+BLANK = 2.0  # of 255: standard deviation below which an image is reported as blank
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the images of a source, as height x width."""
+    """The sizes of the images of a source, as height x width."""
 
-    common: tuple[int, int]  # of most of them
-    uniform: bool  # whether all that were looked at agree
-    ratio: float | None  # height by width where nearly all have it, within a tenth
+    common: tuple[int, int]  # the most frequent size
+    uniform: bool  # whether all images examined have one size
+    ratio: float | None  # height / width if it is nearly the same (within a tenth) for nearly all images
 
 
 @dataclass
 class Findings:
-    """What a look at every image of a source has found."""
+    """What `inspect` found out about the images of a source."""
 
     name: str
     class_names: list[str]
-    ignored: int  # files that are no images, or second copies of the splits
+    ignored: int  # files that are not images, or second copies of the splits
     splits: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # height, width
     modes: Counter[str] = field(default_factory=Counter)  # Pillow's, such as L, RGB, I;16
-    depths: Counter[int] = field(default_factory=Counter)  # bits a channel that are used
+    depths: Counter[int] = field(default_factory=Counter)  # bits per channel that are used
     faults: list[tuple[str, str]] = field(default_factory=list)  # name, reason
-    equal: list[list[str]] = field(default_factory=list)  # names of images equal to the last bit
-    similar: list[list[str]] = field(default_factory=list)  # names of images that look the same
+    equal: list[list[str]] = field(default_factory=list)  # names of identical images
+    similar: list[list[str]] = field(default_factory=list)  # names of images that look alike
     blank: list[str] = field(default_factory=list)
-    black: list[str] = field(default_factory=list)  # more than half of the pixels
+    black: list[str] = field(default_factory=list)  # names of images of which more than half the pixels are black
     white: list[str] = field(default_factory=list)
     is_grey: bool = True
-    mean: list[float] = field(default_factory=list)  # a channel, 0 to 255
+    mean: list[float] = field(default_factory=list)  # per channel, 0 to 255
     std: list[float] = field(default_factory=list)
-    asymmetry: float = 0.0  # of the mean image against its mirror image, in standard deviations of a pixel
-    window: Window | None = None  # percentiles of the values of images of more than 8 bits
-    contacts: list[Image.Image] = field(default_factory=list)  # evenly over the source
+    asymmetry: float = 0.0  # distance of the mean image from its mirror image, in standard deviations of a pixel
+    window: Window | None = None  # percentiles of the values, for images of more than 8 bits
+    contacts: list[Image.Image] = field(default_factory=list)  # thumbnails, evenly spaced over the source
 
     @property
     def count(self) -> int:
+        """How many images could be read."""
         return sum(self.sizes.values())
 
     def summary(self) -> Sizes:
+        """The sizes in short."""
         return _summarise(self.sizes)
 
 
 def look_at_sizes(source: Source) -> Sizes:
-    """Read the headers of some images. Raises `DataError` if none can be read."""
+    """The sizes of a source, from the headers of its first images. Raises `DataError` if none can be read."""
     sizes: Counter[tuple[int, int]] = Counter()
     reason = ""
-    for item in islice(source.items(), ENOUGH):
+    for item in islice(source.items(), MAX_HEADERS):
         try:
             with item.open() as image:
                 sizes[upright_size(image)] += 1
-        except Exception as error:  # damaged files raise nearly everything; prepare accounts for each of them
+        except Exception as error:  # damaged files raise nearly anything; `prepare` lists each of them
             reason = reason or f"{item.name}: {error}"
     if not sizes:
-        raise DataError(f"none of the images of {source.name} can be read; the first, {reason}. Are they images?")
+        raise DataError(f"none of the images of {source.name} can be read; the first: {reason}. Are they images?")
     return _summarise(sizes)
 
 
 def inspect(
     source: Source, *, workers: int | None = None, progress: Callable[[int, int | None], None] | None = None
 ) -> Findings:
-    """Look at every image of a source. Raises `DataError` if none can be read."""
+    """Decode and describe every image of a source. Raises `DataError` if none can be read."""
     findings = Findings(source.name, list(source.class_names), source.ignored)
     window = LazyWindow(source)
     digests: dict[str, list[str]] = defaultdict(list)
@@ -126,10 +128,8 @@ def inspect(
         if index % step == 0 and len(findings.contacts) < CONTACTS:
             findings.contacts.append(look.contact)
     if not findings.count:
-        name, reason = findings.faults[0] if findings.faults else ("it has none", "")
-        raise DataError(
-            f"none of the images of {source.name} can be read; the first, {name}, {reason}. Are they images?"
-        )
+        first = "; the first: {} {}".format(*findings.faults[0]) if findings.faults else ""
+        raise DataError(f"none of the images of {source.name} can be read{first}. Are they images?")
     findings.equal = [names for names in digests.values() if len(names) > 1]
     findings.similar = similar.groups()
     channels = 1 if findings.is_grey else 3
@@ -138,7 +138,7 @@ def inspect(
     mean /= findings.count
     spread = np.sqrt(np.maximum(squares / findings.count - mean**2, 0)).mean()
     difference = np.square(mean - mean[:, ::-1]).mean() / max(spread, 1.0) ** 2
-    chance = 2 / findings.count  # what means of so many images differ by anyway
+    chance = 2 / findings.count  # the difference expected by chance between means of so many images
     findings.asymmetry = float(np.sqrt(max(0.0, difference - chance)))
     findings.window = window() if any(mode in DEEP_MODES for mode in findings.modes) else None
     return findings
@@ -146,7 +146,7 @@ def inspect(
 
 @dataclass(frozen=True)
 class _Look:
-    """What one image showed."""
+    """What was measured of one image."""
 
     size: tuple[int, int]
     mode: str
@@ -158,7 +158,7 @@ class _Look:
     white: bool
     sums: NDArray[np.float64]  # [2, 3]: mean and mean square of each channel
     tiny: NDArray[np.uint8]  # [SIDE, SIDE] grey
-    bits: int  # 64: whether each of 8x8 places is brighter than its right neighbour
+    bits: int  # 64-bit fingerprint: which of 8x8 places are brighter than their right neighbour
     contact: Image.Image
 
 
@@ -197,10 +197,10 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
 
 
 class _Similar:
-    """Groups images that look the same at a glance: a resaved JPEG, another size, a logo in the corner.
+    """Groups images that look alike at a glance: a JPEG saved again, another size, a logo in the corner.
 
-    Two are compared only when a quarter of their fingerprints is equal, as it must be somewhere in images whose
-    fingerprints differ in fewer than four bits.
+    Two images are compared only if one quarter of their fingerprints is equal: where fingerprints differ in fewer than
+    four bits, at least one of the four quarters must be.
     """
 
     def __init__(self) -> None:
@@ -219,7 +219,7 @@ class _Similar:
                     self._groups[group].append(name)
                     return
         for quarter in quarters:
-            if len(self._with_quarter[quarter]) < MOST_ALIKE:
+            if len(self._with_quarter[quarter]) < MAX_CANDIDATES:
                 self._with_quarter[quarter].append(len(self._groups))
         self._groups.append([name])
         self._tiny.append(tiny)
@@ -230,7 +230,7 @@ class _Similar:
 
 
 def _depth(array: NDArray[Any]) -> int:
-    """Bits that the values of a deep image use; 32 for floats."""
+    """How many bits the values of an image of over 8 bits use; 32 for floats."""
     return 32 if array.dtype.kind == "f" else int(np.abs(array).max(initial=0)).bit_length()
 
 

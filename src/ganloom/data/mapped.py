@@ -1,5 +1,7 @@
-"""A file of rows under a memory map, watched: what was changed under a map would be read as if nothing had been, and
-to read what was cut off would end the process without a word (SIGBUS).
+"""A memory-mapped .npy file that notices when the file is changed while it is in use.
+
+Without this check, changed rows would be read silently, and reading beyond the end of a shortened file would kill the
+process without a message (SIGBUS).
 """
 
 import mmap
@@ -16,7 +18,7 @@ from ganloom.core.errors import DataError
 
 __all__ = ["UNREADABLE", "Mapped"]
 
-# What numpy raises for a header that anybody may have written.
+# What numpy may raise for a damaged or malicious header.
 UNREADABLE = (
     OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError,
     tokenize.TokenError,
@@ -24,35 +26,34 @@ UNREADABLE = (
 
 
 class Mapped:
-    """The rows of an .npy file; no pickle. Raises one of `UNREADABLE` for what is not such a file."""
+    """The rows of an .npy file, never with pickle. Raises one of `UNREADABLE` for any other file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with open(path, "rb") as file:
-            # The map's own file is kept, not its name: who deletes the dataset, or puts another in its place, leaves
-            # this one as it was.
+            # Keep the open file, not its name: if the dataset is deleted or replaced, this file is still the old one.
             self._file = os.dup(file.fileno())
             weakref.finalize(self, os.close, self._file)
-            self._opened_as = self._is_as()
+            self._opened_state = self._state()
             if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"{path.name} is in a form that ganloom does not write")
+                raise ValueError(f"{path.name} is in a format that ganloom does not write")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
             if fortran or dtype.hasobject:
-                raise ValueError(f"{path.name} does not hold rows of numbers")
+                raise ValueError(f"{path.name} is not an array of numbers in C order")
             memory: Any = np.memmap(file, dtype, "r", file.tell(), shape)
         self.rows: NDArray[Any] = np.asarray(memory)  # a plain view: memmap's own indexing is slow
         self.pages: mmap.mmap = memory._mmap
 
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
-        """Copies of some rows. Raises `DataError` if the file is not what it was when it was opened."""
-        if self._is_as() != self._opened_as:
+        """Copies of some rows. Raises `DataError` if the file has changed since it was opened."""
+        if self._state() != self._opened_state:
             raise DataError(
-                f"{self.path} was changed while it was in use. Unless it is again what it was, delete "
-                f"{self.path.parent} and prepare it anew; then go on with 'ganloom resume'."
+                f"{self.path} was changed while it was in use. Restore it, or delete {self.path.parent} and prepare "
+                "it again; then continue with 'ganloom resume'."
             )
         return self.rows.take(index, axis=0)
 
-    def _is_as(self) -> tuple[int, int]:
-        """Its length and the time of its last change: one call to the system, whatever the size."""
+    def _state(self) -> tuple[int, int]:
+        """The file's size and time of last change: one system call, for any size."""
         state = os.fstat(self._file)
         return state.st_size, state.st_mtime_ns

@@ -1,12 +1,12 @@
-"""The packed dataset: what training reads. uint8 memory maps and one small JSON file.
+"""The packed dataset that training reads: uint8 memory maps and one small JSON file.
 
-    dataset.json         format, shape, class names, counts, preprocessing, content hash: small at any size
-    train-00000.npy      uint8 [rows, H, W, C]; every shard of a split but its last has `rows_per_shard` rows
+    dataset.json         format, shape, class names, counts, preprocessing, content hash; small for any number of images
+    train-00000.npy      uint8 [rows, H, W, C]; all shards of a split but the last have `rows_per_shard` rows
     train-labels.npy     int64 [N] or float32 [N, K]; absent without labels
-    files.jsonl          the account: what became of each file of the source, in its order; never read at opening
-    skipped.csv          the files that could not be used, and why; absent when there are none
+    files.jsonl          one line per file of the source, in order: what became of it; not read when opening
+    skipped.csv          the files that could not be used, and why; absent if there are none
 
-Every split (train, val, test) has shards and labels of its own, so nothing has to be indexed.
+Each split (train, val, test) has its own shards and labels, so no index is needed.
 """
 
 import json
@@ -27,50 +27,53 @@ from ganloom.data.sources.contract import SPLITS, Label
 
 __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
 
-Split = Annotated[str, Field(pattern=f"^({'|'.join(SPLITS)})$")]  # nothing else becomes a part of a path
-OPEN_SHARDS = 128  # at once: each holds two file descriptors, the map's and the watched one
-SMALL_BYTES = 256 * 2**20  # a dataset up to this size may be mapped whole
-MAPPED_BYTES = 64 * 2**20  # of a larger one that may be mapped at once
-MAPPED_TOGETHER = 64 * 2**10  # what the system maps around a byte that is read
+Split = Annotated[
+    str, Field(pattern=f"^({'|'.join(SPLITS)})$")
+]  # it becomes part of a path, so nothing else is allowed
+OPEN_SHARDS = 128  # at once: each needs two file descriptors
+SMALL_BYTES = 256 * 2**20  # a dataset up to this size stays in memory as a whole
+MAPPED_BYTES = 64 * 2**20  # of a larger one, what may be in memory at a time
+MAPPED_PER_READ = 64 * 2**10  # what the system loads around a byte that is read
 
 
 class Account(BaseModel):
-    """What became of every file of the source: taken + skipped + dropped + left_out are the images' files."""
+    """What became of every file of the source: taken + skipped + dropped + left_out are all image files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     taken: int
-    duplicates: int  # of the images taken, those equal to an earlier one
+    duplicates: int  # images taken that are identical to an earlier one
     dropped: int  # duplicates that were not taken
     skipped: int  # could not be used: skipped.csv says why
-    left_out: int  # of classes not asked for
-    ungrouped: int  # of the images taken, those in whose names the pattern of groups was not found
-    ignored: int  # files that are no images, or second copies of the splits
+    left_out: int  # their class was not selected
+    ungrouped: int  # images taken whose names do not match the pattern `group_by`
+    ignored: int  # files that are not images, or second copies of the splits
 
 
 class Description(BaseModel):
-    """dataset.json."""
+    """The content of dataset.json."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[2] = 2
     name: str
     shape: tuple[Literal[1, 3, 4], PositiveInt, PositiveInt]  # channels, height, width
     class_names: list[str]
-    splits: Annotated[dict[Split, NonNegativeInt], Field(min_length=1)]  # images in each
+    splits: Annotated[dict[Split, NonNegativeInt], Field(min_length=1)]  # number of images in each split
     rows_per_shard: PositiveInt
     preprocessing: str
     selection: str
-    window: tuple[float, float] | None  # the values that became black and white; None without deep images
+    window: tuple[float, float] | None  # the values that became black and white; None if no image has over 8 bits
     account: Account
-    source_key: str  # of the source, the preprocessing and the selection
+    source_key: str  # hash of the source, the preprocessing and the selection
     content_hash: str  # sha256 of shape, classes, splits, labels and every pixel
 
     @property
     def row_bytes(self) -> int:
+        """Size of one image."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
 
 class PackedDataset:
-    """An opened dataset. Opening reads dataset.json alone; images stay on the disk until asked for."""
+    """An open packed dataset. Opening reads dataset.json alone; images stay on the disk until they are used."""
 
     def __init__(self, path: Path, description: Description) -> None:
         self.path = path
@@ -78,7 +81,7 @@ class PackedDataset:
         self._maps: dict[tuple[str, int], Mapped] = {}
         self._labels: dict[str, Mapped] = {}
         self._is_large = sum(description.splits.values()) * description.row_bytes > SMALL_BYTES
-        self._mapped = 0  # bytes, at most, since mapped pages were last given back
+        self._mapped = 0  # upper bound of the bytes read since mapped pages were last released
 
     @property
     def name(self) -> str:
@@ -130,7 +133,7 @@ class PackedDataset:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether every training image has a label, be it a row of zeros: of overlapping classes one may have none."""
+        """Whether every training image has a label. With overlapping classes, a row of zeros is a label too."""
         return bool(self.class_names) and bool((self.labels(np.arange(self.count())) >= 0).all())
 
     def rows(self, split: str) -> Iterator[tuple[NDArray[np.uint8], Label]]:
@@ -142,15 +145,17 @@ class PackedDataset:
                 yield image, None if labels is None else _as_label(labels[position])
 
     def _take(self, split: str, shard: int, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Copies of some rows. Now and then the pages read are given back: they stay in the system's cache, but no
-        longer count as this process's memory, which would otherwise grow to the size of the dataset.
+        """Copies of some rows of a shard.
+
+        In a large dataset the pages read are released regularly. They stay in the system's cache but no longer count as
+        memory of this process, which would otherwise grow to the size of the dataset.
         """
         if (split, shard) not in self._maps:
             if len(self._maps) == OPEN_SHARDS:
                 del self._maps[next(iter(self._maps))]
             self._maps[split, shard] = self._open_shard(split, shard)
         result = self._maps[split, shard].take(rows)
-        self._mapped += len(rows) * max(self.description.row_bytes, MAPPED_TOGETHER)
+        self._mapped += len(rows) * max(self.description.row_bytes, MAPPED_PER_READ)
         if self._is_large and self._mapped > MAPPED_BYTES and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             self._mapped = 0
             for mapped in self._maps.values():
@@ -162,7 +167,7 @@ class PackedDataset:
         rows = min(self.description.rows_per_shard, self.count(split) - shard * self.description.rows_per_shard)
         mapped = self._open(shard_path(self.path, split, shard))
         if mapped.rows.dtype != np.uint8 or mapped.rows.shape != (rows, height, width, channels):
-            raise damaged(self.path, f"{mapped.path.name} is not what dataset.json says")
+            raise damaged(self.path, f"{mapped.path.name} does not match dataset.json")
         return mapped
 
     def _open_labels(self, split: str) -> Mapped:
@@ -170,7 +175,7 @@ class PackedDataset:
         kinds = {(np.dtype(np.int64), ()), (np.dtype(np.float32), (len(self.class_names),))}
         rows, *shape = mapped.rows.shape or (0,)
         if (mapped.rows.dtype, tuple(shape)) not in kinds or rows != self.count(split):
-            raise damaged(self.path, f"{mapped.path.name} is not what dataset.json says")
+            raise damaged(self.path, f"{mapped.path.name} does not match dataset.json")
         return mapped
 
     def _open(self, path: Path) -> Mapped:
@@ -181,38 +186,43 @@ class PackedDataset:
 
 
 def _as_label(label: Any) -> Label:
-    """A row of the labels' array; -1 is an image without a label in a dataset with classes."""
+    """Convert one entry of the label array; -1 stands for an image without a label in a dataset with classes."""
     if isinstance(label, np.ndarray):
         return label
     return int(label) if label >= 0 else None
 
 
 def open_packed(path: Path) -> PackedDataset:
-    """Open a packed dataset. Raises `DataError` for a folder that is not one, or has lost a part of its images."""
+    """Open a packed dataset. Raises `DataError` for any other folder, and if image files are missing or cut short."""
     try:
         values = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
         description = Description.model_validate(values)
     except (OSError, ValueError, ValidationError) as error:
         if isinstance(error, FileNotFoundError):
-            raise DataError(f"{path} is no packed dataset: make one with ganloom prepare.") from None
+            raise DataError(f"{path} is not a packed dataset: make one with ganloom prepare.") from None
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path} is not a packed dataset of this ganloom ({reason}): prepare it anew.") from None
+        raise DataError(
+            f"{path} is not a packed dataset of this version of ganloom ({reason}): prepare it again."
+        ) from None
     for split, count in description.splits.items():
         for first in range(0, count, description.rows_per_shard):
             rows = min(description.rows_per_shard, count - first)
             file = shard_path(path, split, first // description.rows_per_shard)
             if not file.exists() or file.stat().st_size < rows * description.row_bytes:
-                raise damaged(path, f"{file.name} is not whole")
+                raise damaged(path, f"{file.name} is missing or cut short")
     return PackedDataset(path, description)
 
 
 def damaged(path: Path, reason: str) -> DataError:
-    return DataError(f"the packed dataset {path} is damaged ({reason}): delete it and prepare it anew.")
+    """The error for a packed dataset whose files cannot be used."""
+    return DataError(f"the packed dataset {path} is damaged ({reason}): delete it and prepare it again.")
 
 
 def shard_path(folder: Path, split: str, index: int) -> Path:
+    """The file of one shard of images."""
     return folder / f"{split}-{index:05d}.npy"
 
 
 def labels_path(folder: Path, split: str) -> Path:
+    """The file of the labels of a split."""
     return folder / f"{split}-labels.npy"

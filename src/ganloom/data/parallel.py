@@ -1,4 +1,4 @@
-"""Work on many items at once, and the results in the items' order."""
+"""Process many items in parallel and return the results in order."""
 
 import warnings
 from collections import deque
@@ -13,23 +13,23 @@ __all__ = ["in_order"]
 
 Result = TypeVar("Result")
 
-IN_FLIGHT = 8  # items a worker, at least: archives hold the whole file of each in memory
-TOGETHER = 4  # items that a thread takes at once: with tiny images, handing them over costs more than the work
+IN_FLIGHT = 8  # items per worker at a time; not more, since items of archives hold whole files in memory
+CHUNK = 4  # items that a thread takes at once: handing over a tiny image costs more than processing it
 
 
 def in_order(items: Iterator[Item], work: Callable[[Item], Result], workers: int) -> Iterator[tuple[Item, Result]]:
-    """Every item with what `work` makes of it. Threads are enough: Pillow lets go of Python's lock as it works."""
+    """Every item with the result of `work`, in order. Threads are enough, because Pillow releases the GIL."""
 
     def work_on(chunk: list[Item]) -> list[tuple[Item, Result]]:
         return [(item, work(item)) for item in chunk]
 
     waiting: deque[Future[list[tuple[Item, Result]]]] = deque()
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL|pydicom")  # of damaged files, which are accounted for
+        warnings.filterwarnings("ignore", module="PIL|pydicom")  # about damaged files, which the caller lists
         try:
-            while chunk := list(islice(items, TOGETHER)):
+            while chunk := list(islice(items, CHUNK)):
                 waiting.append(pool.submit(work_on, chunk))
-                if len(waiting) * TOGETHER > IN_FLIGHT * workers:
+                if len(waiting) * CHUNK > IN_FLIGHT * workers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()

@@ -1,6 +1,6 @@
-"""Decode, orient, crop, resize, pack: once, on all cores. Training never decodes an image.
+"""Decode, resize and pack the images of a source, once and on all cores. Training never decodes an image.
 
-What is done is kept as it is done, so that a preparation which was interrupted goes on where it stopped.
+Progress is saved regularly, so that an interrupted preparation resumes where it stopped.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ from ganloom.data.sources.contract import SPLITS
 from ganloom.data.sources.packed import PackedSource
 from ganloom.data.window import LazyWindow
 
-__all__ = ["MOST_SKIPPED", "Preprocessing", "Selection", "prepare"]
+__all__ = ["MAX_SKIPPED", "Preprocessing", "Selection", "prepare"]
 
-MOST_SKIPPED = 0.05  # of the images' files; more than this is a fault of the folder, not of a file
-KEEP_EVERY = 2.0  # seconds between two moments that an interrupted preparation can go on from
-ANOTHER_CACHE = "Name another with the environment variable GANLOOM_CACHE."
-CONTINUED = "preparation.txt"  # in an unfinished dataset: the key of what it is made of
+MAX_SKIPPED = 0.05  # of the image files; if more cannot be used, something is wrong with the whole folder
+SAVE_EVERY = 2.0  # seconds between two states from which an interrupted preparation can resume
+ANOTHER_CACHE = "Choose another folder with the environment variable GANLOOM_CACHE."
+KEY_FILE = "preparation.txt"  # in an unfinished dataset: the hash of what it is prepared from
 
-Progress = Callable[[int, int | None], None]  # images done, of how many; None where only the end will tell
+Progress = Callable[[int, int | None], None]  # images done, images in total or None if that is not known
 
 
 def prepare(
@@ -48,20 +48,20 @@ def prepare(
     dest: Path | None = None,
     *,
     workers: int | None = None,
-    max_skipped: float = MOST_SKIPPED,
+    max_skipped: float = MAX_SKIPPED,
     progress: Progress | None = None,
 ) -> PackedDataset:
-    """The packed dataset of a source, made now or found made: in `dest`, or in the cache without it.
+    """The packed dataset of a source, in `dest` or else in the cache: prepared now, unless it exists already.
 
-    Several processes may ask at once: one prepares, the others wait for it. Raises `DataError` when too many files
-    cannot be used or sizes disagree, `StorageError` when there is no room.
+    Several processes may call it at once: one prepares, the others wait. Raises `DataError` if too many files cannot be
+    used or the images differ in size, `StorageError` if the disk is full.
     """
     selection = selection or Selection()
-    if isinstance(source, PackedSource) and preprocessing.channels is None:  # what was decided once stays
+    if isinstance(source, PackedSource) and preprocessing.channels is None:  # keep the channels it was packed with
         preprocessing = replace(preprocessing, channels=source.dataset.shape.channels)
     if isinstance(source, PackedSource) and preprocessing.window:
-        raise DataError(f"{source.name} is packed, in 8 bits: a window is for preparing it from where it came from.")
-    if dest is None and isinstance(source, PackedSource) and _is_as_wanted(source.dataset, preprocessing, selection):
+        raise DataError(f"{source.name} is already packed in 8 bits: set a window when preparing the original images.")
+    if dest is None and isinstance(source, PackedSource) and _matches(source.dataset, preprocessing, selection):
         return source.dataset
     selection.check(source)
     key = _key(source, preprocessing, selection)
@@ -72,25 +72,25 @@ def prepare(
         locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(locks / hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32])
     progress = progress or (lambda done, total: None)
-    progress(0, None)  # another process may be at it, and then this one waits
-    with storage_errors(folder.parent, "Name another folder." if dest else ANOTHER_CACHE):
+    progress(0, None)  # shown while this process waits for another one that prepares the same
+    with storage_errors(folder.parent, "Choose another folder." if dest else ANOTHER_CACHE):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with lock:
-            if not _is_made(folder, key, in_cache=dest is None):
+            if not _is_ready(folder, key, in_cache=dest is None):
                 if folder.exists():
-                    folder.rmdir()  # empty, as was checked; one that cannot be replaced is better known now
+                    folder.rmdir()  # it is empty; if it cannot be replaced, fail now and not after the work
                 unfinished = folder.parent / f".{folder.name}.unfinished"
-                _begin(unfinished, key)
+                _begin_or_resume(unfinished, key)
                 try:
                     job = _Job(source, preprocessing, selection, key, unfinished)
                     job.run(workers or os.cpu_count() or 1, max_skipped, progress)
-                except _TooManySkippedError:  # with --max-skipped there is nothing more to do
+                except _TooManySkippedError:  # kept: with a higher --max-skipped it is finished
                     raise
-                except DataError:  # it would only end so again
+                except DataError:  # removed: to resume it would fail again
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
                 os.replace(unfinished, folder)
-                (folder / CONTINUED).unlink()
+                (folder / KEY_FILE).unlink()
     dataset = open_packed(folder)
     _check_skipped(dataset.description.account, max_skipped, folder / "skipped.csv")
     return dataset
@@ -101,16 +101,16 @@ class _TooManySkippedError(DataError):
 
 
 def _check_skipped(account: Account, max_skipped: float, listed: Path, first: str = "") -> None:
-    """Raise `DataError` when too many of the images' files could not be used."""
+    """Raise `DataError` if too many of the image files could not be used."""
     total = account.taken + account.dropped + account.skipped
     if account.skipped > max_skipped * total:
         raise _TooManySkippedError(
-            f"{account.skipped} of {total} images cannot be used{first}. Mend or remove them (all are listed in "
+            f"{account.skipped} of {total} images cannot be used{first}. Repair or remove them (all are listed in "
             f"{listed}), or allow more than {max_skipped:.0%} with data.max_skipped (--max-skipped)."
         )
 
 
-def _is_as_wanted(dataset: PackedDataset, preprocessing: Preprocessing, selection: Selection) -> bool:
+def _matches(dataset: PackedDataset, preprocessing: Preprocessing, selection: Selection) -> bool:
     shape = dataset.shape
     size, channels = (shape.height, shape.width), shape.channels
     same_images = selection == Selection() or str(selection) == dataset.description.selection
@@ -124,8 +124,11 @@ def _key(source: Source, preprocessing: Preprocessing, selection: Selection) -> 
     return digest.hexdigest()
 
 
-def _is_made(folder: Path, key: str, in_cache: bool) -> bool:
-    """Whether the dataset is there. Raises `DataError` when something else is, which the cache is rid of."""
+def _is_ready(folder: Path, key: str, in_cache: bool) -> bool:
+    """Whether the dataset exists.
+
+    If the folder has any other content, that is deleted in the cache; elsewhere `DataError` is raised.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     with contextlib.suppress(DataError):
@@ -134,23 +137,23 @@ def _is_made(folder: Path, key: str, in_cache: bool) -> bool:
     if in_cache:
         shutil.rmtree(folder)
         return False
-    raise DataError(f"{folder} exists and is not this dataset, or not all of it: name another folder, or delete it.")
+    raise DataError(f"{folder} exists and is not this dataset, or is incomplete: choose another folder, or delete it.")
 
 
-def _begin(unfinished: Path, key: str) -> None:
-    """Make the folder to work in, or go on with one that was begun for the same dataset."""
+def _begin_or_resume(unfinished: Path, key: str) -> None:
+    """Create the working folder, unless an interrupted preparation of the same dataset left one."""
     try:
-        if (unfinished / CONTINUED).read_bytes() == key.encode():
+        if (unfinished / KEY_FILE).read_bytes() == key.encode():
             return
     except OSError:
         pass
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
-    write_atomically(unfinished / CONTINUED, key.encode())
+    write_atomically(unfinished / KEY_FILE, key.encode())
 
 
 class _Job:
-    """One preparation. Its whole state is in the folder: the rows packed, and in files.jsonl a line for each file."""
+    """One preparation. All of its state is in the folder: the packed rows, and one line per file in files.jsonl."""
 
     def __init__(
         self, source: Source, preprocessing: Preprocessing, selection: Selection, key: str, folder: Path
@@ -162,43 +165,44 @@ class _Job:
         self.folder = folder
         self.class_names = selection.class_names(source)
         self.splits = dict.fromkeys(SPLITS, 0)
-        self.seen: set[bytes] = set()  # digests of what was decoded, to find duplicates
+        self.seen: set[bytes] = set()  # digests of the decoded images, to find duplicates
         self.done = self.taken = self.duplicates = self.dropped = self.left_out = self.ungrouped = 0
         self.skipped: list[tuple[str, str]] = []
         self.windowed = False
         self.window = LazyWindow(source, preprocessing.window)
 
     def run(self, workers: int, max_skipped: float, progress: Progress) -> None:
-        kept = self._recall()
+        """Prepare everything that is not done yet."""
+        finished = self._resume()
         with (
             open(self.folder / "files.jsonl", "a", encoding="utf-8") as account,
             Shards(self.folder, self.splits, self.preprocessing.channels, bool(self.class_names)) as shards,
         ):
-            lines: list[str] = []  # of the account, not yet in the file
-            kept_at = time.monotonic()
+            lines: list[str] = []  # of files.jsonl, not written yet
+            saved_at = time.monotonic()
             try:
-                for item, result in in_order(islice(self.source.items(), kept, None), self._decode, workers):
+                for item, result in in_order(islice(self.source.items(), finished, None), self._decode, workers):
                     entry = self._take(item, result, shards)
                     self._count(entry)
                     lines.append(json.dumps(entry) + "\n")
-                    if time.monotonic() - kept_at > KEEP_EVERY:
-                        _keep(shards, account, lines)
-                        kept_at = time.monotonic()
+                    if time.monotonic() - saved_at > SAVE_EVERY:
+                        _save(shards, account, lines)
+                        saved_at = time.monotonic()
                     if self.done % 100 == 0:
                         progress(self.done, self.source.count)
             finally:
-                _keep(shards, account, lines)
+                _save(shards, account, lines)
             progress(self.done, self.source.count)
         self._finish(shards, max_skipped)
 
-    def _recall(self) -> int:
-        """Take up what an interrupted preparation has done; the number of items that are dealt with."""
+    def _resume(self) -> int:
+        """Count what an interrupted preparation has done, and return the number of items that are finished."""
         path = self.folder / "files.jsonl"
         if not path.exists():
             return 0
         with open(path, "r+b") as file:
             for line in file:
-                if not line.endswith(b"\n"):  # the kill came in the middle of it
+                if not line.endswith(b"\n"):  # it was interrupted while writing this line
                     file.seek(-len(line), os.SEEK_CUR)
                     file.truncate()
                     break
@@ -206,12 +210,12 @@ class _Job:
                     self._count(json.loads(line))
                 except (ValueError, TypeError, LookupError, AttributeError):
                     raise DataError(
-                        f"what was begun in {self.folder} is damaged ({path.name}) and is removed: prepare again."
+                        f"the unfinished dataset {self.folder} is damaged ({path.name}) and was removed: prepare again."
                     ) from None
         return self.done
 
     def _count(self, entry: dict[str, Any]) -> None:
-        """Keep the books: the same whether an entry is made now or was made before an interruption."""
+        """Add an entry of files.jsonl to the counts, whether it is new or from before an interruption."""
         self.done += 1
         if "skipped" in entry:
             self.skipped.append((entry["file"], entry["skipped"]))
@@ -230,28 +234,28 @@ class _Job:
             self.dropped += 1
 
     def _take(self, item: Item, result: Decoded | str | None, shards: Shards) -> dict[str, Any]:
-        """Pack an image; the line of the account for it."""
+        """Pack an image, and return its entry for files.jsonl."""
         if result is None:
             return {"file": item.name, "left_out": True}
         if isinstance(result, str):
             return {"file": item.name, "skipped": result}
-        twice = {"duplicate": True} if bytes.fromhex(result.digest) in self.seen else {}
-        if twice and self.selection.drop_duplicates:
-            return {"file": item.name, "sha256": result.digest, **twice}
-        alone = tuple(self.source.splits) == ("train",)
-        split = "val" if alone and self.selection.is_held_out(item.name, result.digest) else item.split
+        duplicate = {"duplicate": True} if bytes.fromhex(result.digest) in self.seen else {}
+        if duplicate and self.selection.drop_duplicates:
+            return {"file": item.name, "sha256": result.digest, **duplicate}
+        has_no_splits = tuple(self.source.splits) == ("train",)
+        split = "val" if has_no_splits and self.selection.is_held_out(item.name, result.digest) else item.split
         shards.add(split, result.pixels, self.selection.label(item.label, self.source), item.name)
         windowed = {"windowed": True} if result.windowed else {}
-        return {"file": item.name, "split": split, "sha256": result.digest, **twice, **windowed}
+        return {"file": item.name, "split": split, "sha256": result.digest, **duplicate, **windowed}
 
     def _decode(self, item: Item) -> Decoded | str | None:
-        """None for an item whose class was not asked for."""
+        """The pixels, the reason why there are none, or None for an item whose class is not selected."""
         if not self.selection.takes(item.label, self.source):
             return None
         return decode(item, self.preprocessing, self.window)
 
     def _finish(self, shards: Shards, max_skipped: float) -> None:
-        """Check the account and write dataset.json, which makes the folder a dataset."""
+        """Check that enough images could be used, and write dataset.json, which completes the dataset."""
         account = Account(
             taken=self.taken,
             duplicates=self.duplicates,
@@ -265,14 +269,14 @@ class _Job:
             self._list_skipped(self.folder / "skipped.csv")
             kept = cache_folder() / f"{self.source.name}-skipped.csv"
             try:
-                _check_skipped(account, max_skipped, kept, "; the first, {}, {}".format(*self.skipped[0]))
+                _check_skipped(account, max_skipped, kept, "; the first: {} {}".format(*self.skipped[0]))
             except _TooManySkippedError:
                 self._list_skipped(kept)
                 raise
         if not self.splits["train"]:
             held_out = self.splits["val"] and "val" not in self.source.splits
             remedy = " All were held out: set data.holdout (--holdout) to 0." if held_out else ""
-            raise DataError(f"no training image of {self.source.name} could be packed.{remedy}")
+            raise DataError(f"no training image of {self.source.name} could be used.{remedy}")
         assert shards.shape
         height, width, channels = shards.shape
         values: dict[str, Any] = {
@@ -295,17 +299,18 @@ class _Job:
             csv.writer(file).writerows([("file", "reason"), *self.skipped])
 
 
-def _keep(shards: Shards, account: IO[str], lines: list[str]) -> None:
-    """To the disk, the rows before the account: what it says is there is there, whenever a kill comes."""
+def _save(shards: Shards, account: IO[str], lines: list[str]) -> None:
+    """Write to the disk: first the rows, then files.jsonl, so that it never lists a row that is missing."""
     shards.flush()
     pending = lines[:]
-    lines.clear()  # first: Ctrl-C may come at any moment, and what is written twice is worse than what is not
+    # Cleared before writing: Ctrl-C in between runs this again, and a missing line is better than one written twice.
+    lines.clear()
     account.writelines(pending)
     account.flush()
 
 
 def _content_hash(values: dict[str, Any], folder: Path) -> str:
-    """Of what training sees, wherever it came from and however it is split into files."""
+    """The hash of what training sees, whatever the source and however the images are split into files."""
     seen = {key: values[key] for key in ("shape", "class_names", "splits")}
     digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
     for split, count in values["splits"].items():

@@ -1,4 +1,4 @@
-"""An .npy file that grows row by row, so that what was written before a crash is kept."""
+"""An .npy file that grows row by row, so that a crash loses nothing that was written before."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ __all__ = ["Rows", "row_kind"]
 
 
 class Rows:
-    """Appends rows of one shape and type. numpy pads its headers so that the number of rows can be set at the end."""
+    """Appends rows of one shape and type. numpy pads its header, so the number of rows can be filled in at the end."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], count: int = 0) -> None:
-        """Go on after `count` rows of what is there. Raises `OSError` or `ValueError` where there are fewer."""
+        """Continue after the first `count` rows of the file. Raises `OSError` or `ValueError` if it has fewer."""
         self.path = path
         self.shape = shape
         self.dtype = dtype
@@ -22,21 +22,21 @@ class Rows:
         self._file = open(path, "r+b" if count else "w+b")
         if count:
             try:
-                self._go_on()
+                self._resume()
             except BaseException:
                 self._file.close()
                 raise
         else:
             self._write_header()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         size = self._file.seek(0, os.SEEK_END)
         if row_kind(self.path) != (self.shape, self.dtype):
-            raise ValueError(f"{self.path} is not what was begun")
-        self._write_header()  # it may have promised more
+            raise ValueError(f"{self.path} has rows of another shape or type")
+        self._write_header()  # the old one may state more rows
         stop = self._file.tell() + self.count * self._row_bytes
         if size < stop:
-            raise ValueError(f"{self.path} is shorter than what was begun")
+            raise ValueError(f"{self.path} has fewer than {self.count} rows")
         self._file.seek(stop)
         self._file.truncate()
 
@@ -45,21 +45,22 @@ class Rows:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     def append(self, row: NDArray[Any] | np.generic) -> None:
+        """Add one row."""
         assert row.shape == self.shape
         self._file.write(row.astype(self.dtype, copy=False).tobytes())
         self.count += 1
 
     def flush(self) -> None:
-        """To the disk."""
+        """Write everything to the disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Write the header with the final number of rows; all of it to the disk."""
-        with self._file:  # closed even where the disk is full
+        """Write the header with the final number of rows, and everything to the disk."""
+        with self._file:  # close it even if the disk is full
             self._write_header()
             self._file.seek(self.count * self._row_bytes, os.SEEK_CUR)
-            self._file.truncate()  # an interruption may have come after a row was written and before it was counted
+            self._file.truncate()  # an interruption between writing and counting a row leaves one too many
             self.flush()
 
     def _write_header(self) -> None:
@@ -69,9 +70,9 @@ class Rows:
 
 
 def row_kind(path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of the rows of a file. Raises `OSError` or `ValueError` where it is none of ours."""
+    """The shape and type of the rows of a file. Raises `OSError` or `ValueError` if `Rows` did not write it."""
     with open(path, "rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{path} is not what was begun")
+            raise ValueError(f"{path} is in another version of the .npy format")
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
     return shape[1:], dtype

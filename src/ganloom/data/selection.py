@@ -1,4 +1,4 @@
-"""Which images of a source are taken, and on which side of a hold-out each comes to lie."""
+"""Choose which images of a source are used, and which of them are held out for validation."""
 
 import hashlib
 import re
@@ -16,12 +16,14 @@ __all__ = ["Selection"]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is taken of a source. Its text is part of the cache's key."""
+    """Which images of a source are used. `str()` of it is part of the cache key."""
 
-    holdout: float = 0.05  # share that goes to `val` where the source has no split but `train`
-    group_by: str | None = None  # pattern in the names; what it finds alike stays on one side of the hold-out
-    classes: tuple[str, ...] | None = None  # None: all of them
-    drop_duplicates: bool = False  # of images equal to the last bit take only the first
+    holdout: float = 0.05  # fraction that goes to `val` if the source has only the split `train`
+    group_by: str | None = (
+        None  # regular expression: images for which it finds the same text in the name stay in one split
+    )
+    classes: tuple[str, ...] | None = None  # None: all
+    drop_duplicates: bool = False  # of identical images use only the first
 
     def __str__(self) -> str:
         groups = f" in groups of {self.group_by!r}" if self.group_by else ""
@@ -34,7 +36,7 @@ class Selection:
         return re.compile(self.group_by) if self.group_by else None
 
     def check(self, source: Source) -> None:
-        """Raise `DataError` for what this source cannot give."""
+        """Raise `DataError` if this source does not have the classes or names that the selection needs."""
         for name in self.classes or ():
             if name not in source.class_names:
                 raise DataError(f"{source.name} has no class '{name}'. {nearest(name, source.class_names)}")
@@ -42,7 +44,7 @@ class Selection:
             return
         if len(source.splits) > 1:
             raise DataError(
-                f"data.group_by (--group-by) is for the hold-out, and {source.name} has splits of its own "
+                f"data.group_by (--group-by) applies to the hold-out, but {source.name} already has splits "
                 f"({', '.join(source.splits)}): leave it out."
             )
         name = ""
@@ -50,23 +52,25 @@ class Selection:
             if self.has_group(name := item.name):
                 return
         raise DataError(
-            f"data.group_by (--group-by) '{self.group_by}' is found in no name of {source.name}, such as '{name}'."
+            f"data.group_by (--group-by) '{self.group_by}' matches no name of {source.name}; one of them is '{name}'."
         )
 
     def has_group(self, name: str) -> bool:
-        """Whether the pattern of groups is found in a name."""
+        """Whether the pattern `group_by` is found in a name."""
         return self._pattern is not None and self._pattern.search(name) is not None
 
     def class_names(self, source: Source) -> list[str]:
+        """The names of the selected classes, in the source's order."""
         return [name for name in source.class_names if self.classes is None or name in self.classes]
 
     def takes(self, label: Label, source: Source) -> bool:
+        """Whether images with this label are used. Without a label they are only if no classes are selected."""
         if self.classes is None or label is None:
             return self.classes is None
         return bool(label[self._kept(source)].any()) if isinstance(label, np.ndarray) else label in self._kept(source)
 
     def label(self, label: Label, source: Source) -> Label:
-        """The label among the classes taken."""
+        """The label renumbered for the selected classes."""
         if self.classes is None or label is None:
             return label
         kept = self._kept(source)
@@ -76,8 +80,9 @@ class Selection:
         return [index for index, name in enumerate(source.class_names) if name in (self.classes or ())]
 
     def is_held_out(self, name: str, digest: str) -> bool:
-        """By a hash of the group or, without one, of the image: neither its name, its size on disk nor any other
-        image matters, and equal images lie on one side.
+        """Whether an image goes to `val`, decided by a hash of its group or, without one, of its content.
+
+        So neither its name nor any other image matters, and identical images are in the same split.
         """
         found = self._pattern.search(name) if self._pattern else None
         key = digest if found is None else "\n".join(part or "" for part in (found.groups() or (found.group(),)))

@@ -1,4 +1,4 @@
-"""Rows of images and labels on their way to the disk, split by split."""
+"""Write the images and labels of a packed dataset, split by split, so that an interrupted preparation can resume."""
 
 import contextlib
 import os
@@ -17,19 +17,20 @@ from ganloom.data.sources import Label
 __all__ = ["Shards"]
 
 SHARD_BYTES = 2**30
-WIDER, BACKFILLED = ".wide", ".begun"  # suffixes of files that will take the place of others
+WIDER, BACKFILLED = ".wide", ".begun"  # suffixes of temporary files that will replace others
 
 
 class Shards:
-    """Appends images to shards of about a gigabyte, and their labels beside them.
+    """Appends images to shards of about a gigabyte, and labels to one file per split.
 
-    With `channels` None, images stay grey as long as all are; the first colour widens what was written before.
+    If `channels` is None, images have one channel as long as all are grey; at the first colour image, those written
+    before get three channels.
     """
 
     def __init__(self, folder: Path, counts: dict[str, int], channels: int | None, labelled: bool) -> None:
-        """Go on after `counts` images of each split. Raises `DataError` where fewer are there."""
+        """Continue after `counts` images of each split. Raises `DataError` if the files have fewer."""
         self.folder = folder
-        self.shape: tuple[int, int, int] | None = None  # height, width, channels; known from the first image on
+        self.shape: tuple[int, int, int] | None = None  # height, width, channels; known after the first image
         self.rows_per_shard = 0
         self._channels = channels
         self._labelled = labelled
@@ -37,13 +38,15 @@ class Shards:
         self._labels: dict[str, Rows] = {}
         self._counts = {split: count for split, count in counts.items() if count}
         try:
-            self._go_on()
+            self._resume()
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             self._close()
-            raise DataError(f"what was begun in {folder} is damaged ({error}) and is removed: prepare again.") from None
+            raise DataError(
+                f"the unfinished dataset {folder} is damaged ({error}) and was removed: prepare again."
+            ) from None
 
-    def _go_on(self) -> None:
-        """Check that what was begun is there, and open what is not finished."""
+    def _resume(self) -> None:
+        """Check the files of an interrupted preparation, and open those that are not full."""
         for path in (*self.folder.glob(f"*{WIDER}"), *self.folder.glob(f"*{BACKFILLED}")):
             path.unlink()
         if shapes := [row_kind(shard_path(self.folder, split, 0))[0] for split in self._counts]:
@@ -54,7 +57,7 @@ class Shards:
                 rows = min(self.rows_per_shard, count - index * self.rows_per_shard)
                 shape, _ = row_kind(path)
                 self._images[split] = Rows(path, shape, np.dtype(np.uint8), rows)
-                if shape != self.shape:  # the kill came while the images before the first colour were widened
+                if shape != self.shape:  # it was interrupted while it widened the grey images
                     self._images.pop(split).close()
                     self._widen_shard(path)
                     self._images[split] = Rows(path, self.shape or (), np.dtype(np.uint8), rows)
@@ -76,18 +79,19 @@ class Shards:
             self._close()
 
     def _close(self) -> None:
-        with contextlib.ExitStack() as stack:  # one that cannot be closed keeps no other open
+        with contextlib.ExitStack() as stack:  # if one cannot be closed, the others still are
             for rows in (*self._images.values(), *self._labels.values()):
                 stack.callback(rows.close)
 
     def add(self, split: str, image: NDArray[np.uint8], label: Label, name: str) -> None:  # image: [H, W, C]
+        """Append an image and its label. Raises `DataError` if it has another size than the images before."""
         if self.shape is None:
             grey = self._channels is None and _is_grey(image)
             self._set_shape((*image.shape[:2], self._channels or (1 if grey else 3)))
         assert self.shape
         if image.shape[:2] != self.shape[:2]:
             raise DataError(
-                f"{name} is {image.shape[0]}x{image.shape[1]} where the images before it are "
+                f"{name} is {image.shape[0]}x{image.shape[1]}, but the images before it are "
                 f"{self.shape[0]}x{self.shape[1]}: choose one size for all with --size."
             )
         if self._channels is None and self.shape[2] == 1 and not _is_grey(image):
@@ -103,16 +107,16 @@ class Shards:
             self._images.pop(split).close()
 
     def flush(self) -> None:
-        """Everything to the disk."""
+        """Write everything to the disk."""
         for rows in (*self._images.values(), *self._labels.values()):
             rows.flush()
 
     def _set_shape(self, shape: tuple[int, ...]) -> None:
         height, width, channels = shape
         if self.shape not in (None, (height, width, channels)):
-            raise ValueError("its images are of different shapes")
+            raise ValueError("its images have different shapes")
         self.shape = height, width, channels
-        # Of the widest that it may become, so that widening moves no image to another shard.
+        # Computed for three channels, so that widening grey images moves none to another shard.
         self.rows_per_shard = max(1, SHARD_BYTES // (height * width * (self._channels or 3)))
 
     def _open_images(self, split: str) -> None:
@@ -121,13 +125,16 @@ class Shards:
         self._images[split] = Rows(shard_path(self.folder, split, shard), self.shape, np.dtype(np.uint8), rows)
 
     def _add_label(self, split: str, label: Label) -> None:
-        if split not in self._labels:  # the first label; images before it had none
+        if split not in self._labels:  # the first label: the images before had none
             self._begin_labels(split, np.asarray(label, np.float32 if isinstance(label, np.ndarray) else np.int64))
         rows = self._labels[split]
         rows.append(_no_label(rows) if label is None else np.asarray(label, rows.dtype))
 
     def _begin_labels(self, split: str, like: NDArray[Any] | Rows) -> None:
-        """Labels for the images of a split so far, which had none. They are there all at once, should a kill come."""
+        """Start the labels of a split, with "no label" for the images so far.
+
+        The file is written under another name and renamed, so an interruption leaves none or a complete one.
+        """
         path, count = labels_path(self.folder, split), self._counts[split]
         beside = path.with_suffix(BACKFILLED)
         rows = Rows(beside, like.shape, like.dtype)
@@ -138,13 +145,13 @@ class Shards:
         self._labels[split] = Rows(path, like.shape, like.dtype, count)
 
     def _complete_labels(self) -> None:
-        """Give splits that came without any label the rows of the others' kind."""
+        """Write "no label" for splits without any label, in the format of the other splits."""
         like = next(iter(self._labels.values()), None)
         for split in self._counts.keys() - self._labels.keys():
             self._begin_labels(split, np.zeros((), np.int64) if like is None else like)
 
     def _widen(self) -> None:
-        """Give every image packed so far, all of them grey, three channels."""
+        """Convert all images written so far from one channel to three."""
         assert self.shape
         for split in list(self._images):
             self._images.pop(split).close()
@@ -163,13 +170,13 @@ class Shards:
         images = np.load(path, mmap_mode="r")
         for index in range(len(images)):
             wide.append(np.broadcast_to(images[index], wide.shape))
-        del images  # Windows replaces no file that is mapped
+        del images  # Windows cannot replace a file that is mapped
         wide.close()
         os.replace(beside, path)
 
 
 def _no_label(rows: Rows) -> NDArray[Any]:
-    """Of an image without one: -1, or 0 of every class."""
+    """The row for an image without a label: -1, or 0 for every class."""
     return np.full(rows.shape, -1 if rows.dtype.kind == "i" else 0, rows.dtype)
 
 

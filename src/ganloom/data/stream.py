@@ -1,9 +1,9 @@
-"""The order of training: sample i is a function of (seed, i) alone.
+"""The order of the training images: sample i is a function of (seed, i) alone.
 
-Each epoch is a keyed bijection of the images, computed for the indices asked for and never stored: a Feistel network
-over the next even power of two, walked until it lands inside (Black & Rogaway 2002, "Ciphers with arbitrary finite
-domains"). So the order does not depend on the batch size or on the number of processes, a training continues anywhere
-in O(1), and ten million images need no more memory than ten.
+Each epoch is a keyed permutation of the images that is computed where needed and never stored: a Feistel network over
+the next even power of two, applied until the result lies in range (Black & Rogaway 2002, "Ciphers with arbitrary finite
+domains"). So the order does not depend on the batch size or the number of processes, a training resumes anywhere in
+O(1), and ten million images need no more memory than ten.
 """
 
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.core import rng
-from ganloom.core.device import sent
+from ganloom.core.device import to_device
 from ganloom.data.dataset import Dataset
 
 __all__ = ["Stream", "permute", "resident"]
 
 ROUNDS = 6
-BLOCK = 1024  # samples whose places are computed together
-MOST_RESIDENT = 2**30  # bytes of images that are kept on a GPU, and of its free memory at most this share
-RESIDENT_SHARE = 0.1
+BLOCK = 1024  # samples whose positions are computed together
+MAX_RESIDENT_BYTES = 2**30  # of images that are kept on a GPU
+MAX_RESIDENT_FRACTION = 0.1  # of its free memory
 
 
 @dataclass(frozen=True)
 class Stream:
-    """An endless sequence of training images, from the dataset or from where they are `resident`."""
+    """An endless sequence of training images, read from `resident` if it is given, else from the dataset."""
 
     dataset: Dataset
     seed: int
@@ -40,17 +40,17 @@ class Stream:
         self,
         start: int,
         count: int,
-    ) -> Tensor:  # uint8 [count, C, H, W], channels last in memory, where they are resident or on the CPU
-        """Images of samples `start` to `start + count`."""
+    ) -> Tensor:  # uint8 [count, C, H, W], channels last in memory; on the device of `resident`, else the CPU
+        """The images of samples `start` to `start + count`."""
         index = self._index(start, count)
         if self.resident is None:
             images = torch.from_numpy(self.dataset.images(index))
         else:
-            images = self.resident[sent(torch.from_numpy(index), self.resident.device)]
+            images = self.resident[to_device(torch.from_numpy(index), self.resident.device)]
         if self.mirror:
             coins = _mix(np.arange(start, start + count, dtype=np.uint64), rng.key(self.seed, "mirror"))
-            # As places, and not as a mask: a GPU that counts one is waited for.
-            flipped = sent(torch.from_numpy(np.flatnonzero(coins & np.uint64(1))), images.device)
+            # Indices, not a mask: to count the ones in a mask, the CPU would wait for the GPU.
+            flipped = to_device(torch.from_numpy(np.flatnonzero(coins & np.uint64(1))), images.device)
             images[flipped] = images[flipped].flip(2)
         return images.permute(0, 3, 1, 2)
 
@@ -59,7 +59,7 @@ class Stream:
         start: int,
         count: int,
     ) -> Tensor | None:  # int64 [count] or float [count, K]; None when training without labels
-        """Labels of samples `start` to `start + count`."""
+        """The labels of samples `start` to `start + count`."""
         if not self.with_labels:
             return None
         return torch.from_numpy(self.dataset.labels(self._index(start, count)))
@@ -73,22 +73,22 @@ class Stream:
 
 
 def resident(dataset: Dataset, device: torch.device) -> Tensor | None:
-    """All training images on a GPU that has room for them, uint8 [images, H, W, C]; elsewhere None.
+    """All training images as a tensor on the GPU, uint8 [images, H, W, C]; None on a CPU or without room for them.
 
-    So a step need not copy its images. From a CPU's memory the dataset's own maps are as near.
+    A training step then copies no images to the GPU. On a CPU, the memory-mapped dataset is as fast.
     """
     if device.type != "cuda":
         return None
     shape = dataset.shape
     size = dataset.count() * shape.channels * shape.height * shape.width
-    if size > min(MOST_RESIDENT, RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]):
+    if size > min(MAX_RESIDENT_BYTES, MAX_RESIDENT_FRACTION * torch.cuda.mem_get_info(device)[0]):
         return None
     return torch.from_numpy(dataset.images(np.arange(dataset.count()))).to(device)
 
 
 @lru_cache(maxsize=8)
 def _block(block: int, size: int, seed: int) -> NDArray[np.int64]:
-    """Where samples of one block lie. A thousand at once cost little more than one: numpy's calls are the price."""
+    """Positions in the dataset of one block of samples. A thousand cost little more than one: calls dominate."""
     samples = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.int64)
     index = np.empty(BLOCK, np.int64)
     epochs = samples // size
@@ -99,12 +99,12 @@ def _block(block: int, size: int, seed: int) -> NDArray[np.int64]:
 
 
 def permute(index: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
-    """Where a keyed bijection of range(size) sends each index."""
+    """Map each index by a keyed permutation of range(size)."""
     if size == 1:
         return np.zeros_like(index)
     half = (int(size - 1).bit_length() + 1) // 2
     result = _feistel(index.astype(np.uint64), half, key)
-    # The domain is at most four times the size, so a few walks bring every index inside.
+    # The domain is at most four times the size, so a few rounds bring every index into range.
     while (outside := result >= size).any():
         result[outside] = _feistel(result[outside], half, key)
     return result.astype(np.int64)
@@ -121,7 +121,7 @@ def _feistel(x: NDArray[np.uint64], half: int, key: int) -> NDArray[np.uint64]:
 
 def _mix(x: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
     """The finalizer of SplitMix64 (Steele et al. 2014): every bit of the result depends on every bit of x and key."""
-    with np.errstate(over="ignore"):  # it is arithmetic modulo 2^64
+    with np.errstate(over="ignore"):  # the arithmetic is modulo 2^64
         x = x + np.uint64(key) * np.uint64(2) + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""A packed dataset as files again: a folder of PNGs, or a zip in the manner of StyleGAN. Nothing is lost."""
+"""Write a packed dataset as files again, without loss: a folder of PNGs, or a zip in StyleGAN's format."""
 
 import io
 import json
@@ -23,18 +23,18 @@ __all__ = ["unpack"]
 
 
 def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | None], None]) -> Path:
-    """Write every image as a PNG in `dest`, a folder or a .zip to make, and return it.
+    """Write every image as a PNG to `dest`, a new folder or .zip file, and return it.
 
-    In a folder they lie as train/CLASS/00000000.png, numbered as they are packed. A dataset.json lists them in order
-    with their labels, so that either can be prepared again to the same dataset. Raises `DataError` when `dest` exists,
-    `StorageError` when there is no room.
+    The files of a folder are train/CLASS/00000000.png, numbered as they are packed. A dataset.json lists them in order
+    with their labels, so that folder and zip can be prepared again to the same dataset. Raises `DataError` if `dest`
+    exists, `StorageError` if the disk is full.
     """
     dest = dest.expanduser()
     if not dest.name:
-        raise DataError(f"'{dest}' is the folder you are in: name one to make, or a .zip.")
+        raise DataError(f"'{dest}' is the current folder: name a new folder, or a .zip.")
     to_zip = dest.suffix.lower() == ".zip"
     if dest.suffix.lower() in (".tar", ".tgz", ".gz", ".npz"):
-        raise DataError(f"{dest} would be a folder of that name: name a folder, or a .zip.")
+        raise DataError(f"cannot write {dest.suffix} files: name a folder, or a .zip.")
     is_empty_folder = dest.is_dir() and not dest.is_symlink() and not any(dest.iterdir())
     if (dest.exists() or dest.is_symlink()) and (to_zip or not is_empty_folder):
         raise DataError(f"{dest} exists: name another place to unpack to.")
@@ -69,7 +69,7 @@ def _write_folder(dataset: PackedDataset, folder: Path, progress: Callable[[int,
 
 def _write_zip(dataset: PackedDataset, path: Path, progress: Callable[[int, int | None], None]) -> None:
     listing = []
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # StyleGAN's reader wants it uncompressed
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # StyleGAN's reader needs it uncompressed
         for name, image, label in _files(dataset, None, progress):
             archive.writestr(name, image)
             listing.append([name, label])
@@ -79,7 +79,7 @@ def _write_zip(dataset: PackedDataset, path: Path, progress: Callable[[int, int 
 def _files(
     dataset: PackedDataset, folders: list[str] | None, progress: Callable[[int, int | None], None]
 ) -> Iterator[tuple[str, bytes, Any]]:
-    """(path, PNG, label) of every image; without `folders` named as StyleGAN names them."""
+    """(path, PNG, label) of every image. Without `folders`, paths are StyleGAN's."""
     total, done = sum(dataset.count(split) for split in dataset.splits), 0
     for split in dataset.splits:
         above = f"{split}/" if len(dataset.splits) > 1 else ""
@@ -99,19 +99,22 @@ def _files(
 
 
 def _class_folders(dataset: PackedDataset) -> list[str]:
-    """A folder's name for each class: its own, as far as file systems allow it and preparing would not misread it."""
-    odd = r'[\\/:*?"<>|\x00-\x1f\ud800-\udfff]|^[. ]+|[. ]+$'
-    names = [re.sub(odd, "_", name) or "_" for name in dataset.class_names]
+    """A folder name for each class: the class name where all can be used, else numbers.
+
+    A name cannot be used if file systems refuse it, or if preparing the folder again would misread it.
+    """
+    forbidden = r'[\\/:*?"<>|\x00-\x1f\ud800-\udfff]|^[. ]+|[. ]+$'
+    names = [re.sub(forbidden, "_", name) or "_" for name in dataset.class_names]
     taken = {LISTING, *SPLIT_NAMES}
-    fit = all(name.lower() not in taken and not is_hidden(name) and len(name.encode()) < 256 for name in names)
-    if fit and len({name.lower() for name in names}) == len(names):
+    usable = all(name.lower() not in taken and not is_hidden(name) and len(name.encode()) < 256 for name in names)
+    if usable and len({name.lower() for name in names}) == len(names):
         return names
     return [f"{index:05d}" for index in range(len(names))]
 
 
 def _listing(dataset: PackedDataset, labels: list[list[Any]]) -> str:
     if not dataset.class_names:
-        return json.dumps({"labels": None})  # else StyleGAN's folders would be taken for classes
+        return json.dumps({"labels": None})  # else StyleGAN's folders would be read as classes
     return json.dumps({"class_names": dataset.class_names, "labels": labels})
 
 

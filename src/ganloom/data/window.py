@@ -1,6 +1,6 @@
-"""Which values of images of more than 8 bits become black and white: percentiles over the dataset.
+"""Find the window of values to map to black and white in images of over 8 bits: percentiles over the dataset.
 
-Scanners use a part of their 16 bits, and each another part; a window over single images would make them look alike.
+Each scanner uses another part of its 16 bits. A window per image would remove differences in brightness between images.
 """
 
 import threading
@@ -13,19 +13,19 @@ from ganloom.data.sources import Source
 
 __all__ = ["LazyWindow"]
 
-PERCENTILES = (0.5, 99.5)  # what lies outside is clipped: burnt-in marks, dead pixels
-MOST_IMAGES = 512  # looked at, evenly over the source
-LEAST_IMAGES = 64  # of more than 8 bits
-MOST_VALUES = 20_000  # of each, evenly over the image
+PERCENTILES = (0.5, 99.5)  # values outside are clipped: burnt-in marks, dead pixels
+MAX_IMAGES = 512  # examined, evenly spaced over the source
+MIN_DEEP_IMAGES = 64  # of over 8 bits; if there are fewer among those, all images are examined
+MAX_VALUES = 20_000  # per image, evenly spaced
 
 
 class LazyWindow:
-    """The window of a source: the one given, or else found when the first deep image asks for it."""
+    """The window of a source: the given one, or else computed when the first image of over 8 bits needs it."""
 
     def __init__(self, source: Source, given: Window | None = None) -> None:
         self._source = source
         self._found = given
-        self._lock = threading.Lock()  # many threads may ask at once
+        self._lock = threading.Lock()  # several threads may call it at once
 
     def __call__(self) -> Window:
         with self._lock:
@@ -35,29 +35,29 @@ class LazyWindow:
 
 
 def _percentiles(source: Source) -> Window:
-    """Of the values of a source's deep images. The same images give the same window."""
-    step = max(1, -(-(source.count or 0) // MOST_IMAGES))
+    """Percentiles of the values of a source's images of over 8 bits. The same images give the same window."""
+    step = max(1, -(-(source.count or 0) // MAX_IMAGES))
     chosen = _values(source, step)
-    if step > 1 and len(chosen) < LEAST_IMAGES:  # where only few are deep, all are looked at
+    if step > 1 and len(chosen) < MIN_DEEP_IMAGES:
         chosen = _values(source, 1)
     pooled = np.concatenate(chosen) if chosen else np.zeros(0)
     if not pooled.size:
         return 0.0, 1.0
     low, high = np.percentile(pooled, PERCENTILES)
-    if low == high:  # few values among many equal ones
+    if low == high:  # nearly all values are equal
         low, high = pooled.min(), pooled.max()
     return float(low), float(high)
 
 
 def _values(source: Source, step: int) -> list[NDArray[np.float64]]:
-    """Some of the values of each deep image, looking at every `step`th image or, once they get many, at fewer."""
+    """Some values of each image of over 8 bits among every `step`th image, or among fewer if there are too many."""
     chosen: list[NDArray[np.float64]] = []
     for index, item in enumerate(source.items()):
         image = "" if index % step else load(item)
         if not isinstance(image, str) and image.mode in DEEP_MODES:
             array = values(image).ravel()
-            array = array[:: max(1, array.size // MOST_VALUES)].astype(np.float64)
+            array = array[:: max(1, array.size // MAX_VALUES)].astype(np.float64)
             chosen.append(array[np.isfinite(array)])
-            if len(chosen) > MOST_IMAGES:  # a source that cannot say how many it has
+            if len(chosen) > MAX_IMAGES:  # the source does not know its count
                 chosen, step = chosen[::2], 2 * step
     return chosen

@@ -1,36 +1,32 @@
-"""Evaluate: from what a person asked for to scores with their provenance."""
+"""Evaluate: measure generated images, and store each score with its provenance."""
 
 import datetime
-import errno
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ganloom import __version__, metrics
 from ganloom.core.device import choose_device, device_name
-from ganloom.core.errors import ConfigError, DataError, StorageError
-from ganloom.core.files import storage_errors
-from ganloom.core.pictures import save_png
-from ganloom.core.terminal import log, progress_bar
+from ganloom.core.errors import ConfigError, DataError
+from ganloom.core.terminal import log, progress_bar, shown
 from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
+from ganloom.evaluation.storage import check_storage, store, writable
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
-from ganloom.metrics.contract import NEEDED, Comparison, Features, Images, Side
+from ganloom.metrics.contract import NEEDED, Features, Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors.contract import Extractor
 from ganloom.metrics.extractors.perceptual import load_lpips
-from ganloom.metrics.scores import Score, differences, label, read_scores, write_scores
+from ganloom.metrics.scores import Score, Scores, label
 
 __all__ = ["evaluate"]
 
 DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation")
 DEFAULT_EXTRACTOR = "loomnet-1"
-MOST = 10_000  # generated images, when nobody says how many
+MAX_IMAGES = 10_000  # generated images by default
 OF_FEATURES = {"features", "logits"}
 
 
@@ -50,214 +46,259 @@ def evaluate(
     out: str | os.PathLike[str] | None = None,
     device: str = "auto",
     trust_code: bool = False,
-) -> list[Score]:
-    """Measure a run, a model file or a folder of generated images against real images.
+    verbose: bool = False,
+) -> Scores:
+    """Measure how good generated images are, by comparing them with real ones.
 
-    Without `metrics` those that fit; without `extractor` inception where `fid` or `is` is asked for, else the built-in
-    loomnet-1. `n` generated images (as many as there are real ones, at most 10,000) are held against `n_real` of the
-    split (all, at most n). Scores go to `out`, or into the run. `trust_code` runs the code that a model or a run brings
-    along. Raises `GanloomError`, and then there is no number.
+    Generated images are first rounded to uint8 [N, H, W, C], as in a PNG file. Most metrics compare images in the
+    features [N, D] of a frozen network, the extractor. Scores have a 95 % confidence interval where one is defined, and
+    all that is needed to measure them again: extractor, hashes, counts, split, seed and versions.
+
+    Scores of a run are stored in its folder once all are measured, in place of older ones with the same name, seed and
+    conditions.
+
+    Args:
+        target: the generated images: a run folder or its folder `best`, a model.safetensors, or a folder of images of
+            one size.
+        data: the real images: anything that `ganloom.prepare` takes, prepared to the size and channels of the generated
+            ones. By default those that the run was trained on; a model file or a folder of images needs `data`.
+        metrics: names such as "fd,kid" or ["fd", "kid"]; docs/metrics.md lists all. By default those of fd, kid, prdc,
+            vendi, ndb, ms-ssim and memorisation that can be measured. If a named metric cannot, none is measured.
+        n: number of generated images. By default as many as there are real ones, or all images of a folder; at most
+            10,000.
+        n_real: number of real images, chosen by the seed. By default as many as generated ones, if there are as many.
+        split: split of the real images: train, val or test.
+        extractor: loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or `module:callable`. By default
+            inception for `fid` and `is`, else loomnet-1.
+        weights: file with the weights of inception, inception-clean or dinov2. Without it, those of inception are
+            taken from `GANLOOM_WEIGHTS` or the cache, or downloaded.
+        lpips_weights: folder with the weights of AlexNet and LPIPS, for `lpips`.
+        per_class: measure each class too, with every metric that only needs features.
+        seed: seed of the generated images and of every random choice, 0 to 2**32 - 1. On one machine, the same seed
+            gives the same scores.
+        out: a JSON file to write the scores to. Pictures, such as that of `memorisation`, go beside it.
+        device: auto, cpu, cuda, cuda:N or mps.
+        trust_code: run the code in the model or run, if it has a custom network or source of images.
+        verbose: show progress and scores on the terminal. Otherwise nothing is printed: lines go to the logger
+            `ganloom`.
+
+    Returns:
+        The scores in the order of the metrics. `scores["fd"]` is the value of a metric. No value has a unit; shares and
+            accuracies go from 0 to 1, not to 100.
+
+    Raises:
+        ConfigError: for an unknown metric, extractor or seed, or options that do not fit together.
+        DataError: for images that are missing or too few, and for a named metric that cannot be measured.
+        ModelError: for a model or weights that cannot be used, and for a model that generates NaN or infinite values.
+        RunError: for a run that is damaged, or whose images have changed.
+        DeviceError: for a device that this machine does not have.
+        StorageError: if the scores cannot be written.
+
+    >>> import ganloom
+    >>> run = ganloom.train("digits", out="runs/measured", length="640 images", batch=32, device="cpu")
+    >>> scores = ganloom.evaluate("runs/measured", metrics="fd,kid", n=100, device="cpu")
+    >>> [score.label for score in scores]
+    ['fd[loomnet-1]@100', 'kid[loomnet-1]@100']
+    >>> scores["fd"] > 0
+    True
+
     """
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f"a seed is a number from 0 to {2**32 - 1:,}, not {seed}.")
-    asked = _asked(metrics)
-    where = choose_device(device)
-    network = _network(asked, extractor, weights).to(where)
-    perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
-    home = None if out is None else _writable(Path(out))
-    real = None if data is None else os.fspath(data)
-    subject = open_subject(Path(target).expanduser(), real, where, trust_code=trust_code)
-    if subject.run:
-        read_scores(subject.run.scores)  # a damaged file is better known before than after
-    if subject.run and home is None:
-        _writable(subject.run.scores)
-    candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
-    there = None if subject.folder is None else subject.folder.count()  # a model makes as many as one likes
-    count = min(MOST, there or len(candidates)) if n is None else _of("--n", n, there)
-    wanted = min(count, len(candidates)) if n_real is None else _of("--n-real", n_real, len(candidates))
-    reals = chosen(candidates, wanted, seed)
-    log.info(f"generated {count:,} of {subject.name}, {subject.reals.shape}")
-    log.info(f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
-    log.info(f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
-    extraction = Extraction(network, where)
-
-    def features(images: Images) -> Features:
-        with progress_bar("features of", images.name) as progress:
-            extraction.progress = progress
-            if images.split == GENERATED:
-                return extraction.features(images)
-            return _telling(extraction.kept(images), network)
-
-    held_out = _held_out(subject)
-    with generated(subject, count, seed, training) as fakes:
-        real_side = Side(reals, features)
-        comparison = Comparison(
-            real=real_side,
-            fake=Side(fakes.images, features),
-            training=real_side if len(reals) == len(training) and split == "train" else Side(training, features),
-            held_out=None if held_out is None else Side(held_out, features),
-            generator=fakes.generator,
-            extract=lambda images: extraction(images)[0],
-            class_names=subject.reals.class_names,
-            seed=seed,
-            lpips=perceptual,
-        )
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        measuring = _Measuring(subject, network, comparison, device_name(where), seed, now)
-        scores = list(measuring.run(asked, per_class))
-    _keep(subject, scores, comparison.pictures, home)
-    return scores
+    with shown(verbose):
+        if not 0 <= seed < 2**32:
+            raise ConfigError(f"the seed must be between 0 and {2**32 - 1:,}, not {seed}.")
+        names = _metric_names(metrics)
+        where = choose_device(device)
+        network = _extractor(names, extractor, weights).to(where)
+        perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
+        destination = None if out is None else writable(Path(out))
+        real = None if data is None else os.fspath(data)
+        subject = open_subject(Path(target).expanduser(), real, where, trust_code=trust_code)
+        check_storage(subject, destination)
+        candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
+        available = None if subject.folder is None else subject.folder.count()  # a model can make any number
+        count = min(MAX_IMAGES, available or len(candidates)) if n is None else _checked("--n", n, available)
+        wanted = min(count, len(candidates)) if n_real is None else _checked("--n-real", n_real, len(candidates))
+        reals = chosen(candidates, wanted, seed)
+        log.info(f"generated {count:,} of {subject.name}, {subject.reals.shape}")
+        log.info(f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
+        log.info(f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
+        features = _Features(Extraction(network, where))
+        held_out = _held_out(subject)
+        with generated(subject, count, seed, training) as fakes:
+            compared = ImageSet(reals, features)
+            same = split == "train" and len(reals) == len(training)
+            inputs = Inputs(
+                real=compared,
+                fake=ImageSet(fakes.images, features),
+                training=compared if same else ImageSet(training, features),
+                held_out=None if held_out is None else ImageSet(held_out, features),
+                generator=fakes.generator,
+                extract=lambda images: features.extraction(images)[0],
+                class_names=subject.reals.class_names,
+                seed=seed,
+                lpips=perceptual,
+            )
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            scores = Scores(_Evaluation(subject, network, inputs, device_name(where), now).run(names, per_class))
+        store(subject, scores, inputs.pictures, destination)
+        return scores
 
 
-def _asked(names: str | Sequence[str] | None) -> list[str] | None:
-    """Names of known metrics, each metric once."""
+def _metric_names(names: str | Sequence[str] | None) -> list[str] | None:
+    """The names as a list, each metric once; None for the default metrics. Raises `ConfigError` for an unknown one."""
     if names is None:
         return None
     listed = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
     if not any(listed):
-        raise ConfigError("name at least one metric, or leave --metrics out for those that fit.")
-    first = {id(metrics.find(name)): name for name in reversed(listed)}  # fd and fid are one
+        raise ConfigError("name at least one metric, or omit --metrics for the default ones.")
+    first = {id(metrics.find(name)): name for name in reversed(listed)}  # fd and fid are the same metric
     return [name for name in dict.fromkeys(listed) if name in first.values()]
 
 
-def _network(asked: Sequence[str] | None, extractor: str | None, weights: str | os.PathLike[str] | None) -> Extractor:
-    """The extractor that was named, or that the metrics are defined by, or the built-in one."""
-    defined = [name for name in asked or () if name in DEFINED_BY_INCEPTION]
-    name = extractor or ("inception" if defined else DEFAULT_EXTRACTOR)
-    if defined and name != "inception":
-        known_as = "In other features the distance is called fd. " if "fid" in defined else ""
-        raise ConfigError(f"'{defined[0]}' is defined by the inception network. {known_as}Leave out --extractor.")
-    return extractors.find(name, None if weights is None else Path(weights))
+def _extractor(names: Sequence[str] | None, extractor: str | None, weights: str | os.PathLike[str] | None) -> Extractor:
+    """The extractor that is named, else the one that defines the metrics, else the built-in one."""
+    defined = [name for name in names or () if name in DEFINED_BY_INCEPTION]
+    chosen_name = extractor or ("inception" if defined else DEFAULT_EXTRACTOR)
+    if defined and chosen_name != "inception":
+        known_as = "With other extractors the distance is called fd. " if "fid" in defined else ""
+        raise ConfigError(f"'{defined[0]}' is defined by the inception network. {known_as}Omit --extractor.")
+    return extractors.find(chosen_name, None if weights is None else Path(weights))
 
 
-def _of(flag: str, asked: int, there: int | None) -> int:
-    if there is not None and asked > there:
-        raise DataError(f"{flag} {asked} is more than the {there:,} images there are.")
-    return asked
+def _checked(flag: str, count: int, available: int | None) -> int:
+    if available is not None and count > available:
+        raise DataError(f"{flag} {count} is more than the {available:,} images there are.")
+    return count
 
 
-def _telling(features: Features, network: Extractor) -> Features:
-    """Raises `DataError` for features that say the same of every image: all distances would be 0, and look perfect."""
-    if len(features.pooled) > 1 and not np.ptp(features.pooled, axis=0).any():
-        raise DataError(f"{network.id} sees no difference between any two of the real images: nothing can be measured.")
-    return features
+@dataclass(frozen=True)
+class _Features:
+    """Extracts features with a progress bar; those of real images are cached."""
+
+    extraction: Extraction
+
+    def __call__(self, images: Images) -> Features:
+        """Raises `DataError` if all real images have the same features: then all distances are 0, and look perfect."""
+        with progress_bar("features of", images.name) as progress:
+            self.extraction.progress = progress
+            if images.split == GENERATED:
+                return self.extraction.features(images)
+            features = self.extraction.cached(images)
+        if len(features.pooled) > 1 and not np.ptp(features.pooled, axis=0).any():
+            raise DataError(
+                f"{self.extraction.extractor.id} gives all real images the same features, so nothing can be measured: "
+                "use another extractor, or other images."
+            )
+        return features
 
 
 def _held_out(subject: Subject) -> Images | None:
-    """Real images that were not trained on: `val` where it is enough for every metric, or else the larger of `val` and
-    `test` (of Kaggle's chest X-rays `val` has 16). None where what was trained on is not known.
+    """Real images that were not trained on; None if there are none, or if it is unknown what was trained on.
+
+    They are the split `val` if it has enough images for every metric, else the larger of `val` and `test`: `val` of
+    Kaggle's chest X-rays has 16 images.
     """
     if not subject.knows_training:
         return None
-    enough = max(metrics.find(name).LEAST for name in metrics.names() if "held out" in metrics.find(name).NEEDS)
+    enough = max(metrics.find(name).MIN_IMAGES for name in metrics.names() if "held out" in metrics.find(name).NEEDS)
     val, test = (subject.reals.count(name) for name in ("val", "test"))
     split = "val" if val >= min(enough, test) else "test"
     return whole_split(subject.reals, split) if val or test else None
 
 
-def _writable(out: Path) -> Path:
-    """Before anything is measured: raises `StorageError` where no file can be written."""
-    with storage_errors(out, "Name another file with --out."):
-        if out.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(out))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent):
-            return out
-
-
-def _lacks(name: str, comparison: Comparison, network: Extractor) -> str:
-    """Why a metric cannot be measured here, or nothing."""
+def _why_not(name: str, inputs: Inputs, network: Extractor) -> str:
+    """The reason why a metric cannot be measured, or an empty string."""
     metric = metrics.find(name)
-    there = {
+    present = {
         "features": True,
         "logits": network.is_classifier,
-        "labels": _is_labelled(comparison.real),
-        "fake labels": _is_labelled(comparison.fake),
-        "held out": comparison.held_out is not None
-        and ("labels" not in metric.NEEDS or _is_labelled(comparison.held_out)),
-        "generator": comparison.generator is not None,
-        "lpips": comparison.lpips is not None,
+        "labels": _is_labelled(inputs.real),
+        "fake labels": _is_labelled(inputs.fake),
+        "held out": inputs.held_out is not None and ("labels" not in metric.NEEDS or _is_labelled(inputs.held_out)),
+        "generator": inputs.generator is not None,
+        "lpips": inputs.lpips is not None,
     }
     for need in sorted(metric.NEEDS):
-        if not there[need]:
+        if not present[need]:
             return f"it needs {NEEDED[need]}"
-    sides = {"generated": comparison.fake, "real": comparison.real}
-    if "held out" in metric.NEEDS and comparison.held_out is not None:
-        sides["held-out"] = comparison.held_out
-    for which, side in sides.items():
-        if len(side) < metric.LEAST:
-            more = {"held-out": " (data.holdout of a training holds out more)", "generated": " (--n)"}.get(which, "")
-            return f"it needs {metric.LEAST} {which} images, and there are {len(side)}{more}"
+    sets = {"generated": inputs.fake, "real": inputs.real}
+    if "held out" in metric.NEEDS and inputs.held_out is not None:
+        sets["held-out"] = inputs.held_out
+    remedies = {"generated": " (see --n)", "held-out": " (a training with a larger data.holdout has more)"}
+    for which, images in sets.items():
+        if len(images) < metric.MIN_IMAGES:
+            needed = f"at least {metric.MIN_IMAGES} {which} images"
+            return f"it needs {needed}, and there are {len(images)}{remedies.get(which, '')}"
     return ""
 
 
-def _is_labelled(side: Side) -> bool:
-    return side.labels is not None and side.labels.ndim == 1 and bool((side.labels >= 0).any())
+def _is_labelled(images: ImageSet) -> bool:
+    """Whether it has single labels, and not only -1."""
+    return images.labels is not None and images.labels.ndim == 1 and bool((images.labels >= 0).any())
 
 
 @dataclass(frozen=True)
-class _Measuring:
-    """One evaluation: metrics of one comparison, each number with its provenance."""
+class _Evaluation:
+    """One evaluation: what is compared, and what every score records about it."""
 
     subject: Subject
     network: Extractor
-    comparison: Comparison
+    inputs: Inputs
     device: str
-    seed: int
     created: str
 
-    def run(self, asked: Sequence[str] | None, per_class: bool) -> Iterator[Score]:
-        """Scores in the order of the metrics. What was asked for and cannot be measured is refused before anything
-        is; of a default metric that does not fit it is said why. Raises `DataError`.
+    def run(self, names: Sequence[str] | None, per_class: bool) -> Iterator[Score]:
+        """Scores in the order of the metrics.
+
+        Raises `DataError` before anything is measured if a named metric, or every default metric, is impossible. The
+        log says why other default metrics are left out.
         """
-        lacks = {name: _lacks(name, self.comparison, self.network) for name in asked or DEFAULT_METRICS}
-        missing = [f"{name} cannot be measured here: {reason}." for name, reason in lacks.items() if reason]
-        if missing and (asked or len(missing) == len(lacks)):
-            raise DataError("\n".join(missing))
+        reasons = {name: _why_not(name, self.inputs, self.network) for name in names or DEFAULT_METRICS}
+        impossible = [f"{name} cannot be measured here: {reason}." for name, reason in reasons.items() if reason]
+        if impossible and (names or len(impossible) == len(reasons)):
+            raise DataError("\n".join(impossible))
         if per_class:
             self.check_classes()
-        for name, reason in lacks.items():
+        for name, reason in reasons.items():
             if reason:
                 log.info(f"left out  {name}: {reason}")
                 continue
             try:
-                scores = list(self.measure(name, self.comparison, None))
+                scores = list(self.measure(name, self.inputs, None))
             except DataError as error:
-                if asked:
+                if names:
                     raise
                 log.info(f"left out  {name}: {error}")
                 continue
-            for score in scores:
-                log.info(f"{score.name:<34} {score.text}")
-                yield score
+            yield from _logged(scores)
             if per_class and frozenset() < metrics.find(name).NEEDS <= OF_FEATURES:
                 yield from self.of_classes(name)
 
     def check_classes(self) -> None:
-        for need, side in (("labels", self.comparison.real), ("fake labels", self.comparison.fake)):
-            if not _is_labelled(side):
+        """Raise `DataError` unless both the real and the generated images have class labels."""
+        for need, images in (("labels", self.inputs.real), ("fake labels", self.inputs.fake)):
+            if not _is_labelled(images):
                 raise DataError(f"--per-class cannot be measured here: it needs {NEEDED[need]}.")
 
     def of_classes(self, name: str) -> Iterator[Score]:
-        """The same metric class by class."""
-        real, fake = self.comparison.real, self.comparison.fake
-        for number, class_name in enumerate(self.comparison.class_names):
-            sides = [side.only(np.flatnonzero(np.asarray(side.labels) == number)) for side in (real, fake)]
-            part = replace(self.comparison, real=sides[0], fake=sides[1], training=sides[0], held_out=None)
-            if lacks := _lacks(name, part, self.network):
-                log.info(f"left out  {name} of {class_name}: {lacks}")
+        """Scores of a metric for each class that has enough images."""
+        both = (self.inputs.real, self.inputs.fake)
+        for number, class_name in enumerate(self.inputs.class_names):
+            real, fake = (images.only(np.flatnonzero(np.asarray(images.labels) == number)) for images in both)
+            part = replace(self.inputs, real=real, fake=fake, training=real, held_out=None)
+            if reason := _why_not(name, part, self.network):
+                log.info(f"left out  {name} of {class_name}: {reason}")
                 continue
-            for score in self.measure(name, part, class_name):
-                log.info(f"{score.name:<34} {score.text}")
-                yield score
+            yield from _logged(self.measure(name, part, class_name))
 
-    def measure(self, name: str, comparison: Comparison, class_name: str | None) -> Iterator[Score]:
+    def measure(self, name: str, inputs: Inputs, class_name: str | None) -> Iterator[Score]:
+        """The numbers of one metric. Raises `DataError` if one is not finite."""
         metric = metrics.find(name)
         in_features = metric.NEEDS & OF_FEATURES
-        eye = self.network if in_features else comparison.lpips if "lpips" in metric.NEEDS else None
-        held_out = comparison.held_out if "held out" in metric.NEEDS else None
-        n, subject = len(comparison.fake), self.subject
-        for key, estimate in metric.measure(comparison).items():
+        network = self.network if in_features else inputs.lpips if "lpips" in metric.NEEDS else None
+        held_out = inputs.held_out if "held out" in metric.NEEDS else None
+        n, subject = len(inputs.fake), self.subject
+        for key, estimate in metric.measure(inputs).items():
             yield Score(
                 metric=key,
                 label=label(key, self.network.id if in_features else None, n),
@@ -265,15 +306,15 @@ class _Measuring:
                 low=estimate.low,
                 high=estimate.high,
                 class_name=class_name,
-                extractor=eye and eye.id,
-                weights=eye and eye.weights,
-                resize=eye and eye.resize,
+                extractor=network and network.id,
+                weights=network and network.weights,
+                resize=network and network.resize,
                 shape=str(subject.reals.shape),
-                n_real=len(comparison.real),
+                n_real=len(inputs.real),
                 n_generated=n,
-                split=comparison.real.images.split,
+                split=inputs.real.images.split,
                 held_out=None if held_out is None else held_out.images.split,
-                seed=self.seed,
+                seed=inputs.seed,
                 model=subject.hash,
                 nimg=subject.nimg,
                 generated=subject.name,
@@ -286,44 +327,13 @@ class _Measuring:
             )
 
 
+def _logged(scores: Iterable[Score]) -> Iterator[Score]:
+    for score in scores:
+        log.info(f"{score.name:<34} {score.text}")
+        yield score
+
+
 def _finite(key: str, value: float) -> float:
     if not np.isfinite(value):
-        raise DataError(f"{key} of these images is not a finite number: they are too few, or all alike.")
+        raise DataError(f"{key} is not a finite number here: there are too few images, or they are all alike.")
     return value
-
-
-def _keep(
-    subject: Subject,
-    scores: Sequence[Score],
-    pictures: Mapping[str, Tensor],
-    out: Path | None,
-) -> None:
-    """Scores into the run's folder, in place of older ones of the same name and protocol, and into `out`."""
-
-    def keep(path: Path, kept: Sequence[Score], place: Callable[[str], Path]) -> None:
-        write_scores(path, kept)
-        log.info(f"scores    {path}")
-        for name, picture in pictures.items():
-            file = place(name)
-            with storage_errors(file):
-                file.parent.mkdir(parents=True, exist_ok=True)
-            save_png(file, picture)
-            log.info(f"picture   {file}")
-
-    if out is not None:
-        keep(out, scores, lambda name: out.with_name(f"{out.stem}-{name}.png"))
-    if (run := subject.run) is not None:
-        try:
-            before = read_scores(run.scores)  # now: another evaluation may have come between
-            others = [old for old in before if not any(_replaces(new, old) for new in scores)]
-            keep(run.scores, [*others, *scores], run.picture)
-        except StorageError as error:
-            if out is None:
-                raise
-            log.info(f"note: not kept in the run: {error}")
-    elif out is None:
-        log.info("not kept: --out FILE writes the scores")
-
-
-def _replaces(new: Score, old: Score) -> bool:
-    return new.name == old.name and new.seed == old.seed and not differences(new, old)

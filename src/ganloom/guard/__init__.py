@@ -1,1 +1,1 @@
-"""The guard: it looks at a training now and then, says what is wrong with it, and acts."""
+"""The guard: measures the health of a training at intervals, says what is wrong with it, and acts on it."""

@@ -1,7 +1,7 @@
-"""What the signals mean: when to suspect what, in numbers, and how to say it to somebody who has never trained a GAN.
+"""The rules of the guard: what each fault looks like in the signals, and how to explain it to a newcomer to GANs.
 
-Every threshold stands here. They were chosen on healthy and on sick trainings (benchmarks/guard.py), and compare with
-real images or with the training's own past, never with a number of one dataset.
+All thresholds are here. They were chosen on healthy and faulty trainings (benchmarks/guard.py), and are relative to
+real images or to the training's own past, never a number of one dataset.
 """
 
 import math
@@ -9,70 +9,63 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ganloom.guard.signals import Signals
+from ganloom.training.health import Past
 
-__all__ = ["RULES", "STILL", "Past", "Rule"]
+__all__ = ["MIN_UPDATE_RATIO", "RULES", "Rule", "remember"]
 
-WORSE = 3.0  # times the best distance: not a bad day, but a way back to noise
-BETTER = 0.9  # of the best distance: an improvement
-NOISE = 0.7  # of the distance at the first look: nothing worth the name has been learned
+DIVERGED = 3.0  # times the best distance: more than a fluctuation
+IMPROVED = 0.9  # of the best distance
+UNTRAINED = 0.7  # of the distance at the first look: G has learned next to nothing
 LONG = 8  # looks without an improvement
-ALIKE, ALIKE_AGAIN = 0.08, 0.4  # of the real images' spread, and of the widest so far
-FEWER, FARTHER = 0.25, 2.0  # of the highest Vendi score, when the distance is so many times the best
+MIN_SPREAD, MIN_SPREAD_KEPT = 0.08, 0.4  # of the real images' spread, and of the largest spread so far
+MIN_VENDI_KEPT, FARTHER = 0.25, 2.0  # of the highest Vendi score, once the distance is so many times the best
 CERTAIN = 0.995  # AUC: D takes no generated image for real
-KNOWN, SURE = 0.5, 0.8  # gap, and AUC of training images against others, which a D that generalises cannot tell apart
+MAX_GAP, MAX_GAP_AUC = 0.5, 0.8  # a D that generalises cannot tell training images from other real ones
 COPIED = 0.5  # of the distance of held-out images to the nearest training image
-STILL = 1e-3  # of the other network's update
+MIN_UPDATE_RATIO = 1e-3  # of the other network's update
 
 
-class Past(NamedTuple):
-    """What earlier looks have seen."""
-
-    looks: float = 0.0
-    first: float = 0.0  # distance at the first look
-    best: float = 0.0  # lowest distance
-    since: float = 0.0  # looks since the distance was last clearly better than before
-    spread: float = 0.0  # widest, but for the first look's: an untrained G says nothing
-    vendi: float = 0.0  # highest, likewise
-
-    def after(self, now: Signals) -> "Past":
-        if not math.isfinite(now.distance):  # no numbers, or no real images to measure by
-            return self
-        better = not self.looks or now.distance < BETTER * self.best
-        return Past(
-            self.looks + 1,
-            self.first if self.looks else now.distance,
-            now.distance if better else self.best,
-            0.0 if better else self.since + 1,
-            max(self.spread, now.spread) if self.looks else 0.0,
-            max(self.vendi, now.vendi) if self.looks else 0.0,
-        )
+def remember(past: Past, now: Signals) -> Past:
+    """What the next look compares with."""
+    if not math.isfinite(now.distance):  # NaN in the images, or no real images to measure by
+        return past
+    improved = not past.looks or now.distance < IMPROVED * past.best_distance
+    return Past(
+        looks=past.looks + 1,
+        first_distance=past.first_distance if past.looks else now.distance,
+        best_distance=now.distance if improved else past.best_distance,
+        looks_without_improvement=0.0 if improved else past.looks_without_improvement + 1,
+        max_spread=max(past.max_spread, now.spread) if past.looks else 0.0,
+        max_vendi=max(past.max_vendi, now.vendi) if past.looks else 0.0,
+    )
 
 
 class Rule(NamedTuple):
-    """Of one verdict."""
+    """One fault: when it is suspected, and what the user is told."""
 
     title: str
     suspects: Callable[[Signals, Past], bool]
     evidence: Callable[[Signals, Past], Mapping[str, float]]
-    says: str  # with the evidence's names in braces
+    says: str  # with the names of the evidence in braces
     remedy: str
 
 
 def diverges(now: Signals, past: Past) -> bool:
-    return not now.finite or (past.looks > 0 and now.distance > WORSE * past.best)
+    return not now.finite or (past.looks > 0 and now.distance > DIVERGED * past.best_distance)
 
 
 def collapses(now: Signals, past: Past) -> bool:
-    alike = now.spread < ALIKE or now.spread < min(ALIKE_AGAIN * past.spread, ALIKE_AGAIN)
-    return alike or (now.vendi < FEWER * past.vendi and now.distance > FARTHER * past.best)
+    alike = now.spread < MIN_SPREAD or now.spread < min(MIN_SPREAD_KEPT * past.max_spread, MIN_SPREAD_KEPT)
+    farther = now.distance > FARTHER * past.best_distance
+    return alike or (now.vendi < MIN_VENDI_KEPT * past.max_vendi and farther)
 
 
 def overpowers(now: Signals, past: Past) -> bool:
-    return now.auc > CERTAIN and past.since >= LONG
+    return now.auc > CERTAIN and past.looks_without_improvement >= LONG
 
 
 def overfits(now: Signals, past: Past) -> bool:
-    return now.gap > KNOWN and now.gap_auc > SURE
+    return now.gap > MAX_GAP and now.gap_auc > MAX_GAP_AUC
 
 
 def memorises(now: Signals, past: Past) -> bool:
@@ -80,64 +73,66 @@ def memorises(now: Signals, past: Past) -> bool:
 
 
 def stalls(now: Signals, past: Past) -> bool:
-    stands = now.update_d < STILL * now.update_g or now.update_g < STILL * now.update_d
-    return stands or (past.since >= LONG and past.best > NOISE * past.first)
+    smaller, larger = sorted((now.update_d, now.update_g))
+    return smaller < MIN_UPDATE_RATIO * larger or (
+        past.looks_without_improvement >= LONG and past.best_distance > UNTRAINED * past.first_distance
+    )
 
 
 RULES: Mapping[str, Rule] = {
     "divergence": Rule(
         "divergence",
         diverges,
-        lambda now, past: {"distance": now.distance, "best": past.best},
-        "the images get worse and worse: they are {distance:.3g} times as far from the training images as other real "
-        "images are, and were {best:.3g} at their best.",
-        "Mostly the learning rates are too high: --set optimizer.g.lr=... --set optimizer.d.lr=..., or a stronger "
-        "penalty.",
+        lambda now, past: {"distance": now.distance, "best": past.best_distance},
+        "the images are getting worse: they are {distance:.3g} times as far from the training images as other real "
+        "images are, and were {best:.3g} times as far at their best.",
+        "Usually the learning rates are too high: lower them with --set optimizer.g.lr=... --set optimizer.d.lr=..., "
+        "or increase the weight of a penalty.",
     ),
     "collapse": Rule(
         "mode collapse",
         collapses,
         lambda now, past: {"spread": now.spread, "vendi": now.vendi},
-        "the generator makes the same few images again and again: two of them differ {spread:.0%} as much as two real "
-        "ones, and there are {vendi:.0%} as many kinds.",
-        "Lower learning rates, r1 or a larger weight of it, or another loss (--recipe r3gan-32) help against it.",
+        "the generator repeats a few images: two of them differ {spread:.0%} as much as two real ones, and there are "
+        "{vendi:.0%} as many kinds.",
+        "Lower learning rates, the penalty r1 or a larger weight for it, or another loss (--recipe r3gan-32) help.",
     ),
     "memorisation": Rule(
         "memorisation",
         memorises,
         lambda now, past: {"nearest": now.nearest},
-        "the generator copies training images: what it makes lies {nearest:.0%} as far from the nearest of them as new "
-        "real images do.",
-        "More images, or --set augment=ada, and an earlier model: best/model.safetensors.",
+        "the generator copies training images: its images are {nearest:.0%} as far from the nearest training image as "
+        "new real images are.",
+        "More images or --set augment=ada help. An earlier model may be better: best/model.safetensors.",
     ),
     "overfitting": Rule(
         "discriminator overfitting",
         overfits,
         lambda now, past: {"gap": now.gap, "gap_auc": now.gap_auc},
-        "the discriminator knows its training images by heart: real images that it has not seen look {gap:.0%} as "
-        "false to it as generated ones.",
-        "More images, or --set augment=ada, or a shorter training.",
+        "the discriminator has memorised the training images: its output falls {gap:.0%} as far for real images that "
+        "it has not seen as for generated ones.",
+        "More images, --set augment=ada, or a shorter training help.",
     ),
     "overpowering": Rule(
         "discriminator overpowering",
         overpowers,
         lambda now, past: {"auc": now.auc, "distance": now.distance},
-        "the discriminator tells every generated image from a real one ({auc:.1%} of pairs), and the images get no "
-        "better.",
-        "A lower rate for it (--set optimizer.d.lr=...), or a larger --set penalties.r1.weight=...",
+        "the discriminator recognises every generated image ({auc:.1%} of pairs with a real one), and the images have "
+        "stopped improving.",
+        "Lower its learning rate (--set optimizer.d.lr=...), or increase --set penalties.r1.weight=...",
     ),
     "stalled": Rule(
         "stalled",
         stalls,
         lambda now, past: {
             "distance": now.distance,
-            "first": past.first,
+            "first": past.first_distance,
             "update_g": now.update_g,
             "update_d": now.update_d,
         },
-        "the images have not become better for long: they are {distance:.3g} times as far from the training images as "
-        "other real images are, and were {first:.3g} at the start. A step changes the generator's weights by "
-        "{update_g:.1e} of their size, the discriminator's by {update_d:.1e}.",
-        "Look at the learning rates: a network that hardly moves wants a higher one.",
+        "the images have not improved for a long time: they are {distance:.3g} times as far from the training images "
+        "as other real images are, and were {first:.3g} times as far at the start. A step changes the generator's "
+        "weights by {update_g:.1e} of their size, and the discriminator's by {update_d:.1e}.",
+        "Check the learning rates: a network that hardly changes needs a higher one.",
     ),
 }

@@ -1,4 +1,4 @@
-"""A small classifier, trained in a minute on a CPU: the judge of which class an image shows."""
+"""A small classifier that learns in a minute on a CPU which class an image shows."""
 
 from collections.abc import Iterator
 
@@ -14,15 +14,15 @@ from ganloom.metrics.pairs import batches, shrunk
 
 __all__ = ["Classifier", "fit", "small_images"]
 
-LONGEST, SHORTEST = 32, 8  # pixels of the sides, at most and at least
+LONGEST, SHORTEST = 32, 8  # maximum and minimum of an image's height and width, in pixels
 BATCH = 128
-EPOCHS, FEWEST_STEPS, MOST_STEPS = 10, 200, 800
+EPOCHS, MIN_STEPS, MAX_STEPS = 10, 200, 800
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY, SMOOTHING = 1e-2, 0.2, 0.05, 0.1
-SHIFT = 2  # pixels that an image is moved by at most, in training
+SHIFT = 2  # augmentation: an image is moved by up to so many pixels in each direction
 
 
 class Classifier(nn.Module):
-    """Four 3x3 convolutions at a half, a quarter and an eighth of the image's size; made by `fit`."""
+    """Four 3x3 convolutions, at a half, a quarter and an eighth of the image's resolution. `fit` trains one."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def logits(
         self,
-        images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+        images: Tensor,  # uint8 [N, C, h, w], from `small_images`
     ) -> NDArray[np.float64]:  # [N, K]
         parts = [self(images[start : start + 500]) for start in range(0, len(images), 500)]
         return torch.cat(parts).double().numpy()
 
     def predict(
         self,
-        images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+        images: Tensor,  # uint8 [N, C, h, w], from `small_images`
     ) -> NDArray[np.int64]:  # [N]
         found: NDArray[np.int64] = self.logits(images).argmax(axis=1)
         return found
@@ -71,23 +71,23 @@ def small_images(
     images: Images,
     rows: NDArray[np.int64] | None = None,  # all of them
 ) -> Tensor:  # uint8 [N, C, h, w]
-    """Area-averaged so that the longer side has at most 32 pixels."""
+    """Images reduced by area averaging, so that the longer side has at most 32 pixels."""
     small = [shrunk(batch, LONGEST, SHORTEST).round().to(torch.uint8) for batch in batches(images, rows)]
     return torch.cat(small)
 
 
 def fit(
-    images: Tensor,  # uint8 [N, C, h, w], as `small_images` gives them
+    images: Tensor,  # uint8 [N, C, h, w], from `small_images`
     labels: NDArray[np.int64],  # [N]
     classes: int,
     seed: int,
 ) -> Classifier:
-    """Train with AdamW for ten epochs, but no fewer than 200 steps and no more than 800; the rate rises and falls.
+    """Train a classifier with AdamW and a one-cycle learning rate, for ten epochs within 200 to 800 steps.
 
-    Images are moved by up to two pixels and never mirrored: a mirrored digit is none. A seed gives the same classifier
-    on the same machine, and the caller's random numbers are left as they are.
+    Images are shifted by up to two pixels. They are not mirrored, because a mirrored digit is no longer that digit.
+    The same seed gives the same classifier on the same machine. The caller's random state is left untouched.
     """
-    steps = min(max(len(images) * EPOCHS // BATCH, FEWEST_STEPS), MOST_STEPS)
+    steps = min(max(len(images) * EPOCHS // BATCH, MIN_STEPS), MAX_STEPS)
     targets = torch.tensor(labels)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         rng.seed(seed, "classifier")
@@ -107,7 +107,7 @@ def fit(
 
 
 def _batches(count: int, steps: int) -> Iterator[Tensor]:  # int64 [<= BATCH]
-    """So many batches, from one random order of all images after the other; no batch has a leftover's size."""
+    """Batches of equal size from one random permutation after another; the rest of a permutation is dropped."""
     size = min(BATCH, count)
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
@@ -120,7 +120,7 @@ def _batches(count: int, steps: int) -> Iterator[Tensor]:  # int64 [<= BATCH]
 def _moved(
     images: Tensor,  # uint8 [N, C, h, w]
 ) -> Tensor:
-    """Each by its own number of pixels; what comes in at the edge repeats it."""
+    """Each image shifted by its own random number of pixels; the edge is repeated."""
     count, _, height, width = images.shape
     down, right = torch.randint(-SHIFT, SHIFT + 1, (2, count, 1))
     rows = (torch.arange(height) + down).clamp(0, height - 1)[:, :, None]  # [N, h, 1]

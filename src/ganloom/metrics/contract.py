@@ -1,11 +1,11 @@
-"""What a metric gets and what it gives.
+"""What a metric receives and returns.
 
-A metric is one file of this folder, named as the person names it (`ms-ssim` is `ms_ssim.py`), with
+A metric is one file in this folder with the name that users type (`ms-ssim` is `ms_ssim.py`). It defines
 
-    NEEDS: frozenset[str]        what it cannot do without, out of NEEDED below
-    LEAST: int                   images a side; with fewer its number would say nothing
-    GIVES: tuple[str, ...]       the names of its numbers; meanings.py explains them to people
-    measure(comparison) -> dict[str, Estimate]
+    NEEDS: frozenset[str]        what it requires: keys of `NEEDED` below
+    MIN_IMAGES: int              generated, and real, images below which its numbers are meaningless
+    NUMBERS: tuple[str, ...]     names of the numbers it returns; meanings.py explains them to users
+    measure(inputs) -> dict[str, Estimate]
 """
 
 from collections.abc import Callable
@@ -17,21 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["NEEDED", "Comparison", "Estimate", "Features", "Generator", "Images", "Perceptual", "Side"]
+__all__ = ["NEEDED", "Estimate", "Features", "Generator", "ImageSet", "Images", "Inputs", "Perceptual"]
 
 NEEDED = {
     "features": "an extractor",
     "logits": "an extractor that is a classifier, such as inception",
-    "labels": "class labels, one an image, of the real images",
-    "fake labels": "generated images with class labels: a model trained with labels, or a folder a class",
-    "held out": "real images that were not trained on (a split val or test)",
-    "generator": "a model, not a folder of its pictures",
+    "labels": "real images with one class label each",
+    "fake labels": "generated images with class labels: from a model trained with labels, or in one folder per class",
+    "held out": "real images that the model was not trained on (a split val or test)",
+    "generator": "a model, not a folder of generated images",
     "lpips": "LPIPS weights (--lpips-weights)",
 }
 
 
 class Estimate(NamedTuple):
-    """A number and, where one makes sense, its 95 % interval over the choice of images."""
+    """A number and, where one is defined, its 95 % confidence interval over the choice of images."""
 
     value: float
     low: float | None = None
@@ -39,21 +39,21 @@ class Estimate(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What an extractor says of a set of images, in the images' order."""
+    """An extractor's outputs for a set of images, in the order of the images."""
 
     pooled: NDArray[np.float32]  # [N, D]
-    logits: NDArray[np.float32] | None  # [N, K]
+    logits: NDArray[np.float32] | None  # [N, K]; None if the extractor is no classifier
 
 
 @dataclass(frozen=True)
 class Images:
-    """A set of images of one shape, read when asked for."""
+    """A set of images of one shape, read lazily."""
 
     take: Callable[[NDArray[np.int64]], NDArray[np.uint8]]  # positions [N] -> [N, H, W, C]
-    positions: NDArray[np.int64]  # which of them are meant
-    labels: NDArray[Any] | None  # int64 [N] or float32 [N, K], beside `positions`
-    name: str  # for people
-    identity: str  # hash of what they are: the dataset's content, or the model and the seed
+    positions: NDArray[np.int64]  # [N], of the images of this set
+    labels: NDArray[Any] | None  # int64 [N] or float32 [N, K], in the order of `positions`; -1 is unlabelled
+    name: str  # shown to users
+    identity: str  # hash of the content: of the dataset, or of the model and the seed
     split: str  # "train", "val", "test", or "generated"
 
     @classmethod
@@ -61,7 +61,7 @@ class Images:
         cls,
         images: NDArray[np.uint8],  # [N, H, W, C]
     ) -> "Images":
-        """What a G has just made, all of it."""
+        """Images held in memory, for example those that a generator has just made."""
         return cls(lambda rows: images[rows], np.arange(len(images)), None, "generated", "", "generated")
 
     def __len__(self) -> int:
@@ -71,13 +71,13 @@ class Images:
         return self.take(self.positions[rows])
 
     def only(self, rows: NDArray[np.int64]) -> "Images":
-        """Some of them."""
+        """The images in `rows` alone."""
         labels = None if self.labels is None else self.labels[rows]
         return replace(self, positions=self.positions[rows], labels=labels)
 
 
-class Side:
-    """Images, and their features once somebody asks for them."""
+class ImageSet:
+    """Images and their features, which are extracted at the first access."""
 
     def __init__(self, images: Images, extract: Callable[[Images], Features]) -> None:
         self.images = images
@@ -100,30 +100,30 @@ class Side:
 
     @property
     def logits(self) -> NDArray[np.float32]:  # [N, K]
-        assert self._features.logits is not None, "the metric's NEEDS should name logits"
+        assert self._features.logits is not None, "add logits to the metric's NEEDS"
         return self._features.logits
 
-    def only(self, rows: NDArray[np.int64]) -> "Side":
-        """Some of the images; what is known of them is not computed again."""
+    def only(self, rows: NDArray[np.int64]) -> "ImageSet":
+        """The images in `rows` alone; their features are taken from this set, not extracted again."""
 
-        def known(_: Images) -> Features:
+        def taken(_: Images) -> Features:
             pooled, logits = self._features
             return Features(pooled[rows], None if logits is None else logits[rows])
 
-        return Side(self.images.only(rows), known)
+        return ImageSet(self.images.only(rows), taken)
 
 
 @dataclass(frozen=True)
 class Generator:
-    """The network behind the generated images."""
+    """The network that made the generated images."""
 
     G: nn.Module  # G(z, y) -> float [N, C, H, W] in [-1, 1]
-    latent: int  # size of z
-    labels: Tensor | None  # int64 [N] or float [N, K], in its own classes, of the generated images; None: takes none
+    latent: int  # dimension of z
+    labels: Tensor | None  # int64 [N] or float [N, K], of the generated images, as G numbers them; None if G takes none
 
 
 class Perceptual(Protocol):
-    """A distance of two pictures; it is named as an extractor is."""
+    """A perceptual distance between two images, identified as an extractor is."""
 
     id: str
     weights: str
@@ -137,16 +137,16 @@ class Perceptual(Protocol):
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Everything a metric may look at."""
+class Inputs:
+    """Everything that a metric may use."""
 
-    real: Side
-    fake: Side
-    training: Side  # all images of the split `train`, which G was trained on
-    held_out: Side | None  # real images that G was not trained on
+    real: ImageSet
+    fake: ImageSet
+    training: ImageSet  # all images that G was trained on: the split `train`
+    held_out: ImageSet | None  # real images that G was not trained on
     generator: Generator | None
     extract: Callable[[Tensor], Tensor]  # images in [0, 255], uint8 or float [N, C, H, W] -> features [N, D]
     class_names: list[str]
     seed: int
     lpips: Perceptual | None = None
-    pictures: dict[str, Tensor] = field(default_factory=dict)  # uint8 [C, H, W] by name: what a metric shows besides
+    pictures: dict[str, Tensor] = field(default_factory=dict)  # uint8 [C, H, W] by name, added by metrics

@@ -1,4 +1,4 @@
-"""Features of sets of images: extracted once, kept for the next time under a key of everything they depend on."""
+"""Extract features of images, and cache them under a key of everything they depend on."""
 
 import json
 from collections.abc import Callable
@@ -18,22 +18,23 @@ from ganloom.metrics.extractors.contract import Extractor
 
 __all__ = ["Extraction"]
 
-BATCH = 64  # images at once; halved until they fit into memory
-NOTHING_TO_TELL: Callable[[int, int | None], None] = lambda done, total: None  # noqa: E731
+BATCH = 64  # images; halved until a batch fits into memory
+NO_PROGRESS: Callable[[int, int | None], None] = lambda done, total: None  # noqa: E731
 
 
 @dataclass
 class Extraction:
-    """Runs an extractor over sets of images. An image's features do not depend on those that share its batch."""
+    """Runs an extractor over sets of images. The features of an image do not depend on the rest of its batch."""
 
     extractor: Extractor
     device: torch.device
-    progress: Callable[[int, int | None], None] = NOTHING_TO_TELL  # hears of images done, of how many
+    progress: Callable[[int, int | None], None] = NO_PROGRESS  # called with images done and in all
     batch: int = field(default=BATCH)
 
     def features(self, images: Images) -> Features:
-        """Computed now. Raises `DataError` when the extractor says something that is no number, `ModelError` when it
-        is at odds with itself.
+        """Features of all images, computed now.
+
+        Raises `DataError` if a feature is NaN or infinite, `ModelError` if batches differ in the number of features.
         """
         pooled: list[Tensor] = []
         logits: list[Tensor] = []
@@ -52,28 +53,28 @@ class Extraction:
             done += len(chunk)
             self.progress(done, len(images))
         if len({features.shape[1] for features in pooled}) != 1:
-            raise ModelError(f"{self.extractor.id} gives some batches more features than others.")
+            raise ModelError(f"{self.extractor.id} returns more features for some batches than for others.")
         found = Features(torch.cat(pooled).numpy(), torch.cat(logits).numpy() if logits else None)
         if not np.isfinite(found.pooled).all():
             raise DataError(
-                f"{self.extractor.id} gives features of {images.name} that are not finite numbers. If they are "
-                "generated, the model has diverged: take an earlier checkpoint. If they are real, take another "
-                "extractor."
+                f"{self.extractor.id} returns features for {images.name} that are not finite (NaN or infinity). If "
+                "the images are generated, the model has diverged: use an earlier checkpoint. If they are real, use "
+                "another extractor."
             )
         return found
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # uint8 or float [N, C, H, W] in [0, 255]
-        """(features [N, D], logits [N, K] or None) of some images, on the CPU."""
-        # GPUs round convolutions to TF32 unless told otherwise, which moves features by a thousandth.
+        """Features [N, D] and logits [N, K] (or None) of one batch, on the CPU."""
+        # By default GPUs compute convolutions in TF32, which changes features by a thousandth.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             pooled, logits = self.extractor(images.to(self.device))
         return pooled.float().cpu(), None if logits is None else logits.float().cpu()
 
-    def kept(self, images: Images) -> Features:
-        """From the cache, or computed and put there. A file that is not whole is made anew.
+    def cached(self, images: Images) -> Features:
+        """Features from the cache, or else computed and stored there. A damaged file is replaced.
 
-        What nobody can know to be the same network is never taken from the cache.
+        Features of an extractor that its hash does not identify (`is_pinned` is False) are never cached.
         """
         if not self.extractor.is_pinned:
             return self.features(images)
@@ -85,7 +86,7 @@ class Extraction:
         return features
 
     def _path(self, images: Images) -> Path:
-        """Named by everything that the features depend on."""
+        """The file's name is a hash of everything that the features depend on."""
         key = {
             "format": 1,
             "extractor": self.extractor.id,
@@ -101,7 +102,7 @@ class Extraction:
 
 
 def _read(path: Path) -> Features | None:
-    """None when there is no such file, or it is not what was written."""
+    """None if there is no such file or its checksum is wrong."""
     try:
         data = path.read_bytes()
         digest, content = data[:64].decode("ascii"), data[64:]
@@ -115,7 +116,7 @@ def _read(path: Path) -> Features | None:
 
 
 def _write(path: Path, features: Features) -> None:
-    """A full disk costs the next one time, and nothing else."""
+    """If the disk is full, nothing is stored: the next evaluation computes the features again."""
     values = {name: torch.from_numpy(array) for name, array in features._asdict().items() if array is not None}
     content = tensors.pack(values)
     try:

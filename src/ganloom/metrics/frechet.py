@@ -1,4 +1,4 @@
-"""Frechet distance (Heusel et al. 2017): two sets of features, each seen as a Gaussian."""
+"""Frechet distance (Heusel et al. 2017) of two sets of features, each described by a Gaussian."""
 
 from typing import Any
 
@@ -7,36 +7,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import BLOCK, Moments, checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "frechet_distance", "from_features", "influences", "measure"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "frechet_distance", "from_features", "influences", "measure"]
 
 NEEDS = frozenset({"features"})
-LEAST = 50  # with fewer, two halves of the same images are as far apart as different datasets
-GIVES = ("fd",)
-NEGLIGIBLE = 1e-12  # share of the eigenvalues' sum: one below it is rounding
+MIN_IMAGES = 50  # with fewer, two halves of one dataset are as far apart as two datasets
+NUMBERS = ("fd",)
+NEGLIGIBLE = 1e-12  # eigenvalues below this share of their sum are rounding errors
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`fd`, with an interval over draws of as many images.
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`fd`, with an interval over draws of equally many images.
 
-    The distance falls as images are added, even between equal distributions (by a share of about 1/n in n images):
-    numbers of different n are different numbers, and the interval does not hold the value at another n.
+    The distance has a positive bias of order 1/n for n images, even between equal distributions. So values for
+    different n are not comparable, and the interval says nothing about the value at another n.
     """
-    real, fake = comparison.real.features, comparison.fake.features
-    return {"fd": influence_interval(from_features(real, fake), *influences(real, fake), least=0.0)}
+    real, fake = inputs.real.features, inputs.fake.features
+    return {"fd": influence_interval(from_features(real, fake), *influences(real, fake), minimum=0.0)}
 
 
 def from_features(
     x: NDArray[np.floating[Any]],  # [N, D]
     y: NDArray[np.floating[Any]],  # [M, D]
 ) -> float:
-    """Frechet distance of features. Raises `DataError` if any is not finite.
+    """Frechet distance of two sets of features. Raises `DataError` if a feature is not finite.
 
-    With fewer than D images a side the covariances are singular and never built: of centred X and Y, the trace is the
-    nuclear norm of X Y', N x M.
+    With fewer than D images per set (on average) the covariances are singular, and are not computed: for centred X and
+    Y, the trace of the root of their product is the nuclear norm of X Y' [N, M].
     """
     if len(x) + len(y) >= 2 * x.shape[1]:
         return frechet_distance(Moments.of(x), Moments.of(y))
@@ -60,7 +60,7 @@ def influences(
     x: NDArray[np.floating[Any]],  # [N, D]
     y: NDArray[np.floating[Any]],  # [M, D]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # [N], [M]
-    """How much each image pulls the distance, as intervals.py uses it."""
+    """Influence of each image on the distance, for intervals.py."""
     # With T the optimal map from one Gaussian to the other, d FD / d S = I - T and d FD / d mu1 = 2 (mu1 - mu2), so
     # the influence of x is |x|^2 - x' T x + 2 x' (mu1 - mu2) of centred x. With R' S2 R = U diag(w) U',
     # T1 = A A' for A = S2 R U w^(-3/4), and T2 = B B' for B = R U w^(-1/4)
@@ -71,10 +71,10 @@ def influences(
     kept = w > NEGLIGIBLE * w.sum()
     w, B = w[kept], R @ U[:, kept]
     apart = torch.from_numpy(a.mean - b.mean)
-    return _pulls(x, a.mean, S2 @ B * w**-0.75, 2 * apart), _pulls(y, b.mean, B * w**-0.25, -2 * apart)
+    return _influences_of(x, a.mean, S2 @ B * w**-0.75, 2 * apart), _influences_of(y, b.mean, B * w**-0.25, -2 * apart)
 
 
-def _pulls(
+def _influences_of(
     x: NDArray[np.floating[Any]],  # [N, D]
     mean: NDArray[np.float64],  # [D]
     A: Tensor,  # [D, R]
@@ -88,7 +88,7 @@ def _pulls(
 
 
 def _centred(x: NDArray[np.floating[Any]]) -> tuple[Tensor, Tensor]:
-    """The mean [D], and the rows around it [N, D], so divided that X' X is the covariance."""
+    """The mean [D] and the centred rows X [N, D], scaled so that X' X is the covariance."""
     rows = torch.from_numpy(checked(x))
     mean = rows.mean(dim=0)
     return mean, (rows - mean) / (len(rows) - 1) ** 0.5
@@ -97,7 +97,7 @@ def _centred(x: NDArray[np.floating[Any]]) -> tuple[Tensor, Tensor]:
 def _root(
     S: Tensor,  # [D, D], symmetric
 ) -> Tensor:  # [D, R]
-    """R with R R' = S: Cholesky's, much faster than eigenvectors, unless S is singular."""
+    """R with R R' = S: by Cholesky or, if S is singular, by eigenvectors, which is much slower."""
     R: Tensor
     R, failed = torch.linalg.cholesky_ex(S)
     if failed:

@@ -1,4 +1,4 @@
-"""Inception Score (Salimans et al. 2016): a classifier is sure of each image, and its classes are many."""
+"""Inception Score (Salimans et al. 2016): high if a classifier is sure of each image and finds many classes."""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -6,32 +6,32 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "InceptionScore", "inception_score", "measure"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "InceptionScore", "inception_score", "measure"]
 
 NEEDS = frozenset({"logits"})
 SPLITS = 10
-LEAST = 50 * SPLITS  # a split of m images scores m at most
-GIVES = ("is",)
+MIN_IMAGES = 50 * SPLITS  # the score of a split of m images is at most m
+NUMBERS = ("is",)
 
 
 class InceptionScore(NamedTuple):
-    """The score, and how much each image pulls it."""
+    """The score, and the influence of each image on it."""
 
     value: float
-    influences: NDArray[np.float64]  # [N], in no order
+    influences: NDArray[np.float64]  # [N], in shuffled order
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`is`, of the generated images alone, with an interval over draws of as many images (intervals.py).
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`is`, of the generated images alone, with an interval over draws of equally many images (intervals.py).
 
-    The interval is of the mean over the splits, so it is narrower than what the field prints after +-: the standard
-    deviation of a single split. The score grows with n.
+    The interval is that of the mean over the splits. So it is narrower than the number that papers print after +-,
+    which is the standard deviation of a single split. The score grows with n.
     """
-    return {"is": influence_interval(*inception_score(comparison.fake.logits, comparison.seed), least=1.0)}
+    return {"is": influence_interval(*inception_score(inputs.fake.logits, inputs.seed), minimum=1.0)}
 
 
 def inception_score(
@@ -39,7 +39,7 @@ def inception_score(
     seed: int,
     splits: int = SPLITS,
 ) -> InceptionScore:
-    """The mean over splits of images that the seed has shuffled, as torch-fidelity shuffles them.
+    """The mean over splits of the images, shuffled with the seed as torch-fidelity does.
 
     Raises `DataError` if a logit is not finite.
     """

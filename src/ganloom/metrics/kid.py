@@ -5,33 +5,33 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "KernelDistance", "kernel_distance", "measure"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "KernelDistance", "kernel_distance", "measure"]
 
 NEEDS = frozenset({"features"})
-LEAST = 50  # it has no bias at any n, but with fewer its interval is wider than most differences
-GIVES = ("kid",)
-SUBSETS, SIZE = 100, 1000
+MIN_IMAGES = 50  # unbiased at any n, but with fewer the interval is wider than most differences
+NUMBERS = ("kid",)
+SUBSETS, SIZE = 100, 1000  # SIZE: images per subset
 
 
 class KernelDistance(NamedTuple):
-    """The distance, and how much each image pulls it."""
+    """The distance, and the influence of each image on it."""
 
     value: float
     x: NDArray[np.float64]  # [N]
     y: NDArray[np.float64]  # [M]
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`kid`, with an interval over draws of as many images (intervals.py).
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`kid`, with an interval over draws of equally many images (intervals.py).
 
-    The subsets overlap, so their standard deviation, which the field prints, says little of how sure their mean is.
-    The interval comes from each image's influence on that mean instead, over all subsets that hold the image.
+    Papers print the standard deviation over the subsets. But the subsets overlap, so it says little about the error of
+    their mean. This interval uses the influence of each image on that mean, over all subsets that contain the image.
     """
-    found = kernel_distance(comparison.real.features, comparison.fake.features, comparison.seed)
+    found = kernel_distance(inputs.real.features, inputs.fake.features, inputs.seed)
     return {"kid": influence_interval(*found)}
 
 
@@ -42,16 +42,16 @@ def kernel_distance(
     subsets: int = SUBSETS,
     size: int = SIZE,
 ) -> KernelDistance:
-    """The mean over subsets of `size` images, or of all where there are fewer; without bias, so it may be negative.
+    """The mean over subsets of `size` images, or of all images if there are fewer. Unbiased, so it may be negative.
 
     The subsets are those that torch-fidelity draws with this seed. Raises `DataError` if a feature is not finite.
     """
     x, y = checked(x), checked(y)
     size = min(size, len(x), len(y))
     if len(x) == len(y) == size:
-        subsets = 1  # all would be the same
+        subsets = 1  # every subset would be the same
     rng = np.random.RandomState(seed)
-    values, x_pulls, y_pulls = [], np.zeros(len(x)), np.zeros(len(y))
+    values, x_influences, y_influences = [], np.zeros(len(x)), np.zeros(len(y))
     for _ in range(subsets):
         x_rows, y_rows = rng.choice(len(x), size, replace=False), rng.choice(len(y), size, replace=False)
         # Gretton et al. 2012, eq. 3: E k(x, x') + E k(y, y') - 2 E k(x, y)
@@ -59,10 +59,10 @@ def kernel_distance(
         x_nearness = _others(x[x_rows]) - cross.mean(axis=1)
         y_nearness = _others(y[y_rows]) - cross.mean(axis=0)
         values.append(x_nearness.mean() + y_nearness.mean())
-        x_pulls[x_rows] += x_nearness - x_nearness.mean()
-        y_pulls[y_rows] += y_nearness - y_nearness.mean()
+        x_influences[x_rows] += x_nearness - x_nearness.mean()
+        y_influences[y_rows] += y_nearness - y_nearness.mean()
     weight = 2 / (size * subsets)
-    return KernelDistance(float(np.mean(values)), x_pulls * (weight * len(x)), y_pulls * (weight * len(y)))
+    return KernelDistance(float(np.mean(values)), x_influences * (weight * len(x)), y_influences * (weight * len(y)))
 
 
 def _kernel(
@@ -77,7 +77,7 @@ def _kernel(
 def _others(
     x: NDArray[np.float64],  # [N, D]
 ) -> NDArray[np.float64]:  # [N]
-    """Each image's mean kernel with the others."""
+    """Mean kernel of each image with all others."""
     k = _kernel(x, x)
     np.fill_diagonal(k, 0)
     means: NDArray[np.float64] = k.sum(axis=1) / (len(x) - 1)

@@ -1,8 +1,7 @@
-"""Were training images copied? Distances of generated images to them, beside those of held-out real images.
+"""Does the generator copy training images? Compares distances to them of generated and of held-out real images.
 
-A generator that learned the distribution comes as near to its training images as new real images do. Distances are
-Euclidean, between features. Held-out images that are training images too, to the last digit, say nothing and are left
-out.
+A generator that has learned the distribution comes as close to the training images as new real images do. Distances are
+Euclidean, between features. Held-out images that are exact duplicates of training images are left out.
 """
 
 from typing import NamedTuple
@@ -13,15 +12,15 @@ from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
 from ganloom.core.pictures import grid
-from ganloom.metrics.contract import Comparison, Estimate, Images
+from ganloom.metrics.contract import Estimate, Images, Inputs
 from ganloom.metrics.intervals import proportion_interval
 from ganloom.metrics.moments import checked
 from ganloom.metrics.pairs import nearest
 
 __all__ = [
-    "GIVES",
-    "LEAST",
+    "MIN_IMAGES",
     "NEEDS",
+    "NUMBERS",
     "Neighbours",
     "data_copying",
     "held_out_only",
@@ -31,36 +30,36 @@ __all__ = [
 ]
 
 NEEDS = frozenset({"features", "held out"})
-LEAST = 50
-GIVES = ("memorisation_z", "memorised", "memorisation_ratio")
-NEAR = 0.01  # of the held-out images are called near to a training image
-SAME = 1e-4  # of the spread of the training features: that close, two images are one
-WORST = 16  # pairs that are shown
+MIN_IMAGES = 50
+NUMBERS = ("memorisation_z", "memorised", "memorisation_ratio")
+NEAR = 0.01  # share of the held-out images that count as close to a training image
+SAME = 1e-4  # images closer than this share of the spread of the training features are duplicates
+WORST = 16  # pairs in the picture
 
-QUERIES, POINTS = 1024, 4096  # between which distances are computed at once
+QUERIES, POINTS = 1024, 4096  # distances are computed in blocks of this size
 
 
 class Neighbours(NamedTuple):
-    """The training image nearest to each of some images."""
+    """The nearest training image of each of N images."""
 
-    nearest: NDArray[np.int64]  # [N]
+    nearest: NDArray[np.int64]  # [N], index of the training image
     distance: NDArray[np.float64]  # [N]
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`memorisation_z`: far below 0 where the generator copies, see `data_copying`. `memorised`: the share of
-    generated images that lie nearer to a training image than all but 1 % of the held-out ones; 0.01 is expected.
-    `memorisation_ratio`: the median distance of generated images over that of held-out ones.
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`memorisation_z`: far below 0 if the generator copies, see `data_copying`. `memorised`: share of the generated
+    images that are closer to a training image than all but 1 % of the held-out images are; 0.01 is expected.
+    `memorisation_ratio`: the median distance of the generated images divided by that of the held-out ones.
 
-    The picture shows the 16 generated images nearest to a training image, each with that one at its right.
+    The picture shows the 16 generated images closest to a training image, each with that image at its right.
     Raises `DataError` if all held-out images are training images.
     """
-    assert comparison.held_out is not None
-    training = comparison.training.features
-    found = neighbours(comparison.fake.features, training)
+    assert inputs.held_out is not None
+    training = inputs.training.features
+    found = neighbours(inputs.fake.features, training)
     fake = found.distance
-    held_out = held_out_only(neighbours(comparison.held_out.features, training).distance, training)
-    comparison.pictures["memorisation"] = _worst(found, comparison.fake.images, comparison.training.images)
+    held_out = held_out_only(neighbours(inputs.held_out.features, training).distance, training)
+    inputs.pictures["memorisation"] = _worst(found, inputs.fake.images, inputs.training.images)
     near = memorised(fake, held_out)
     return {
         "memorisation_z": Estimate(data_copying(fake, held_out)),
@@ -73,7 +72,7 @@ def neighbours(
     features: NDArray[np.float32],  # [N, D]
     training: NDArray[np.float32],  # [M, D]
 ) -> Neighbours:
-    """The nearest training image of each, found and measured in float64, a bounded number of distances at a time.
+    """The nearest training image of each image, searched in float64 and in blocks of bounded size.
 
     Raises `DataError` if a feature is not finite.
     """
@@ -91,13 +90,13 @@ def held_out_only(
     distance: NDArray[np.float64],  # [N], of held-out images to the nearest training image
     training: NDArray[np.float32],  # [M, D]
 ) -> NDArray[np.float64]:
-    """The distances of those that are no training images; with copies among them, copying would look normal."""
+    """The distances without those of duplicates of training images, which would make copying look normal."""
     spread = np.sqrt(training.var(axis=0, dtype=np.float64).sum())
     kept: NDArray[np.float64] = distance[distance > SAME * spread]
     if not len(kept):
         raise DataError(
-            "every held-out image is a training image, so nothing can be said of memorisation: "
-            "remove duplicates from the dataset, or hold other images out."
+            "every held-out image is a duplicate of a training image, so memorisation cannot be measured: "
+            "remove duplicates from the dataset, or hold out other images."
         )
     return kept
 
@@ -108,11 +107,11 @@ def data_copying(
 ) -> float:
     """The z-score of the Mann-Whitney U of the distances (Meehan, Chaudhuri & Dasgupta 2020), over the whole space.
 
-    About standard normal for a generator as good as new data; far below 0 if it copies, far above if it underfits.
+    About standard normal for a generator as good as new data; far below 0 if it copies, far above 0 if it underfits.
     """
     n, m = len(fake), len(held_out)
     ordered = np.sort(held_out)
-    # U: how often the generated image is the farther one of a pair (generated, held out), a tie counting half
+    # U: in how many pairs (generated, held out) the generated image is farther away; a tie counts half
     u = (np.searchsorted(ordered, fake, "left") + np.searchsorted(ordered, fake, "right")).sum() / 2
     ties = np.unique(np.concatenate([fake, held_out]), return_counts=True)[1].astype(np.float64)
     total = n + m
@@ -125,10 +124,10 @@ def memorised(
     fake: NDArray[np.float64],  # [N] distances of generated images to the nearest training image
     held_out: NDArray[np.float64],  # [M] of held-out images
 ) -> NDArray[np.bool_]:  # [N]
-    """Which generated images lie nearer than the held-out ones ever do, but for the nearest 1 % of those.
+    """Which generated images are closer to the training images than all but the closest 1 % of the held-out images.
 
-    The k-th nearest of M held-out images, k = 0.01 (M + 1): new real images come nearer with a probability of
-    k / (M + 1). With fewer than 99 it is the very nearest, and 1 / (M + 1) is expected.
+    The threshold is the k-th smallest of the M held-out distances, k = 0.01 (M + 1): a new real image is closer with a
+    probability of k / (M + 1). With M < 99 the threshold is the smallest distance, and 1 / (M + 1) is expected.
     """
     k = max(1, int(NEAR * (len(held_out) + 1)))
     threshold: np.float64 = np.partition(held_out, k - 1)[k - 1]

@@ -1,7 +1,7 @@
-"""Mode coverage: which classes a classifier of real images finds among the generated ones.
+"""Mode coverage: which classes a classifier trained on real images finds among the generated ones.
 
-A classifier takes some images of one class for another, so by its verdicts alone no class would ever be missing. The
-shares are therefore those that explain its verdicts best, given what it confuses.
+A classifier makes mistakes, so its predictions alone would never show a class as missing. The shares of the classes are
+therefore the most likely ones given its predictions and what it confuses.
 """
 
 import numpy as np
@@ -10,46 +10,48 @@ from numpy.typing import NDArray
 from ganloom.core import rng
 from ganloom.core.errors import DataError
 from ganloom.metrics.classifier import fit, small_images
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import proportion_interval
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "covered", "divergence", "measure", "posteriors", "shares", "temperature"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "covered", "divergence", "measure", "posteriors", "shares", "temperature"]
 
 NEEDS = frozenset({"labels"})
-LEAST = 100
-GIVES = ("modes", "modes_share", "modes_kl", "modes_classifier_accuracy")
-PER_CLASS = 10  # generated images that are needed: of so many, chance hides one class in twenty thousand
-RARE = 10  # times as rare as among real images: a class that is rarer still is not covered
-MOST, MOST_HELD_BACK = 50_000, 2000  # training images that are looked at, and of those not learned from
-STEPS = 500  # of expectation and maximisation, at most
+MIN_IMAGES = 100
+NUMBERS = ("modes", "modes_share", "modes_kl", "modes_classifier_accuracy")
+PER_CLASS = 10  # generated images required: with so many, chance hides one class in twenty thousand
+RARE = 10  # a class more than ten times rarer than among the real images is not covered
+MAX_IMAGES = 50_000  # training images that are used
+MAX_HELD_BACK = 2000  # of these, kept to test the classifier
+STEPS = 500  # of expectation maximisation, at most
 TEMPERATURES = np.geomspace(0.1, 10, 101)
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`modes`: how many classes are covered, and `modes_share`: which part of all; see `covered`. `modes_kl`: how far
-    the classes' shares are from the real ones; see `divergence`. `modes_classifier_accuracy`: of the classifier.
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`modes`: number of classes that are covered, and `modes_share`: their share of all classes; see `covered`.
+    `modes_kl`: divergence of the shares of the classes from the real ones; see `divergence`.
+    `modes_classifier_accuracy`: accuracy of the classifier.
 
-    It learns from at most 50,000 training images; a tenth of them, at most 2,000, are held back to test it. Raises
-    `DataError` for less than ten generated images a class.
+    The classifier uses at most 50,000 training images. A tenth of them, at most 2,000, are kept to test it. Raises
+    `DataError` for fewer than ten generated images per class.
     """
-    labels = comparison.training.labels
+    labels = inputs.training.labels
     assert labels is not None
     labelled = np.flatnonzero(labels >= 0)
-    names, labels = np.unique(labels[labelled], return_inverse=True)  # those that occur, numbered from 0
+    names, labels = np.unique(labels[labelled], return_inverse=True)  # the classes that occur, numbered from 0
     classes = len(names)
-    if len(comparison.fake) < PER_CLASS * classes:
+    if len(inputs.fake) < PER_CLASS * classes:
         raise DataError(
-            f"{len(comparison.fake)} generated images are too few to look for {classes} classes: "
-            f"make at least {PER_CLASS * classes} with --n."
+            f"{len(inputs.fake)} generated images are too few to look for {classes} classes: "
+            f"generate at least {PER_CLASS * classes} with --n."
         )
-    rows = np.random.default_rng(rng.key(comparison.seed, "modes")).permutation(len(labels))[:MOST]
-    held_back, learned = np.split(rows, [min(len(rows) // 10, MOST_HELD_BACK)])
-    images = comparison.training.images
-    classifier = fit(small_images(images, labelled[learned]), labels[learned], classes, comparison.seed)
+    rows = np.random.default_rng(rng.key(inputs.seed, "modes")).permutation(len(labels))[:MAX_IMAGES]
+    held_back, learned = np.split(rows, [min(len(rows) // 10, MAX_HELD_BACK)])
+    images = inputs.training.images
+    classifier = fit(small_images(images, labelled[learned]), labels[learned], classes, inputs.seed)
     logits, truth = classifier.logits(small_images(images, labelled[held_back])), labels[held_back]
     real = np.bincount(labels, minlength=classes) / len(labels)
-    verdicts = posteriors(classifier.logits(small_images(comparison.fake.images)), temperature(logits, truth))
-    fake = shares(verdicts, real)
+    predictions = posteriors(classifier.logits(small_images(inputs.fake.images)), temperature(logits, truth))
+    fake = shares(predictions, real)
     count = int(covered(fake, real).sum())
     return {
         "modes": Estimate(count),
@@ -63,7 +65,7 @@ def temperature(
     logits: NDArray[np.float64],  # [N, K]
     truth: NDArray[np.int64],  # [N]
 ) -> float:
-    """What the logits are divided by to become probabilities that come true (Guo et al. 2017)."""
+    """The temperature that calibrates the classifier: logits are divided by it (Guo et al. 2017)."""
     rows = np.arange(len(truth))
     losses = [-np.log(posteriors(logits, t)[rows, truth] + 1e-30).mean() for t in TEMPERATURES]
     return float(TEMPERATURES[np.argmin(losses)])
@@ -79,10 +81,10 @@ def posteriors(
 
 
 def shares(
-    posteriors: NDArray[np.float64],  # [N, K] of images whose classes may come in other shares
-    real: NDArray[np.float64],  # [K] shares that the classifier has learned, none 0
+    posteriors: NDArray[np.float64],  # [N, K] of images whose classes may have other shares
+    real: NDArray[np.float64],  # [K] shares in the classifier's training data, none 0
 ) -> NDArray[np.float64]:  # [K]
-    """The most likely shares of the classes (Saerens, Latinne & Decaestecker 2002, by expectation and maximisation)."""
+    """The most likely shares of the classes, by expectation maximisation (Saerens, Latinne & Decaestecker 2002)."""
     found = real
     for _ in range(STEPS):
         # q_k <- mean_n (p(k|x_n) q_k / p_k) / sum_j (p(j|x_n) q_j / p_j)  (Saerens et al. 2002, eq. 2.9)
@@ -101,8 +103,8 @@ def covered(
 ) -> NDArray[np.bool_]:  # [K]
     """Classes whose share among the generated images is at least a tenth of that among the real ones.
 
-    With ten images for each of 1,000 equal classes that is one image, as the field counts on Stacked MNIST (Metz et
-    al. 2017); with more, a few stray ones are not enough.
+    With ten images for each of 1,000 equal classes that is one image, as on Stacked MNIST (Metz et al. 2017). With
+    more images, a few stray ones are not enough.
     """
     return RARE * fake >= real
 
@@ -111,10 +113,10 @@ def divergence(
     fake: NDArray[np.float64],  # [K] shares of the classes
     real: NDArray[np.float64],  # [K], none 0
 ) -> float:
-    """KL(generated || real) of the classes' shares, in nats, as Metz et al. (2017) report it.
+    """KL(generated || real) of the shares of the classes, in nats, as Metz et al. (2017) report it.
 
-    0 where all shares agree, ln K where one of K equal classes is all that is made. Chance alone gives about
-    (K - 1) / 2N with N generated images.
+    0 if all shares are equal, ln K if only one of K equal classes is generated. Chance alone gives about (K - 1) / 2N
+    with N generated images.
     """
     made = fake > 0
     return max(float((fake[made] * np.log(fake[made] / real[made])).sum()), 0.0)  # rounding may leave -1e-17

@@ -1,4 +1,4 @@
-"""Count, mean and scatter of features: streamed in batches of any size, merged over processes."""
+"""Count, mean and scatter of features, accumulated in batches of any size and merged across processes."""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from ganloom.core.errors import DataError
 
 __all__ = ["BLOCK", "Moments", "checked"]
 
-BLOCK = 4096  # rows that are held in float64 at a time
+BLOCK = 4096  # rows converted to float64 at a time
 
 
 @dataclass
 class Moments:
-    """The first two moments of a set of images' features, in float64.
+    """The first two moments of the features of a set of images, in float64.
 
-    The batches, their sizes and the processes that saw them do not matter: the rounding that they leave is about 1e-13.
+    How the images are split into batches and processes does not matter, except for rounding errors of about 1e-13.
     """
 
     count: int
@@ -34,7 +34,7 @@ class Moments:
         cls,
         features: NDArray[np.floating[Any]],  # [N, D]
     ) -> Self:
-        """Of all features at once. Raises `DataError` if any is not finite."""
+        """The moments of a whole set. Raises `DataError` if a feature is not finite."""
         moments = cls.empty(features.shape[1])
         for start in range(0, len(features), BLOCK):
             moments.add(features[start : start + BLOCK])
@@ -44,18 +44,18 @@ class Moments:
         self,
         features: NDArray[np.floating[Any]],  # [N, D]
     ) -> None:
-        """Take in a batch. Raises `DataError` if any feature is not finite."""
+        """Add a batch. Raises `DataError` if a feature is not finite."""
         if len(features) == 0:
             return
         x = checked(features)
         mean = x.mean(axis=0)
-        # The batch's own scatter, and what it adds by lying elsewhere, as one product: see merge
+        # One product adds the scatter of the batch and the shift between the means: see merge
         moved = self._shift(len(x), mean)
         rows = np.vstack([x - mean, moved])
         self.scatter += rows.T @ rows
 
     def merge(self, other: Self) -> None:
-        """Take in the images of another, such as another process's."""
+        """Add the images of other moments, such as those of another process."""
         if other.count == 0:
             return
         moved = self._shift(other.count, other.mean)
@@ -71,7 +71,7 @@ class Moments:
 
     @property
     def covariance(self) -> NDArray[np.float64]:  # [D, D]
-        """Over N - 1."""
+        """The unbiased estimate, with the divisor N - 1."""
         assert self.count > 1, "one image has no covariance"
         return self.scatter / (self.count - 1)
 
@@ -79,12 +79,12 @@ class Moments:
 def checked(
     features: NDArray[np.floating[Any]],  # [N, D]: features or logits
 ) -> NDArray[np.float64]:  # [N, D]
-    """In float64. Raises `DataError` if any is not finite, so that no number comes of them."""
+    """The same in float64. Raises `DataError` if a value is not finite, so that no metric is computed from it."""
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise DataError(
-            f"What the extractor says of {np.count_nonzero(~finite):,} of {len(features):,} images is not finite "
-            f"(image {np.argmin(finite)} is the first). If they are generated, the model has diverged: take an earlier "
-            f"checkpoint. If they are real, take another extractor."
+            f"The extractor's output for {np.count_nonzero(~finite):,} of {len(features):,} images is not finite "
+            f"(image {np.argmin(finite)} is the first). If they are generated, the model has diverged: use an earlier "
+            f"checkpoint. If they are real, use another extractor."
         )
     return features.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What metrics of images share: random pairs, nearest neighbours, smaller pictures, and never too many at once."""
+"""What metrics of images share: random pairs, nearest neighbours, downscaling, batches of bounded size."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,11 +12,11 @@ from ganloom.metrics.contract import Images
 
 __all__ = ["batches", "nearest", "over_pairs", "random_pairs", "shrunk", "some"]
 
-BATCH_VALUES = 2**21  # pixels times channels that are held at once; a metric keeps a few float64 copies of them
+BATCH_VALUES = 2**21  # pixels times channels of a batch; a metric keeps a few float64 copies of it
 
 
 def some(count: int, most: int, seed: int) -> NDArray[np.int64]:  # [min(count, most)]
-    """At most so many of range(count), in order; all of them where they are few enough."""
+    """A random choice of at most `most` indices below `count`, in rising order."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
@@ -25,7 +25,7 @@ def random_pairs(
     n: int,  # pairs
     seed: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:  # [n] and [n]
-    """Pairs of different images; a pair may come twice."""
+    """Indices of random pairs of two different images; a pair may occur twice."""
     rng = np.random.default_rng(seed)
     first = rng.integers(count, size=n)
     return first, (first + rng.integers(1, count, size=n)) % count
@@ -35,7 +35,7 @@ def batches(
     images: Images,
     rows: NDArray[np.int64] | None = None,  # all of them
 ) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W]
-    """Images in order, a bounded number of pixels at a time."""
+    """The images in order, in batches of a bounded number of pixels."""
     rows = np.arange(len(images)) if rows is None else rows
     for start, stop in _steps(images, len(rows)):
         yield _tensor(images, rows[start:stop])
@@ -48,7 +48,7 @@ def over_pairs(
     other: Images,
     other_rows: NDArray[np.int64],  # [P]
 ) -> NDArray[np.float64]:  # [P]
-    """What `distance` says of each pair, a bounded number of pixels at a time."""
+    """`distance` of each pair, in batches of a bounded number of pixels."""
     found = [
         distance(_tensor(one, one_rows[start:stop]), _tensor(other, other_rows[start:stop])).cpu().double().numpy()
         for start, stop in _steps(one, len(one_rows))
@@ -61,16 +61,16 @@ def nearest(
     blocks: Iterable[Tensor],  # of [B, D], the points in order
     k: int = 1,
 ) -> NDArray[np.int64]:  # [Q, k], nearest first
-    """The k nearest points by Euclidean distance, in float64, with one block of points in memory at a time."""
+    """Indices of the k nearest points by Euclidean distance in float64; one block of points is in memory at a time."""
     queries = queries.double()
-    centre = queries.mean(0)  # near the origin the expanded square loses the fewest digits
+    centre = queries.mean(0)  # the expanded square loses the fewest digits near the origin
     queries = queries - centre
     best = torch.empty(len(queries), 0, dtype=torch.float64)
     index = torch.empty(len(queries), 0, dtype=torch.int64)
     start = 0
     for block in blocks:
         points = block.double() - centre
-        # |q - p|^2 = |q|^2 + |p|^2 - 2 q.p, of which |q|^2 changes no order
+        # |q - p|^2 = |q|^2 + |p|^2 - 2 q.p; |q|^2 does not change the order
         squares = torch.addmm(points.square().sum(1), queries, points.T, alpha=-2)
         columns = torch.arange(start, start + len(points)).expand(len(queries), -1)
         best, chosen = torch.cat([best, squares], 1).topk(min(k, best.shape[1] + len(points)), largest=False)
@@ -84,7 +84,7 @@ def shrunk(
     longest: int,
     shortest: int = 1,
 ) -> Tensor:  # float32 [N, C, h, w] in [0, 255]
-    """Area-averaged, in proportion, so that no side is longer than `longest`; but none becomes less than `shortest`."""
+    """Downscaled by area averaging, keeping the ratio, to sides of at most `longest`, at least `shortest` pixels."""
     scale = min(1.0, longest / max(images.shape[2:]))
     height, width = (max(shortest, round(side * scale)) for side in images.shape[2:])
     return F.adaptive_avg_pool2d(images.float(), (height, width))

@@ -1,7 +1,7 @@
-"""Perceptual path length (Karras et al. 2019): how far features move when a latent is moved a little.
+"""Perceptual path length (Karras et al. 2019): how much the features change when a latent changes a little.
 
-Of latents z, along great circles between random pairs, in the features of the extractor: numbers of two extractors
-cannot be compared, nor with those of papers, which use VGG16.
+Paths are great circles between random pairs of latents z. Distances are between features of the extractor, so values of
+different extractors are not comparable, nor are they with those in papers, which use VGG16.
 """
 
 from collections.abc import Callable
@@ -12,34 +12,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import rng
-from ganloom.metrics.contract import Comparison, Estimate, Generator
+from ganloom.metrics.contract import Estimate, Generator, Inputs
 from ganloom.metrics.intervals import mean_interval
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "measure", "middle", "slerp", "squared_speeds"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "measure", "middle", "slerp", "squared_speeds"]
 
 NEEDS = frozenset({"generator", "features"})
-LEAST = 1
-GIVES = ("ppl",)
+MIN_IMAGES = 1
+NUMBERS = ("ppl",)
 PATHS = 2000
-EPSILON = 1e-4  # of the way from one latent to the other
-OUTLIERS = 0.01  # left out at either end
+EPSILON = 1e-4  # step, as a share of the path between two latents
+OUTLIERS = 0.01  # share of the values left out at either end
 BATCH = 32
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
+def measure(inputs: Inputs) -> dict[str, Estimate]:
     """`ppl`: mean over 2,000 paths, without the smallest and the largest 1 %.
 
-    A generator with labels makes each path within the class of a generated image, drawn by the seed.
+    For a generator with labels, each path lies within one class: that of a generated image chosen by the seed.
     """
-    generator = comparison.generator
+    generator = inputs.generator
     assert generator is not None
     y = None
     if generator.labels is not None:
-        rows = np.random.default_rng(rng.key(comparison.seed, "ppl", "labels")).integers(
-            len(generator.labels), size=PATHS
-        )
+        rows = np.random.default_rng(rng.key(inputs.seed, "ppl", "labels")).integers(len(generator.labels), size=PATHS)
         y = generator.labels[rows]
-    return {"ppl": mean_interval(middle(squared_speeds(generator, comparison.extract, PATHS, comparison.seed, y)))}
+    return {"ppl": mean_interval(middle(squared_speeds(generator, inputs.extract, PATHS, inputs.seed, y)))}
 
 
 @torch.no_grad()
@@ -48,12 +46,12 @@ def squared_speeds(
     extract: Callable[[Tensor], Tensor],  # float [N, C, H, W] in [0, 255] -> [N, D]
     paths: int,
     seed: int,
-    y: Tensor | None,  # [paths]; None without labels
+    y: Tensor | None,  # labels [paths] or [paths, K]; None without labels
     epsilon: float = EPSILON,
 ) -> NDArray[np.float64]:  # [paths]
-    """The squared distance of features over epsilon squared, at a random point of each path.
+    """Squared distance of the features divided by epsilon squared, at a random point of each path.
 
-    G is used in evaluation mode and left in the mode it was in; so are the caller's random numbers.
+    G runs in evaluation mode. Afterwards its mode and the caller's random state are as before.
     """
     seed = rng.key(seed, "ppl")
     ends = rng.latents(seed, 0, 2 * paths, generator.latent).double()
@@ -82,15 +80,15 @@ def _features(
     extract: Callable[[Tensor], Tensor],
     z: Tensor,  # float64 [N, Z]
     y: Tensor | None,  # [N]
-    noise: int,  # key of what G draws itself: it must be the same at both ends of a step
+    noise: int,  # seed of the noise that G draws, which must be the same at both ends of a step
 ) -> Tensor:  # float64 [N, D]
     parameter = next(G.parameters())
     with torch.random.fork_rng(devices=[parameter.device] if parameter.is_cuda else []):
         rng.seed(noise)
-        # Rounded to TF32, as GPUs do unless told otherwise, the step would be lost already.
+        # In TF32, the default on GPUs, rounding would exceed the step.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = G(z.to(parameter), None if y is None else y.to(parameter.device))
-    return extract(images.add(1).mul(127.5).clamp(0, 255)).double().cpu()  # not in levels: the step would be lost
+    return extract(images.add(1).mul(127.5).clamp(0, 255)).double().cpu()  # not rounded to uint8, for the same reason
 
 
 def slerp(
@@ -98,7 +96,9 @@ def slerp(
     b: Tensor,  # [N, Z]
     t: Tensor,  # [N, 1]
 ) -> Tensor:  # [N, Z]
-    """Along the great circle from a to b (Shoemake 1985), so that normal latents keep their length (White 2016)."""
+    """Interpolation along the great circle from a to b (Shoemake 1985), which keeps the norm of normal latents (White
+    2016).
+    """
     cosine = torch.nn.functional.cosine_similarity(a, b)[:, None].clamp(-1, 1)
     angle = torch.acos(cosine).clamp(min=1e-6)
     return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / torch.sin(angle)
@@ -107,7 +107,7 @@ def slerp(
 def middle(
     values: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Without the smallest and the largest 1 %."""
+    """The values without the smallest and the largest 1 %."""
     low, high = np.quantile(values, [OUTLIERS, 1 - OUTLIERS])
     kept: NDArray[np.float64] = values[(low <= values) & (values <= high)]
     return kept

@@ -8,41 +8,41 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval, proportion_interval
 from ganloom.metrics.moments import checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "Neighbourhoods", "measure", "neighbourhoods"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "Neighbourhoods", "measure", "neighbourhoods"]
 
 NEEDS = frozenset({"features"})
-LEAST = 50  # ten times the neighbours that a ball is drawn by
-GIVES = ("precision", "recall", "density", "coverage")
+MIN_IMAGES = 50  # ten times the number of neighbours that defines a ball
+NUMBERS = ("precision", "recall", "density", "coverage")
 PRECISION_K, DENSITY_K = 3, 5
-PAIRS = 2**24  # distances that are held at a time, 128 MiB
-EQUAL = 1e-12  # squared distances as close as this share of the largest squared norm are one: rounding, and no more
+PAIRS = 2**24  # distances in memory at a time, 128 MiB
+EQUAL = 1e-12  # squared distances closer than this share of the largest squared norm are equal: they differ by rounding
 
 
 class Neighbourhoods(NamedTuple):
-    """What each image is to the other set."""
+    """How each image relates to the other set."""
 
-    precise: NDArray[np.bool_]  # [M], of each generated image: it lies in a real image's ball, k = 3
-    recalled: NDArray[np.bool_]  # [N], of each real image: it lies in a generated image's ball, k = 3
-    density: NDArray[np.float64]  # [M], of each generated image: real images' balls that it lies in, over k = 5
-    covered: NDArray[np.bool_]  # [N], of each real image: a generated image lies in its ball, k = 5
+    precise: NDArray[np.bool_]  # [M]: a generated image lies in the ball of a real image, k = 3
+    recalled: NDArray[np.bool_]  # [N]: a real image lies in the ball of a generated image, k = 3
+    density: NDArray[np.float64]  # [M]: number of balls of real images that a generated image lies in, divided by k = 5
+    covered: NDArray[np.bool_]  # [N]: a generated image lies in the ball of the real image, k = 5
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
+def measure(inputs: Inputs) -> dict[str, Estimate]:
     """`precision`, `recall`, `density` and `coverage`.
 
-    Each interval is over draws of the images that are counted (generated ones for precision and density, real ones for
-    recall and coverage), the other set as it is. What the choice of that other set adds is not in it: over draws of
-    both, intervals were a tenth to a half narrower than they should be.
+    Each interval is over draws of the images that are counted: generated ones for precision and density, real ones for
+    recall and coverage. The other set is fixed. Over draws of both sets, these intervals are a tenth to a half too
+    narrow.
     """
-    found = neighbourhoods(comparison.real.features, comparison.fake.features)
+    found = neighbourhoods(inputs.real.features, inputs.fake.features)
     return {
         "precision": _share(found.precise),
         "recall": _share(found.recalled),
-        "density": influence_interval(float(found.density.mean()), found.density, least=0.0),
+        "density": influence_interval(float(found.density.mean()), found.density, minimum=0.0),
         "coverage": _share(found.covered),
     }
 
@@ -55,12 +55,12 @@ def neighbourhoods(
     real: NDArray[np.floating[Any]],  # [N, D]
     fake: NDArray[np.floating[Any]],  # [M, D]
 ) -> Neighbourhoods:
-    """Compare every image with every other, blockwise. Raises `DataError` if a feature is not finite.
+    """Compare every image with every other, in blocks. Raises `DataError` if a feature is not finite.
 
-    An image's ball reaches to its k-th nearest neighbour in its own set, and holds what lies on its surface.
+    The ball of an image reaches to its k-th nearest neighbour in its own set, and includes its surface.
     """
     x, y = torch.from_numpy(checked(real)), torch.from_numpy(checked(fake))
-    middle = x.mean(dim=0)  # nearer to zero, products lose fewer digits
+    middle = x.mean(dim=0)  # products lose fewer digits near the origin
     x, y = x - middle, y - middle
     slack = EQUAL * max(float(x.square().sum(1).max()), float(y.square().sum(1).max()))
     x_ball, x_wide = (_ball(x, (PRECISION_K, DENSITY_K)) + slack).unbind(1)
@@ -81,7 +81,7 @@ def _ball(
     x: Tensor,  # [N, D]
     neighbours: tuple[int, ...],
 ) -> Tensor:  # [N, len(neighbours)]
-    """Squared distance to the k-th nearest other image, for each k."""
+    """Squared distance of each image to its k-th nearest other image, for each k in `neighbours`."""
     found = []
     for rows in _blocks(len(x), len(x)):
         squared = _squared_distances(x[rows], x)
@@ -92,7 +92,7 @@ def _ball(
 
 
 def _blocks(count: int, others: int) -> Iterator[slice]:
-    """Rows of a `count` by `others` matrix, a bounded number of entries at a time."""
+    """Rows of a `count` by `others` matrix in blocks of a bounded number of entries."""
     size = max(PAIRS // others, 1)
     for start in range(0, count, size):
         yield slice(start, start + size)

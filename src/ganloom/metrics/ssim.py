@@ -1,9 +1,9 @@
-"""SSIM (Wang et al. 2004): of generated images to random real ones, and to the training image nearest to each.
+"""SSIM (Wang et al. 2004) of generated images with random real images, and with the nearest training image.
 
-Between random pairs the number says little: two good pictures of different things are not alike. It is here because
-others report it. To the nearest training image it does say something, beside the same number of real images that were
-not trained on: generated images that are much nearer than those were copied. A copy that was moved by a pixel is not
-alike to SSIM; metrics/memorisation.py looks for it.
+Over random pairs SSIM says little: two good images of different things are not similar. It is here because papers
+report it. With the nearest training image it is informative if compared with the same number for held-out real images:
+generated images that are much more similar than those are copies. SSIM misses a copy shifted by one pixel;
+metrics/memorisation.py finds it.
 """
 
 import numpy as np
@@ -12,50 +12,50 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.core import rng
-from ganloom.metrics.contract import Comparison, Estimate, Images
+from ganloom.metrics.contract import Estimate, Images, Inputs
 from ganloom.metrics.intervals import mean_interval
 from ganloom.metrics.pairs import batches, nearest, over_pairs, shrunk, some
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "measure", "nearest_ssim", "similarity", "ssim"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "measure", "nearest_ssim", "similarity", "ssim"]
 
 NEEDS: frozenset[str] = frozenset()
-LEAST = 100
-GIVES = ("ssim", "ssim_nearest", "ssim_nearest_held_out")
-MOST = 1000  # images a side that are looked at
-CANDIDATES = 5  # training images whose SSIM is computed
-THUMBNAIL = 16  # pixels of the longer side, for finding the candidates
-LARGE = 256  # pixels of the longer side, at most, for comparing them
+MIN_IMAGES = 100
+NUMBERS = ("ssim", "ssim_nearest", "ssim_nearest_held_out")
+MAX_IMAGES = 1000  # images of each set that are used
+CANDIDATES = 5  # training images that SSIM is computed with
+THUMBNAIL = 16  # pixels of the longer side, when searching the candidates
+LARGE = 256  # maximum pixels of the longer side, when computing SSIM with them
 
 WINDOW, SIGMA = 11, 1.5
 K1, K2, RANGE = 0.01, 0.03, 255
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`ssim`: of random pairs, one real and one generated. `ssim_nearest`: of each generated image to the training
-    image nearest to it; `ssim_nearest_held_out`: the same of held-out real images, where there are any.
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`ssim`: of random pairs of a real and a generated image. `ssim_nearest`: of each generated image and its nearest
+    training image. `ssim_nearest_held_out`: the same for held-out real images, if there are any.
 
-    Of more than 1,000 generated or held-out images, 1,000 are drawn by the seed.
+    Of more than 1,000 generated or held-out images, the seed chooses 1,000.
     """
-    fake, real = comparison.fake.images, comparison.real.images
-    rows = some(len(fake), MOST, rng.key(comparison.seed, "ssim"))
-    partners = np.random.default_rng(rng.key(comparison.seed, "ssim", "real")).integers(len(real), size=len(rows))
+    fake, real = inputs.fake.images, inputs.real.images
+    rows = some(len(fake), MAX_IMAGES, rng.key(inputs.seed, "ssim"))
+    partners = np.random.default_rng(rng.key(inputs.seed, "ssim", "real")).integers(len(real), size=len(rows))
     found = {"ssim": over_pairs(ssim, fake, rows, real, partners)}
-    found["ssim_nearest"] = nearest_ssim(fake, rows, comparison.training.images)
-    if comparison.held_out is not None:
-        held_out = comparison.held_out.images
-        rows = some(len(held_out), MOST, rng.key(comparison.seed, "ssim", "held out"))
-        found["ssim_nearest_held_out"] = nearest_ssim(held_out, rows, comparison.training.images)
+    found["ssim_nearest"] = nearest_ssim(fake, rows, inputs.training.images)
+    if inputs.held_out is not None:
+        held_out = inputs.held_out.images
+        rows = some(len(held_out), MAX_IMAGES, rng.key(inputs.seed, "ssim", "held out"))
+        found["ssim_nearest_held_out"] = nearest_ssim(held_out, rows, inputs.training.images)
     return {name: mean_interval(values) for name, values in found.items()}
 
 
 def nearest_ssim(
     images: Images,
-    rows: NDArray[np.int64],  # [N], those that are looked at
+    rows: NDArray[np.int64],  # [N], which of the images to use
     training: Images,
 ) -> NDArray[np.float64]:  # [N]
-    """The greatest SSIM of each image to any of the five training images whose thumbnails are nearest to its own.
+    """The largest SSIM of each image with any of the five training images whose thumbnails are nearest to its own.
 
-    Of pictures larger than 256 pixels, it is that of the pictures averaged down to it.
+    Images larger than 256 pixels are first downscaled to that size.
     """
     queries = torch.cat([_thumbnails(batch) for batch in batches(images, rows)])
     candidates = nearest(queries, map(_thumbnails, batches(training)), CANDIDATES)
@@ -85,9 +85,9 @@ def similarity(
     a: Tensor,  # [N, C, H, W] in [0, 255]
     b: Tensor,  # [N, C, H, W] in [0, 255]
 ) -> tuple[Tensor, Tensor]:  # float64 [N, C] and [N, C]
-    """SSIM, and its part for contrast and structure alone; each averaged over the positions where the window fits.
+    """SSIM, and its factor for contrast and structure; each averaged over the positions where the window fits.
 
-    The window has 11 pixels a side, and along a shorter side the greatest odd number that fits.
+    The window is 11x11 pixels, or along a shorter side the largest odd number of pixels that fits.
     """
     a, b = a.double(), b.double()
     rows, columns = _window(a.shape[2]).to(a.device), _window(a.shape[3]).to(a.device)
@@ -107,7 +107,7 @@ def similarity(
 
 
 def _window(size: int) -> Tensor:  # float64 [size - window + 1, size]
-    """The Gaussian window as a matrix: row i is the window with its corner at pixel i."""
+    """The Gaussian window as a matrix: row i is the window that starts at pixel i."""
     window = min(WINDOW, size - 1 + size % 2)
     offsets = torch.arange(window, dtype=torch.float64) - window // 2
     weights = torch.exp(-offsets.square() / (2 * SIGMA**2))

@@ -1,50 +1,50 @@
-"""Vendi score (Friedman & Dieng 2023): how many different images a set seems to hold."""
+"""Vendi score (Friedman & Dieng 2023): the effective number of different images in a set."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.metrics.contract import Comparison, Estimate
+from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval
 from ganloom.metrics.moments import Moments, checked
 
-__all__ = ["GIVES", "LEAST", "NEEDS", "Vendi", "measure", "vendi", "whitening"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "Vendi", "measure", "vendi", "whitening"]
 
 NEEDS = frozenset({"features"})
-LEAST = 50  # n images score n at most
-GIVES = ("vendi", "vendi_real")
-RIDGE = 0.005  # of the variances' sum, added to each
-NEGLIGIBLE = 1e-12  # eigenvalues sum to 1
+MIN_IMAGES = 50  # the score of n images is at most n
+NUMBERS = ("vendi", "vendi_real")
+RIDGE = 0.005  # share of the sum of the variances that is added to each variance
+NEGLIGIBLE = 1e-12  # smaller eigenvalues are rounding errors; all eigenvalues sum to 1
 
 
 class Vendi(NamedTuple):
-    """The score, and how much each image pulls it."""
+    """The score, and the influence of each image on it."""
 
     value: float
     influences: NDArray[np.float64]  # [N]
 
 
-def measure(comparison: Comparison) -> dict[str, Estimate]:
-    """`vendi` of the generated images, and beside it `vendi_real`: only the two together say something.
+def measure(inputs: Inputs) -> dict[str, Estimate]:
+    """`vendi` of the generated images and `vendi_real` of the real ones; only their comparison is meaningful.
 
-    Features of neural networks are rarely negative, so all their cosines are near one, and so is the plain score,
-    whether the images are of ten classes or of one. Both sets are therefore whitened first, by the real images'
-    moments. The score grows with n. The intervals take the whitening as given: what the choice of real images adds to
-    them, about a third, is not in them.
+    Features of neural networks are rarely negative. So all their cosines are near one, and so is the score of the plain
+    features, whether the images show ten classes or one. Both sets are therefore whitened first, with the moments of
+    the real images. The score grows with n. For the intervals the whitening is fixed; with its dependence on the choice
+    of real images they would be about a third wider.
     """
-    real, fake = checked(comparison.real.features), checked(comparison.fake.features)
+    real, fake = checked(inputs.real.features), checked(inputs.fake.features)
     mean, W = whitening(real)
     scores = {"vendi": vendi((fake - mean) @ W), "vendi_real": vendi((real - mean) @ W)}
-    return {name: influence_interval(*score, least=1.0) for name, score in scores.items()}
+    return {name: influence_interval(*score, minimum=1.0) for name, score in scores.items()}
 
 
 def whitening(
     real: NDArray[np.floating[Any]],  # [N, D]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # [D] to subtract, then [D, D] to multiply with
-    """Makes the real images' features nearly uncorrelated, of nearly equal variance.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # [D] to subtract, then [D, D] to multiply by
+    """The transform that makes the features of the real images nearly uncorrelated, with nearly equal variance.
 
-    The ridge keeps directions small that only a few images decide: without it, held-out images would seem less diverse.
+    The ridge limits directions that depend on a few images: without it, held-out images would seem less diverse.
     """
     moments = Moments.of(real)
     w, V = np.linalg.eigh(moments.covariance)
@@ -54,11 +54,11 @@ def whitening(
 def vendi(
     features: NDArray[np.floating[Any]],  # [N, D]
 ) -> Vendi:
-    """The score for cosine similarity. Raises `DataError` if a feature is not finite."""
+    """The Vendi score with cosine similarity. Raises `DataError` if a feature is not finite."""
     x = checked(features)
     u = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    # exp H of the eigenvalues w of K/n, which those of C = U'U/n are too. H is the mean over images of
-    # -u' log(C) u: these are the influences on H
+    # exp H of the eigenvalues w of K/n, which has the same nonzero eigenvalues as C = U'U/n. H is the mean over
+    # images of -u' log(C) u, which are therefore the influences on H
     n, d = u.shape
     w, V = np.linalg.eigh(u.T @ u / n if d < n else u @ u.T / n)
     w, V = w[w > NEGLIGIBLE], V[:, w > NEGLIGIBLE]

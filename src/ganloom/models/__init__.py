@@ -1,1 +1,1 @@
-"""The self-describing model file, and images from a generator."""
+"""Save and load a trained generator as one self-describing file, and generate images from it."""

@@ -1,4 +1,4 @@
-"""From a generator to uint8 pictures, batch by batch."""
+"""Generate uint8 images from a generator, batch by batch."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def generate(
     batch: int = 64,
     truncation: float | None = None,
 ) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W] on the CPU, `count` images in all
-    """Pictures `0` to `count` of a seed. G is used in evaluation mode and left in the mode it was in."""
+    """The first `count` images of a seed. G runs in evaluation mode and is then set back to the mode it was in."""
     for images in generate_floats(G, latent, count, seed, y, batch, truncation):
         yield to_uint8(images).cpu()
 
@@ -38,7 +38,7 @@ def generate_floats(
     batch: int = 64,
     truncation: float | None = None,
 ) -> Iterator[Tensor]:  # float [<= batch, C, H, W] in [-1, 1], where G is
-    """The same as G makes them, not yet rounded. Where memory does not suffice, in smaller batches from there on."""
+    """The same images as floats, as G returns them. When memory runs out, it halves the batch and continues."""
     device = next(G.parameters()).device
     dtype = next(G.parameters()).dtype
     training = G.training
@@ -49,9 +49,9 @@ def generate_floats(
             stop = min(start + batch, count)
             z = rng.latents(seed, start, stop - start, latent)
             labels = None if y is None else y[start:stop].to(device)
-            rng.seed(seed, start, "generate")  # for networks that draw noise of their own
+            rng.seed(seed, start, "generate")  # for networks that draw noise
             try:
-                images = _made(G, z, labels, truncation, device, dtype)
+                images = _forward(G, z, labels, truncation, device, dtype)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or batch == 1:
                     raise
@@ -63,18 +63,19 @@ def generate_floats(
         G.train(training)
 
 
-def _made(
+def _forward(
     G: nn.Module, z: Tensor, y: Tensor | None, truncation: float | None, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     if isinstance(G, Styled) and truncation is not None:
         return G.truncated(z.to(device, dtype), y, truncation)
-    made: Tensor = G((z if truncation is None else truncated(z, truncation)).to(device, dtype), y)
-    return made
+    images: Tensor = G((z if truncation is None else truncated(z, truncation)).to(device, dtype), y)
+    return images
 
 
 def truncated(z: Tensor, limit: float) -> Tensor:
-    """Standard normal values as values of the normal distribution that is cut off at -limit and limit (Brock et al.
-    2019, section 3.1): less variety, more typical pictures. Equal ranks, so the pictures of a seed stay akin.
+    """Map standard normal values to a normal truncated to [-limit, limit] (Brock et al. 2019, section 3.1).
+
+    This gives less variety and more typical images. The map is monotonic, so the images of a seed stay similar.
     """
     inside = math.erf(limit / math.sqrt(2))
     return (math.sqrt(2) * torch.erfinv(torch.erf(z.double() / math.sqrt(2)) * inside)).to(z.dtype)

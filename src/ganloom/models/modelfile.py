@@ -1,7 +1,7 @@
-"""The model file: one safetensors file whose header rebuilds its generator. No pickle, no config beside it.
+"""The model file: one safetensors file whose header describes its generator completely. No pickle, no separate config.
 
-A network that is not built in lies in the header as source text with its hash. To build it runs that text, so it is
-asked for: `trust_code`. Nothing in a header leads to a file.
+For a custom network, the header holds its source text and the hash of it. Building the network runs that text, and so
+requires `trust_code`. Nothing in a header refers to another file.
 """
 
 import json
@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 class Header(BaseModel):
-    """All that is needed to rebuild and to describe a generator."""
+    """Everything needed to rebuild a generator and to describe it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: int = FORMAT
@@ -35,15 +35,15 @@ class Header(BaseModel):
     shape: tuple[int, int, int]  # channels, height, width
     labels: bool  # whether G takes class labels
     class_names: list[str]
-    training: dict[str, Any]  # a summary for people: images seen, dataset, recipe, version
-    code: Code | None = None  # of a network of the user's own
+    training: dict[str, Any]  # a summary for the user: images seen, dataset, recipe, version
+    code: Code | None = None  # of a custom network
 
     @model_validator(mode="after")
     def _holds_its_code(self) -> Self:
         if is_file(self.net) and self.code is None:
-            raise ValueError(f"it names {self.net} and does not hold it")
-        if self.code is not None and not self.code.is_whole:
-            raise ValueError(f"the code of {self.code.name} in it is not the one that its sha256 was taken of")
+            raise ValueError(f"it names the custom network {self.net} but does not contain its code")
+        if self.code is not None and not self.code.is_intact:
+            raise ValueError(f"the code of {self.code.name} in it does not match its sha256")
         return self
 
     @property
@@ -51,34 +51,39 @@ class Header(BaseModel):
         return ImageShape(*self.shape)
 
     def build(self) -> nn.Module:
-        """Fresh, with weights of no meaning. Runs the code, where there is some."""
+        """A new, untrained generator. Runs the code of a custom network."""
         classes = len(self.class_names) if self.labels else 0
         return nets.build_generator(self.net, self.image_shape, self.latent, classes, self.options, self.code)
 
 
 def write(path: Path, G: nn.Module, header: Header) -> None:
-    """Write the model whole or not at all; the same weights and header give the same bytes."""
+    """Write the model atomically: whole or not at all. The same weights and header give the same bytes."""
     values = header.model_dump(mode="json", exclude=None if header.code else {"code"})
     metadata = {KEY: json.dumps(values, sort_keys=True), "format": "pt"}
     write_atomically(path, tensors.pack(G.state_dict(), metadata))
 
 
 def locate(path: Path) -> Path:
-    """The model file of a run folder, or the file itself. Raises `ModelError` for a run that has none yet."""
+    """The model file of a run folder; a path that is not a folder is returned as it is.
+
+    Raises `ModelError` if the run has no model yet.
+    """
     if not path.is_dir():
         return path
     if (path / "config.yaml").exists() and not (path / "model.safetensors").exists():
-        raise ModelError(f"{path} has no model yet: it is written with the first checkpoint. Go on training it.")
+        raise ModelError(
+            f"{path} has no model yet: the first checkpoint writes it. Continue the training: ganloom resume {path}"
+        )
     return path / "model.safetensors"
 
 
 def read_header(path: Path) -> Header:
-    """The header of a model file. Raises `ModelError` for anything that is not one."""
+    """The header of a model file. Raises `ModelError` if the file is missing, damaged or not a ganloom model."""
     if not path.is_file():
-        raise ModelError(f"there is no model file at {path}: name a run folder, or its model.safetensors.")
+        raise ModelError(f"there is no model file at {path}: give a run folder, or its model.safetensors.")
     text = tensors.read_metadata(path).get(KEY)
     if text is None:
-        raise ModelError(f"{path} is a safetensors file, but not a ganloom model: its header does not say what it is.")
+        raise ModelError(f"{path} is a safetensors file, but not a ganloom model: its header does not describe one.")
     try:
         values = json.loads(text)
         if isinstance(values, dict) and values.get("format", 0) > FORMAT:
@@ -86,21 +91,21 @@ def read_header(path: Path) -> Header:
         return Header.model_validate(values)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise ModelError(f"the header of {path} is damaged ({reason}): take another copy of it.") from None
+        raise ModelError(f"the header of {path} is damaged ({reason}): use another copy of the file.") from None
     except (ValueError, TypeError) as error:
-        raise ModelError(f"the header of {path} is damaged ({error}): take another copy of it.") from None
+        raise ModelError(f"the header of {path} is damaged ({error}): use another copy of the file.") from None
 
 
 def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
     """Rebuild G from its file, in evaluation mode on the CPU. Raises `ModelError`.
 
-    A network that is not built in is code that the file brings along: without `trust_code` it is not run.
+    The file of a custom network contains its code, which runs only with `trust_code`.
     """
     header = read_header(path)
     if header.code is not None and not trust_code:
         raise ModelError(
-            f"{path} brings its own network along, {header.code.name} (sha256 {header.code.sha256}), and to load it is "
-            "to run that code. If you know where it comes from, add --trust-code; in Python, trust_code=True."
+            f"{path} contains the code of its network, {header.code.name} (sha256 {header.code.sha256}), and loading "
+            "it runs that code. If you trust its origin, add --trust-code; in Python, trust_code=True."
         )
     try:
         G = header.build()

@@ -1,4 +1,7 @@
-"""What every network obeys."""
+"""What a network returns, and what it may offer beyond that.
+
+Besides the protocols below, a Generator may set `truncates = False` if the norm of z has no effect on its images.
+"""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -8,62 +11,59 @@ __all__ = ["Growing", "Judgement", "Staged", "Styled"]
 
 
 class Judgement(NamedTuple):
-    """What D says of a batch of images."""
+    """The output of D for a batch of images."""
 
-    logits: Tensor  # [N]; high means real
-    features: Tensor | None = None  # [N, F], for losses that match features
-    class_logits: Tensor | None = None  # [N, K], for losses with an auxiliary classifier
-
-
-# A Generator may have `truncates = False`, for one that z's size means nothing to.
+    logits: Tensor  # [N]; higher means more likely real
+    features: Tensor | None = None  # [N, F], for feature matching
+    class_logits: Tensor | None = None  # [N, K], for an auxiliary classifier
 
 
 @runtime_checkable
 class Staged(Protocol):
-    """A network that can be frozen in part, and whose maps can be made twice instead of kept."""
+    """A network that can be frozen in part, and whose activations can be recomputed in the backward pass."""
 
     def stages(self) -> list[nn.Module]:
-        """Its parts with weights in the order in which they act: G's from z on, D's from the image on.
+        """Its parts that have weights, in the order of the forward pass: from z in G, from the image in D.
 
-        `train.recompute` wants them called as modules, and a forward pass that changes nothing in them.
+        For `train.recompute`, each part must be called as a module, and its forward pass must not change its state.
         """
         ...
 
 
 @runtime_checkable
 class Styled(Protocol):
-    """A Generator that makes styles w of z first, and images of those: its truncation is one of w."""
+    """A Generator that maps z to styles w and w to images; truncation acts on w."""
 
-    path_length: Tensor  # a buffer: the mean length that the penalty `path_length` holds paths to
+    path_length: Tensor  # a buffer: the running mean path length, the target of the penalty `path_length`
 
     def styles(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """A style for each layer, [N, layers, width], as in training."""
+        """One style per layer, [N, layers, width]; in training mode with style mixing."""
         ...
 
     def synthesize(self, w: Tensor) -> Tensor:
-        """Images [N, C, H, W] of styles [N, layers, width]."""
+        """Images [N, C, H, W] from styles [N, layers, width]."""
         ...
 
     def find_centre(self, z: Tensor, y: Tensor | None, before: int) -> None:
-        """Let the centre of truncation be the mean w of these latents and of `before` batches before."""
+        """Update the centre of truncation, the mean w over batches: this batch of z follows `before` others."""
         ...
 
     def truncated(self, z: Tensor, y: Tensor | None, truncation: float) -> Tensor:
-        """Images [N, C, H, W] of styles moved towards the centre, 0 all the way, 1 not at all."""
+        """Images [N, C, H, W] from truncated styles: 0 gives the centre, 1 leaves the styles as they are."""
         ...
 
 
 @runtime_checkable
 class Growing(Protocol):
-    """A network that begins with small images: both of its family's networks have these."""
+    """A network that starts with small images and grows. In a family, either both networks grow or neither."""
 
-    level: Tensor  # a buffer: 0 for images of about 4 pixels, 1 for twice as many ...; 1.5 while the second fades in
+    level: Tensor  # a buffer: 0 for images of about 4 pixels, 1 for 8, 2 for 16 ...; at 1.5, level 2 is half faded in
 
     @property
     def levels(self) -> int:
-        """The level of the whole image, at which a new network is."""
+        """The level of the full image size. A new network starts there."""
         ...
 
     def fade(self, real: Tensor) -> Tensor:
-        """Real images [N, C, H, W] with as much detail as G's images of this level can have."""
+        """Real images [N, C, H, W] reduced to the detail that G can produce at the current level."""
         ...

@@ -1,7 +1,7 @@
-"""DCGAN (Radford et al. 2016), at any image size from 8 to 1,024 pixels a side.
+"""DCGAN (Radford et al. 2016) for images of 8 to 1,024 pixels per side.
 
-At powers of two the layers are the paper's. At other sizes stage k is ceil(size / 2^k) pixels: D pads odd maps by one
-pixel more at the right and the bottom, G crops what is one pixel too many.
+For powers of two the layers are the paper's. For other sizes, the map after k halvings has ceil(size / 2^k) pixels: D
+pads odd maps by one pixel at the right and bottom, and G crops the extra pixel.
 """
 
 from itertools import pairwise
@@ -16,25 +16,25 @@ from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelHead, LabelUse
 from ganloom.nets.layers.sizes import map_sizes
 from ganloom.nets.layers.spectral import spectral_norm
-from ganloom.nets.layers.strided import Down, Gathering, Spreading, Up, initialise
+from ganloom.nets.layers.strided import ConvFromVector, ConvToVector, Down, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
-WIDEST = 8  # widths double towards the 4x4 end, up to this many times `width`
+MAX_FACTOR = 8  # widths double at each halving, up to this many times `width`
 
 
 class Generator(nn.Module):
     """Transposed 4x4 convolutions, BatchNorm and ReLU; tanh at the end. No biases.
 
-    Labels choose gains and biases of BatchNorm (Dumoulin et al. 2017; Miyato & Koyama 2018). Given beside z, they led
-    G to make one picture a class and to look at z no more.
+    Labels select the gains and biases of BatchNorm (Dumoulin et al. 2017; Miyato & Koyama 2018). When they were
+    concatenated to z instead, G ignored z and collapsed to one image per class.
     """
 
     def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 64) -> None:
         super().__init__()
         smallest, *self.sizes = map_sizes(shape, "dcgan")
         widths = _widths(len(self.sizes), width)
-        self.first = Up(Spreading(latent, widths[-1], smallest), classes)
+        self.first = Up(ConvFromVector(latent, widths[-1], smallest), classes)
         self.ups = nn.ModuleList(
             Up(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), classes)
             for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True)
@@ -61,8 +61,8 @@ class Discriminator(nn.Module):
     """4x4 convolutions of stride 2, LeakyReLU, BatchNorm in all but the first. No biases.
 
     `head: conv` ends in a convolution over the whole last map; `head: pool` in adaptive average pooling and a 1x1
-    convolution, whose weights do not depend on the image's size. `norm` replaces BatchNorm, which `wgan_gp` and
-    `dragan` do not go with; `spectral` normalises the weights instead of the maps.
+    convolution, so that the number of weights does not depend on the image size. `norm` replaces BatchNorm, which the
+    penalties `wgan_gp` and `dragan` do not allow; `spectral` normalises the weights instead of the maps.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Discriminator(nn.Module):
         super().__init__()
         smallest, *larger = map_sizes(shape, "dcgan")
         widths = _widths(len(larger), width)
-        of_maps = "none" if norm == "spectral" else norm
+        map_norm = "none" if norm == "spectral" else norm
         self.first = Down(shape.channels, widths[0], "none")
-        self.downs = nn.Sequential(*(Down(before, after, of_maps) for before, after in pairwise(widths)))
+        self.downs = nn.Sequential(*(Down(before, after, map_norm) for before, after in pairwise(widths)))
         self.pool: nn.Module = nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity()
-        self.head = Gathering(widths[-1], 1, 1 if head == "pool" else smallest)
+        self.head = ConvToVector(widths[-1], 1, 1 if head == "pool" else smallest)
         self.labels = LabelHead(classes, widths[-1], labels)
         self.apply(initialise)
         if norm == "spectral":
@@ -95,7 +95,7 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         h = self.downs(self.first(x))
         logits = self.head(self.pool(h)).flatten()
-        features = h.sum(dim=(2, 3))  # a mean would leave the projection too weak to teach classes
+        features = h.sum(dim=(2, 3))  # with a mean, the projection is too weak for G to learn the classes
         judgement: Judgement = self.labels(logits, features, y)
         return judgement
 
@@ -104,5 +104,5 @@ class Discriminator(nn.Module):
 
 
 def _widths(count: int, width: int) -> list[int]:
-    """Channels of the maps below the image, large to small."""
-    return [width * min(2**k, WIDEST) for k in range(count)]
+    """Channels of the maps after each halving, from the largest map to the smallest."""
+    return [width * min(2**k, MAX_FACTOR) for k in range(count)]

@@ -1,4 +1,4 @@
-"""The MLP GAN: fully connected layers on flattened images, made for 28x28 grey."""
+"""The MLP GAN: fully connected layers on flattened images, designed for 28x28 greyscale."""
 
 import math
 
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, embedding_size
 
 __all__ = ["Discriminator", "Generator"]
 
 
 class Generator(nn.Module):
-    """latent-w-2w-4w-pixels (100-128-256-512-784 at 28x28): ReLU, BatchNorm after the second and third, tanh."""
+    """Layers latent-w-2w-4w-pixels (100-128-256-512-784 at 28x28), ReLU, BatchNorm after layers 2 and 3, final tanh."""
 
     def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 128) -> None:
         super().__init__()
         self.shape = (shape.channels, shape.height, shape.width)
-        self.embed = LabelEmbedding(classes, latent_share(latent), std=1.0) if classes else None
+        self.embed = LabelEmbedding(classes, embedding_size(latent), std=1.0) if classes else None
         self.layers = nn.Sequential(
-            nn.Linear(latent + latent_share(latent) if classes else latent, width),
+            nn.Linear(latent + embedding_size(latent) if classes else latent, width),
             nn.ReLU(inplace=True),
             nn.Linear(width, 2 * width),
             nn.BatchNorm1d(2 * width),
@@ -47,7 +47,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU."""
+    """Layers pixels-4w-2w-1 (784-512-256-1 at 28x28), LeakyReLU."""
 
     def __init__(
         self, shape: ImageShape, classes: int, *, width: PositiveInt = 128, labels: LabelUse = "projection"

@@ -1,8 +1,8 @@
-"""Progressive growing (Karras et al. 2018, ProGAN): both networks begin at about 4 pixels, and layers fade in.
+"""Progressive growing (Karras et al. 2018, ProGAN): both networks start at about 4 pixels, and layers fade in.
 
-`level` says how far they are: at 2 they work with images of 16 pixels, at 2.3 those of 32 pixels have faded in by 0.3.
-G's images have their whole size all the time, enlarged where it still works with smaller ones, and D makes them small
-again. A network that nobody grows is at its full level, and so an ordinary one.
+`level` says how far they have grown: at 2 they work on images of 16 pixels, and at 2.3 the layers for 32 pixels have
+faded in by 0.3. G always returns images of the full size, enlarged if its level is lower, and D shrinks them again. A
+new network is at its full level: unless something lowers it, it behaves like any other network.
 """
 
 import math
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
-from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, latent_share
+from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, embedding_size
 from ganloom.nets.layers.sizes import Size, double, halve, map_sizes, width_at
-from ganloom.nets.layers.strided import Down, Norm, Spreading, Up, initialise
+from ganloom.nets.layers.strided import ConvFromVector, Down, Norm, Up, initialise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -27,7 +27,7 @@ Blocks = Literal["progan", "dcgan"]
 
 
 class _Growing(nn.Module):
-    """What both networks know of their growth."""
+    """The state of growth, the same in both networks."""
 
     level: Tensor
 
@@ -41,13 +41,13 @@ class _Growing(nn.Module):
         return len(self.sizes) - 1
 
     def stage(self) -> tuple[int, Tensor | None]:
-        """The level of the largest maps, and how far it has faded in: None for wholly."""
+        """The level of the largest maps in use, and how far it has faded in (0 to 1): None if completely."""
         level = float(self.level)
         whole = math.ceil(level)
         return whole, None if whole == level else self.level - (whole - 1)
 
     def fade(self, real: Tensor) -> Tensor:
-        """Real images as G's are while a level fades in: with its details by as much as they are there (appendix A)."""
+        """Real images with the detail of G's while a level fades in: a mixture of two sizes (appendix A)."""
         stage, fade = self.stage()
         if fade is None:
             return real
@@ -60,29 +60,30 @@ class _Growing(nn.Module):
 
 
 class Generator(_Growing):
-    """z on the sphere, a fully connected layer, doublings with two 3x3 convolutions; 1x1 to the image at each level.
+    """Normalised z, a fully connected layer, per level a doubling and two 3x3 convolutions; a 1x1 to the image.
 
     LeakyReLU and pixelwise normalisation after each convolution; no activation at the end. With `blocks: dcgan` the
-    layers are DCGAN's: transposed convolutions, BatchNorm, ReLU; tanh at the end. Labels enter as a vector beside z.
+    layers are DCGAN's: transposed convolutions, BatchNorm, ReLU; tanh at the end. Labels are embedded and concatenated
+    to z.
     """
 
-    truncates = False  # only the direction of z counts
+    truncates = False  # z is normalised: only its direction matters
 
     def __init__(
         self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 512, blocks: Blocks = "progan"
     ) -> None:
         super().__init__(shape)
         widths = [width_at(level, width) for level in range(self.levels + 1)]
-        share = latent_share(latent) if classes else 0
-        self.embed = LabelEmbedding(classes, share, std=1.0) if classes else None
+        label_size = embedding_size(latent) if classes else 0
+        self.embed = LabelEmbedding(classes, label_size, std=1.0) if classes else None
         self.first: nn.Module
         if blocks == "progan":
-            self.first = _First(latent + share, widths[0], self.sizes[0])
+            self.first = _First(latent + label_size, widths[0], self.sizes[0])
             self.ups = nn.ModuleList(_UpBlock(before, after) for before, after in pairwise(widths))
             self.to_image = nn.ModuleList(EqualizedConv2d(each, shape.channels, 1, gain=1.0) for each in widths)
             self.squash: nn.Module = nn.Identity()
         else:
-            self.first = Up(Spreading(latent + share, widths[0], self.sizes[0]))
+            self.first = Up(ConvFromVector(latent + label_size, widths[0], self.sizes[0]))
             self.ups = nn.ModuleList(_DcganUp(before, after) for before, after in pairwise(widths))
             self.to_image = nn.ModuleList(nn.Conv2d(each, shape.channels, 1, bias=False) for each in widths)
             self.squash = nn.Tanh()
@@ -116,7 +117,7 @@ class _First(nn.Module):
     def __init__(self, inputs: int, width: int, size: Size) -> None:
         super().__init__()
         self.size = size
-        # A quarter of the usual gain, as published: each pixel of the first map has all of z to itself.
+        # A quarter of the usual gain, as published: every pixel of the first map has its own weights for all of z.
         self.dense = EqualizedLinear(inputs, width * math.prod(size), gain=math.sqrt(2) / 4)
         self.conv = EqualizedConv2d(width, width, 3)
 
@@ -149,11 +150,11 @@ class _DcganUp(nn.Module):
 
 
 class Discriminator(_Growing):
-    """The Generator's mirror image: 1x1 from the image, two 3x3 convolutions and a halving a level, LeakyReLU.
+    """The mirror image of the Generator: a 1x1 from the image, per level two 3x3 convolutions and a halving, LeakyReLU.
 
-    At the last level the standard deviation over the minibatch is a channel more. With `blocks: dcgan` the layers are
-    DCGAN's: 4x4 convolutions of stride 2, BatchNorm, or what `norm` says (`wgan_gp` and `dragan` do not go
-    with BatchNorm).
+    At the smallest map, the standard deviation over the minibatch is added as one more channel. With `blocks: dcgan`
+    the layers are DCGAN's: 4x4 convolutions of stride 2 and BatchNorm, or the normalisation that `norm` names (the
+    penalties `wgan_gp` and `dragan` do not allow BatchNorm).
     """
 
     def __init__(
@@ -168,7 +169,7 @@ class Discriminator(_Growing):
     ) -> None:
         super().__init__(shape)
         if norm is not None and blocks != "dcgan":
-            raise ValueError("ProGAN's D normalises nothing: leave net.d.norm out, or set net.d.blocks=dcgan")
+            raise ValueError("ProGAN's D has no normalisation: leave out net.d.norm, or set net.d.blocks=dcgan")
         widths = [width_at(level, width) for level in range(self.levels + 1)]
         self.head: nn.Module
         if blocks == "progan":

@@ -1,7 +1,7 @@
-"""R3GAN (Huang et al. 2024, arXiv 2501.05441): residual networks without any normalisation, the same for G and D.
+"""R3GAN (Huang et al. 2024, arXiv 2501.05441): residual networks without normalisation, the same blocks in G and D.
 
-They want the loss `relativistic` with both `r1` and `r2`. Maps go down to about 4 pixels and have `width` channels up
-to `full` pixels, half as many at each doubling beyond.
+They are made for the loss `relativistic` with both `r1` and `r2`. The smallest maps have about 4 pixels. Maps of up to
+`full` pixels have `width` channels; each doubling beyond that halves the number of channels.
 """
 
 import math
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelEmbedding
-from ganloom.nets.layers.precision import exactly, is_exact
+from ganloom.nets.layers.precision import full_precision, is_full_precision
 from ganloom.nets.layers.resample import filtered_double, filtered_halve
 from ganloom.nets.layers.sizes import Size, map_sizes, width_at
 
 __all__ = ["Discriminator", "Generator"]
 
 SLOPE = 0.2  # of LeakyReLU
-EXPANSION = 2  # of channels, within a block
+EXPANSION = 2  # a block has this many times as many channels inside
 
 
 class Generator(nn.Module):
-    """Learned maps of 4x4 weighted by z, residual blocks between doublings, 1x1 to the image; no activation at the end.
+    """Learned 4x4 maps weighted by z, residual blocks between doublings, a 1x1 to the image; no activation at the end.
 
-    Labels enter as a vector as long as z beside it. `group` is how many channels a 3x3 convolution mixes, `blocks` how
-    many there are at each size.
+    Labels are embedded in a vector as long as z, concatenated to z. `group` is the number of channels in each group of
+    a 3x3 convolution, `blocks` the number of residual blocks at each size.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Generator(nn.Module):
         z: Tensor,  # [N, latent]
         y: Tensor | None,  # int64 [N] or float [N, K]; None without labels
     ) -> Tensor:  # [N, C, H, W]
-        x = exactly(self.first, z, y)
+        x = full_precision(self.first, z, y)
         for index, level in enumerate(self.levels):
-            x = exactly(level, x, when=is_exact(index, len(self.levels)))
+            x = full_precision(level, x, when=is_full_precision(index, len(self.levels)))
         image: Tensor = self.to_image(x)
         return image
 
@@ -68,7 +68,7 @@ class Generator(nn.Module):
 
 
 class _Basis(nn.Module):
-    """Maps that are learned, each as strong as z says, with a vector of the class as long as z beside it."""
+    """Learned maps, each scaled by a linear function of z and, with labels, of a class embedding as long as z."""
 
     def __init__(self, latent: int, classes: int, width: int, size: Size) -> None:
         super().__init__()
@@ -79,18 +79,18 @@ class _Basis(nn.Module):
         nn.init.normal_(self.dense.weight, std=inputs**-0.5)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, latent] -> [N, width, h, w]
-        strengths: Tensor = self.dense(z if self.embed is None else torch.cat([z, self.embed(y)], dim=1))
-        return self.maps * strengths[:, :, None, None]
+        factors: Tensor = self.dense(z if self.embed is None else torch.cat([z, self.embed(y)], dim=1))
+        return self.maps * factors[:, :, None, None]
 
 
 class _Level(nn.Module):
-    """G's maps of one size: 1x1 where the width changes and a doubling, if there is a size to reach; then blocks."""
+    """G's maps of one size: a 1x1 if the width changes, a doubling except at the first size, then the blocks."""
 
-    def __init__(self, before: int, after: int, group: int, blocks: int, in_all: int, size: Size | None) -> None:
+    def __init__(self, before: int, after: int, group: int, blocks: int, total_blocks: int, size: Size | None) -> None:
         super().__init__()
         self.size = size
         self.change = None if before == after else _conv(before, after, 1)
-        self.blocks = nn.Sequential(*(_Block(after, group, in_all) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_Block(after, group, total_blocks) for _ in range(blocks)))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.change is not None:
@@ -104,15 +104,15 @@ class _Level(nn.Module):
 class _Block(nn.Module):
     """x + 1x1(act(grouped 3x3(act(1x1(x))))), with biases before the activations.
 
-    Without normalisation the sum of many blocks would grow, so the first two convolutions are the smaller the more
-    blocks (`in_all`) the network has, and the last begins at 0 (Zhang et al. 2019, Fixup, section 3).
+    Without normalisation the sum over many blocks would grow. So the first two convolutions start smaller the more
+    blocks (`total_blocks`) the network has, and the last starts at 0 (Zhang et al. 2019, Fixup, section 3).
     """
 
-    def __init__(self, width: int, group: int, in_all: int) -> None:
+    def __init__(self, width: int, group: int, total_blocks: int) -> None:
         super().__init__()
         inner = width * EXPANSION
         groups = inner // math.gcd(inner, group)
-        gain = math.sqrt(2 / (1 + SLOPE**2)) * in_all**-0.25
+        gain = math.sqrt(2 / (1 + SLOPE**2)) * total_blocks**-0.25
         self.expand = _conv(width, inner, 1, gain=gain, bias=True)
         self.mix = _conv(inner, inner, 3, groups=groups, gain=gain, bias=True)
         self.contract = _conv(inner, width, 1, gain=0.0)
@@ -125,9 +125,9 @@ class _Block(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The Generator's mirror image, then a weighted sum over each map and a fully connected layer.
+    """The mirror image of the Generator, then a weighted sum over each map and a fully connected layer.
 
-    With labels the logit is the product of a vector of the image with one of the class.
+    With labels, the logit is the inner product of a vector of the image and a vector of the class.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Discriminator(nn.Module):
         sizes = map_sizes(shape, "r3gan")
         widths = [width_at(level, width, full) for level in range(len(sizes))]
         self.from_image = _conv(shape.channels, widths[-1], 1)
-        self.levels = nn.ModuleList(  # by size, from the smallest maps up
+        self.levels = nn.ModuleList(  # from the smallest maps to the largest
             _DownLevel(widths[level], widths[level - 1] if level else None, group, blocks, blocks * len(sizes))
             for level in range(len(sizes))
         )
@@ -157,8 +157,8 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         x = self.from_image(x)
         for index in reversed(range(len(self.levels))):
-            x = exactly(self.levels[index], x, when=is_exact(index, len(self.levels)))
-        features, logits = exactly(self.head, x, y)
+            x = full_precision(self.levels[index], x, when=is_full_precision(index, len(self.levels)))
+        features, logits = full_precision(self.head, x, y)
         return Judgement(logits, features)
 
     def stages(self) -> list[nn.Module]:
@@ -166,12 +166,12 @@ class Discriminator(nn.Module):
 
 
 class _DownLevel(nn.Module):
-    """D's maps of one size: blocks; then, if smaller ones follow, a halving, and 1x1 where the width changes."""
+    """D's maps of one size: the blocks; then, except at the last size, a halving and a 1x1 if the width changes."""
 
-    def __init__(self, before: int, after: int | None, group: int, blocks: int, in_all: int) -> None:
+    def __init__(self, before: int, after: int | None, group: int, blocks: int, total_blocks: int) -> None:
         super().__init__()
         self.halves = after is not None
-        self.blocks = nn.Sequential(*(_Block(before, group, in_all) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_Block(before, group, total_blocks) for _ in range(blocks)))
         self.change = None if after in (None, before) else _conv(before, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,12 +192,12 @@ class _Head(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:  # [N, C, h, w] -> [N, C], [N]
         features: Tensor = self.over_map(x).flatten(1)
-        said: Tensor = self.dense(features)
-        return features, (said if self.embed is None else said * self.embed(y)).sum(1)
+        output: Tensor = self.dense(features)
+        return features, (output if self.embed is None else output * self.embed(y)).sum(1)
 
 
 def _conv(before: int, after: int, kernel: int, *, groups: int = 1, gain: float = 1.0, bias: bool = False) -> nn.Conv2d:
-    """A convolution that keeps the size, its weights from N(0, gain^2 / fan in)."""
+    """A convolution that keeps the map size, with weights from N(0, gain^2 / fan in)."""
     conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, groups=groups, bias=bias)
     nn.init.normal_(conv.weight, std=gain * (before // groups * kernel**2) ** -0.5)
     if conv.bias is not None:

@@ -1,7 +1,7 @@
 """Residual GANs: SNGAN (Miyato et al. 2018); by options SAGAN (Zhang et al. 2019) and BigGAN (Brock et al. 2019).
 
-Maps go down to about 4 pixels in G and 8 in D. They have `width` channels up to 32 pixels and half as many at each
-doubling beyond, so that 32x32 is the published network and larger images stay affordable.
+The smallest maps have about 4 pixels in G and 8 in D. Maps of up to 32 pixels have `width` channels, and each doubling
+beyond that halves the number of channels: 32x32 gives the published network, and larger images stay affordable.
 """
 
 import math
@@ -21,17 +21,18 @@ from ganloom.nets.layers.spectral import spectral_norm
 
 __all__ = ["Discriminator", "Generator"]
 
-Side = Annotated[int, Field(strict=True, ge=1)]  # in pixels; strict: true is no side
-PLAIN_BLOCKS = 2  # of D, after the last halving
+Side = Annotated[int, Field(strict=True, ge=1)]  # in pixels; strict, so that `true` is not read as 1
+PLAIN_BLOCKS = 2  # blocks of D after its last halving
 
 
 class Generator(nn.Module):
     """A fully connected layer, residual blocks that double the map, BatchNorm, ReLU, a convolution, tanh.
 
-    Labels choose the gains and biases of BatchNorm (Dumoulin et al. 2017; Miyato & Koyama 2018). `attention` is the
-    side in pixels of the map that looks at itself (SAGAN), `spectral` normalises the weights (SAGAN). BigGAN's are
-    `shared_embedding`, the size of one vector a class from which every block takes its gains; `hierarchical`, which
-    gives each block a part of z beside it; and `orthogonal` initialisation. The last two work without labels too.
+    Labels select the gains and biases of BatchNorm (Dumoulin et al. 2017; Miyato & Koyama 2018). From SAGAN come
+    `attention`, the side in pixels of the map with self-attention, and `spectral`, spectral norm. From BigGAN come
+    `shared_embedding`, the size of one vector per class from which every block computes its gains and biases;
+    `hierarchical`, which also conditions each block on a part of z; and `orthogonal` initialisation. The last two
+    work without labels too.
     """
 
     def __init__(
@@ -51,13 +52,19 @@ class Generator(nn.Module):
         self.base, *sizes = map_sizes(shape, "resnet")
         levels = len(sizes)
         if hierarchical and classes and shared_embedding is None:
-            raise ValueError("hierarchical latents stand beside a shared embedding: set net.g.shared_embedding=128")
+            raise ValueError("hierarchical latents with labels need a shared embedding: set net.g.shared_embedding=128")
         if hierarchical and latent <= levels:
-            raise ValueError(f"hierarchical latents need a part of z for each of {levels} blocks: raise --latent")
+            raise ValueError(
+                f"hierarchical latents split z into a part for each of {levels} blocks and one more: "
+                f"set --latent to {levels + 1} or more"
+            )
         part = latent // (levels + 1) if hierarchical else 0
-        self.parts = [latent - levels * part, *[part] * levels]  # of z: for the first layer and for each block
+        self.parts = [
+            latent - levels * part,
+            *[part] * levels,
+        ]  # sizes of the parts of z: for the first layer and for each block
         self.embed = LabelEmbedding(classes, shared_embedding, std=1.0) if classes and shared_embedding else None
-        vector = part + (shared_embedding or 0 if classes else 0)  # what conditions a block, where it is a vector
+        vector = part + (shared_embedding or 0 if classes else 0)  # its size; 0: no vector conditions the blocks
 
         widths = [width_at(level, width) for level in range(levels + 1)]
         self.first = nn.Linear(self.parts[0], widths[0] * math.prod(self.base))
@@ -91,7 +98,7 @@ class Generator(nn.Module):
 
 
 class _Norm(nn.Module):
-    """BatchNorm whose gains and biases are learned, or depend on the class, or on a vector."""
+    """BatchNorm with learned gains and biases, which may depend on the class or on a vector."""
 
     def __init__(self, channels: int, classes: int, vector: int) -> None:
         super().__init__()
@@ -107,7 +114,7 @@ class _Norm(nn.Module):
 
 
 class _UpBlock(nn.Module):
-    """Norm, ReLU, doubling, convolution, norm, ReLU, convolution; beside it doubling and a 1x1 convolution."""
+    """Norm, ReLU, doubling, convolution, norm, ReLU, convolution; the skip is a doubling and a 1x1 convolution."""
 
     def __init__(self, before: int, after: int, size: Size, classes: int, vector: int) -> None:
         super().__init__()
@@ -121,14 +128,14 @@ class _UpBlock(nn.Module):
         h: Tensor = F.relu(self.norm1(x, y, vector), inplace=True)
         h = self.conv1(double(h, self.size))
         h = self.conv2(F.relu(self.norm2(h, y, vector), inplace=True))
-        beside: Tensor = self.skip(x)  # a 1x1 convolution before the doubling is the same as after, and cheaper
-        return h + double(beside, self.size)
+        skip: Tensor = self.skip(x)  # a 1x1 convolution gives the same before the doubling as after it, and costs less
+        return h + double(skip, self.size)
 
 
 class Discriminator(nn.Module):
-    """Residual blocks, the first of which halve the map, ReLU, the sum over the map, a fully connected layer.
+    """Residual blocks, the first ones halving the map, ReLU, a sum over the map, a fully connected layer.
 
-    Spectral norm on every layer (`spectral`), no other normalisation. Options as in the Generator.
+    Spectral norm on every layer (`spectral`), no other normalisation. The options are as in the Generator.
     """
 
     def __init__(
@@ -146,9 +153,9 @@ class Discriminator(nn.Module):
         sizes = map_sizes(shape, "resnet")
         top = len(sizes) - 1
         last = min(1, top - 1)  # the level of the last map: about 8 pixels
-        widths = [width_at(level, width) for level in range(top + 1)]  # of what a block gives that looks at that level
+        widths = [width_at(level, width) for level in range(top + 1)]  # channels that the block at each level outputs
         self.first = _FirstDownBlock(shape.channels, widths[top])
-        # Named by the level that they look at, so that networks for larger images have the same names and more.
+        # Named by the level of their input, so that a network for larger images has the same names and more.
         self.downs = nn.ModuleDict(
             {f"level{level}": _Block(widths[level + 1], widths[level], down=True) for level in range(top - 1, last, -1)}
         )
@@ -181,7 +188,7 @@ class Discriminator(nn.Module):
 
 
 class _FirstDownBlock(nn.Module):
-    """Convolution, ReLU, convolution, halving; beside it halving and a 1x1 convolution."""
+    """Convolution, ReLU, convolution, halving; the skip is a halving and a 1x1 convolution."""
 
     def __init__(self, channels: int, after: int) -> None:
         super().__init__()
@@ -190,12 +197,12 @@ class _FirstDownBlock(nn.Module):
         self.skip = nn.Conv2d(channels, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        beside: Tensor = self.skip(halve(x))
-        return beside + halve(self.conv2(F.relu(self.conv1(x), inplace=True)))
+        skip: Tensor = self.skip(halve(x))
+        return skip + halve(self.conv2(F.relu(self.conv1(x), inplace=True)))
 
 
 class _Block(nn.Module):
-    """ReLU, convolution, ReLU, convolution, halving if `down`; beside it a 1x1 convolution where the form changes."""
+    """ReLU, convolution, ReLU, convolution, a halving if `down`; a 1x1 convolution in the skip if the shape changes."""
 
     def __init__(self, before: int, after: int, *, down: bool) -> None:
         super().__init__()
@@ -212,9 +219,10 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Each pixel looks at all others (Zhang et al. 2019, section 3), keys and values halved as in its later form.
+    """Self-attention over all pixels (Zhang et al. 2019, section 3).
 
-    The gain is 0 at the start: what it does has to be learned. Plain products, as D needs second derivatives.
+    Keys and values are max-pooled by 2, as in the layer's later version. The gain starts at 0, so that the layer has no
+    effect until it learns one. It uses plain matrix products, since D needs second derivatives.
     """
 
     def __init__(self, channels: int) -> None:
@@ -230,19 +238,19 @@ class _Attention(nn.Module):
         query = self.query(x).flatten(2)  # [N, small, pixels]
         key = F.max_pool2d(self.key(x), 2, ceil_mode=True).flatten(2)
         value = F.max_pool2d(self.value(x), 2, ceil_mode=True).flatten(2)
-        weights = torch.softmax(query.transpose(1, 2) @ key, dim=2)  # [N, pixels, looked at]
-        seen = (value @ weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
-        added: Tensor = self.out(seen)
+        weights = torch.softmax(query.transpose(1, 2) @ key, dim=2)  # [N, pixels, pooled pixels]
+        attended = (value @ weights.transpose(1, 2)).view(len(x), -1, *x.shape[2:])
+        added: Tensor = self.out(attended)
         return x + self.gain * added
 
 
 def _nearest(sizes: list[Size], side: int) -> int:
-    """Which map's shorter side is nearest to `side`."""
+    """The index of the map whose shorter side is nearest to `side`."""
     return min(range(len(sizes)), key=lambda index: abs(min(sizes[index]) - side))
 
 
 def _finish(network: nn.Module, *, spectral: bool, orthogonal: bool) -> None:
-    """Set the weights, Xavier's as SNGAN has them or orthogonal ones as BigGAN; then normalise them if asked."""
+    """Initialise the weights: Xavier as in SNGAN, or orthogonal as in BigGAN. Then add spectral norm if asked."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             if orthogonal:
@@ -253,5 +261,5 @@ def _finish(network: nn.Module, *, spectral: bool, orthogonal: bool) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     if spectral:
-        # G's vectors of the classes stay free: of length 1 at most, they could hardly move the gains of many channels.
+        # Not G's class embeddings: with a norm of at most 1 they could hardly change the gains of many channels.
         spectral_norm(network, embeddings=not isinstance(network, Generator))

@@ -1,7 +1,8 @@
-"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958; its small changes of arXiv 2006.06676), in plain PyTorch.
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958, with the small changes of arXiv 2006.06676), in plain PyTorch.
 
-Maps begin at about 4 pixels and have `width` channels up to `full` pixels, half as many at each doubling beyond; styles
-have `width` values too. So 512 and 32 are the published network whose channels at 256 pixels are 64.
+The smallest maps have about 4 pixels. Maps of up to `full` pixels have `width` channels, and each doubling beyond that
+halves the number of channels; styles have `width` values too. The defaults, 512 and 32, are the published network with
+64 channels at 256 pixels.
 """
 
 import math
@@ -17,25 +18,25 @@ from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear, MinibatchDeviation, pixel_norm
 from ganloom.nets.layers.labels import LabelEmbedding
-from ganloom.nets.layers.precision import exactly, is_exact
+from ganloom.nets.layers.precision import full_precision, is_full_precision
 from ganloom.nets.layers.resample import blur, filtered_double, filtered_halve
 from ganloom.nets.layers.sizes import Size, map_sizes, width_at
 
 __all__ = ["Discriminator", "Generator"]
 
-Share = Annotated[float, Field(ge=0, le=1)]
-SLOWER = 0.01  # rate of the mapping's weights, against that of the others
+Fraction = Annotated[float, Field(ge=0, le=1)]
+MAPPING_RATE = 0.01  # learning rate of the mapping, relative to the other layers
 
 
 class Generator(nn.Module):
-    """From z a style w; from a constant map, modulated 3x3 convolutions with noise; the image is summed over all sizes.
+    """Map z to styles w; modulate 3x3 convolutions of a constant map by w, with noise; sum images over all sizes.
 
-    `mapping` is how many layers make w of z. In training the styles of two z are mixed in a share `mixing` of images,
-    and noise is drawn; in evaluation mode the noise is fixed.
+    `mapping` is the number of layers from z to w. In training mode the styles of two z are mixed in the fraction
+    `mixing` of the images, and noise is drawn; in evaluation mode there is no mixing and the noise is fixed.
     """
 
-    centre: Tensor  # [width], the mean of w
-    path_length: Tensor  # a scalar, the mean of how much the image changes with w
+    centre: Tensor  # [width], the mean w
+    path_length: Tensor  # a scalar, the running mean of how much the image changes with w
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Generator(nn.Module):
         width: PositiveInt = 512,
         full: PositiveInt = 32,
         mapping: PositiveInt = 8,
-        mixing: Share = 0.9,
+        mixing: Fraction = 0.9,
     ) -> None:
         super().__init__()
         sizes = map_sizes(shape, "stylegan2")
@@ -63,7 +64,7 @@ class Generator(nn.Module):
 
     @property
     def layers(self) -> int:
-        """How many styles an image has: two a size, of which the last also makes that size's part of the image."""
+        """The number of styles per image, two per map size: a to-image layer shares one with the next doubling."""
         return 2 * (1 + len(self.levels))
 
     def forward(
@@ -74,33 +75,33 @@ class Generator(nn.Module):
         return self.synthesize(self.styles(z, y))
 
     def styles(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, layers, width]
-        """A w for each layer; in training some images change to that of another z (StyleGAN, section 3.1)."""
-        w: Tensor = exactly(self.mapping, z, y)[:, None].expand(-1, self.layers, -1)
+        """One w per layer; in training, some images switch to another w at a random layer (StyleGAN, section 3.1)."""
+        w: Tensor = full_precision(self.mapping, z, y)[:, None].expand(-1, self.layers, -1)
         if not (self.training and self.mixing):
             return w
-        other = exactly(self.mapping, torch.randn_like(z), y)[:, None]
-        changes = torch.randint(1, self.layers, (len(z), 1), device=z.device)  # from this layer on
+        other = full_precision(self.mapping, torch.randn_like(z), y)[:, None]
+        crossover = torch.randint(1, self.layers, (len(z), 1), device=z.device)  # the first layer that uses the other w
         mixed = torch.rand(len(z), 1, device=z.device) < self.mixing
-        later = torch.arange(self.layers, device=z.device) >= changes
+        later = torch.arange(self.layers, device=z.device) >= crossover
         return torch.where((mixed & later)[:, :, None], other, w)
 
     def synthesize(
         self,
         w: Tensor,  # [N, layers, width]
     ) -> Tensor:  # [N, C, H, W]
-        x, image = exactly(self.first, None, None, w[:, 0], w[:, 0], w[:, 1])
+        x, image = full_precision(self.first, None, None, w[:, 0], w[:, 0], w[:, 1])
         for index, level in enumerate(self.levels, 1):
             styles = w[:, 2 * index - 1 : 2 * index + 2].unbind(1)
-            x, image = exactly(level, x, image, *styles, when=is_exact(index, 1 + len(self.levels)))
-        made: Tensor = image
-        return made
+            x, image = full_precision(level, x, image, *styles, when=is_full_precision(index, 1 + len(self.levels)))
+        result: Tensor = image
+        return result
 
     def find_centre(self, z: Tensor, y: Tensor | None, before: int) -> None:
-        """Let the centre of truncation be the mean w of these latents [N, latent] and of `before` batches before."""
+        """Update the centre of truncation, a running mean of w: this batch z [N, latent] follows `before` others."""
         self.centre.lerp_(self.mapping(z, y).mean(0), 1 / (before + 1))
 
     def truncated(self, z: Tensor, y: Tensor | None, truncation: float) -> Tensor:  # [N, C, H, W]
-        """Images of styles so near to the centre: 0 is the centre, 1 the style itself (section 4 of StyleGAN)."""
+        """Images from styles moved towards the centre: 0 is the centre, 1 the style itself (section 4 of StyleGAN)."""
         w = torch.lerp(self.centre, self.mapping(z, y), truncation)
         return self.synthesize(w[:, None].expand(-1, self.layers, -1))
 
@@ -109,13 +110,13 @@ class Generator(nn.Module):
 
 
 class _Mapping(nn.Module):
-    """Normalised z, and a normalised vector of the class beside it, through fully connected layers."""
+    """Fully connected layers from normalised z, concatenated with a normalised class embedding, to w."""
 
     def __init__(self, latent: int, classes: int, width: int, depth: int) -> None:
         super().__init__()
         self.embed = LabelEmbedding(classes, width, std=1.0) if classes else None
         widths = [latent + (width if classes else 0), *[width] * depth]
-        self.layers = nn.ModuleList(EqualizedLinear(*each, gain=1.0, rate=SLOWER) for each in pairwise(widths))
+        self.layers = nn.ModuleList(EqualizedLinear(*each, gain=1.0, rate=MAPPING_RATE) for each in pairwise(widths))
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:  # [N, latent] -> [N, width]
         w = pixel_norm(z)
@@ -127,7 +128,7 @@ class _Mapping(nn.Module):
 
 
 class _Level(nn.Module):
-    """Maps of one size: a doubling convolution, or a constant at the first, a convolution, and a 1x1 to the image."""
+    """Maps of one size: a doubling convolution (a constant at the first size), a convolution, a 1x1 to the image."""
 
     def __init__(self, before: int | None, after: int, styles: int, channels: int, size: Size) -> None:
         super().__init__()
@@ -145,17 +146,18 @@ class _Level(nn.Module):
         if self.up is not None:
             x = self.up(x, w0)
         x = self.conv(x, w1)
-        added: Tensor = self.to_image(x, w2).to(w2.dtype)  # the sum over the sizes is not for bf16
+        added: Tensor = self.to_image(x, w2).to(w2.dtype)  # bf16 is too coarse for the sum over the sizes
         return x, added if image is None else filtered_double(image, self.size) + added
 
 
 class _StyledConv(nn.Module):
-    """3x3 convolution whose inputs are scaled by the style, and whose outputs back (section 2.2); noise, bias.
+    """A 3x3 convolution, modulated by the style and demodulated (section 2.2), with noise and bias.
 
-    Scaled are the maps, not the weights: the sums are the same, and one convolution serves the whole batch.
+    The input and output maps are scaled instead of the weights: the result is the same, and one convolution serves the
+    whole batch.
     """
 
-    noise: Tensor  # [H, W], what is added in evaluation mode
+    noise: Tensor  # [H, W], added in evaluation mode
 
     def __init__(self, before: int, after: int, styles: int, size: Size, *, doubles: bool) -> None:
         super().__init__()
@@ -183,7 +185,7 @@ class _StyledConv(nn.Module):
 
 
 class _ToImage(nn.Module):
-    """1x1 convolution, scaled by the style and not scaled back."""
+    """A 1x1 convolution, modulated by the style and not demodulated."""
 
     def __init__(self, before: int, styles: int, channels: int) -> None:
         super().__init__()
@@ -198,16 +200,17 @@ class _ToImage(nn.Module):
 
 
 def _style(styles: int, channels: int) -> EqualizedLinear:
-    """From w to a factor for each channel, about 1 at the start."""
+    """A layer from w to one factor per channel; the factors start at about 1."""
     layer = EqualizedLinear(styles, channels, gain=1.0)
     nn.init.ones_(layer.bias)
     return layer
 
 
 class Discriminator(nn.Module):
-    """1x1 from the image, residual blocks that halve the map, the minibatch's deviation, a convolution, dense layers.
+    """A 1x1 from the image, residual blocks that halve the map, minibatch deviation, a convolution, dense layers.
 
-    With labels the logit is the product of a vector of the image with one that a mapping network makes of the class.
+    With labels, the logit is the inner product of a vector of the image and the output of a mapping network of the
+    class.
     """
 
     def __init__(
@@ -234,16 +237,16 @@ class Discriminator(nn.Module):
     ) -> Judgement:
         h = _activate(self.from_image(x))
         for level in reversed(range(1, 1 + len(self.downs))):
-            h = exactly(self.downs[level - 1], h, when=is_exact(level, 1 + len(self.downs)))
-        features = exactly(self.last, h)
-        return Judgement(exactly(self.head, features, y), features)
+            h = full_precision(self.downs[level - 1], h, when=is_full_precision(level, 1 + len(self.downs)))
+        features = full_precision(self.last, h)
+        return Judgement(full_precision(self.head, features, y), features)
 
     def stages(self) -> list[nn.Module]:
         return [self.from_image, *reversed(self.downs), self.last, self.head]
 
 
 class _Down(nn.Module):
-    """Two 3x3 convolutions, the second on every other pixel after the filter; beside them a halving and a 1x1."""
+    """Two 3x3 convolutions, the second filtered and with stride 2; the skip is a halving and a 1x1."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -254,8 +257,8 @@ class _Down(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         h = blur(_activate(self.conv1(x)), 2, (height % 2, width % 2))
-        beside: Tensor = self.skip(filtered_halve(x))
-        return (_activate(self.conv2(h)) + beside) * math.sqrt(0.5)
+        skip: Tensor = self.skip(filtered_halve(x))
+        return (_activate(self.conv2(h)) + skip) * math.sqrt(0.5)
 
 
 class _Last(nn.Module):
@@ -276,19 +279,19 @@ class _Head(nn.Module):
         self.of_class = _ClassVector(classes, width, mapping) if classes else None
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:  # [N, F] -> [N]
-        said: Tensor = self.dense(features)
+        output: Tensor = self.dense(features)
         if self.of_class is not None:
-            said = said * self.of_class(y) / math.sqrt(said.shape[1])
-        return said.sum(1)
+            output = output * self.of_class(y) / math.sqrt(output.shape[1])
+        return output.sum(1)
 
 
 class _ClassVector(nn.Module):
-    """The mapping network of a class alone, its result normalised."""
+    """A mapping network whose only input is the class; its output is normalised."""
 
     def __init__(self, classes: int, width: int, depth: int) -> None:
         super().__init__()
         self.embed = LabelEmbedding(classes, width, std=1.0)
-        self.layers = nn.ModuleList(EqualizedLinear(width, width, gain=1.0, rate=SLOWER) for _ in range(depth))
+        self.layers = nn.ModuleList(EqualizedLinear(width, width, gain=1.0, rate=MAPPING_RATE) for _ in range(depth))
 
     def forward(self, y: Tensor | None) -> Tensor:  # [N, width]
         w = pixel_norm(self.embed(y))
@@ -298,5 +301,5 @@ class _ClassVector(nn.Module):
 
 
 def _activate(x: Tensor) -> Tensor:
-    """LeakyReLU that keeps the mean square of a standard normal x at about 1."""
+    """LeakyReLU, scaled to keep the mean square of a standard normal x at about 1."""
     return F.leaky_relu(x, 0.2) * math.sqrt(2)

@@ -1,8 +1,8 @@
-"""Losses and penalties: one function each, with its formula and its source."""
+"""Losses and penalties: one function per loss or penalty, with its formula and its paper."""
 
 from typing import Any
 
-from ganloom.core.code import blame, is_file, load_file, take
+from ganloom.core.code import blame, get_callable, is_file, load_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import check_name, keyword_options
 from ganloom.objectives import losses, penalties
@@ -12,28 +12,28 @@ __all__ = ["Judge", "Judged", "Loss", "Penalty", "RelativisticLoss", "loss", "pe
 
 
 def loss(name: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
-    """The loss of that name, or in the file at that path, with those options.
+    """The built-in loss of that name, or the one in the file at that path, with these options.
 
-    Raises `ConfigError` with the nearest known name, or with what is wrong in the file.
+    Raises `ConfigError` for an unknown name or option, with the nearest known one, and for an error in the file.
     """
     if is_file(name):
-        return _own_loss(name, options)
+        return _custom_loss(name, options)
     check_name("loss", name, losses.__all__)
     function = getattr(losses, name)
     built: Loss | RelativisticLoss = function(**keyword_options(f"loss '{name}'", function, options))
     return built
 
 
-def _own_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
+def _custom_loss(path: str, options: dict[str, Any]) -> Loss | RelativisticLoss:
     module = load_file(path)
-    function = take(module, "loss")
+    function = get_callable(module, "loss")
     values = keyword_options(f"loss '{path}'", function, options)
     with blame(module):
         built = function(**values)
     if not isinstance(built, Loss | RelativisticLoss):
         raise ConfigError(
-            f"{path}: loss() should return Loss(d, g) or RelativisticLoss(d, g), of ganloom.objectives, "
-            f"not something of type {type(built).__name__}."
+            f"{path}: loss() must return a Loss or a RelativisticLoss from ganloom.objectives, "
+            f"not {type(built).__name__}."
         )
     return built
 

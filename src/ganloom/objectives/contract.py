@@ -1,4 +1,4 @@
-"""What a loss and a penalty are."""
+"""The types of losses and penalties, and of what they are given."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ __all__ = ["Judge", "Judged", "Loss", "Paths", "Penalty", "RelativisticLoss", "S
 
 
 class Styled(Protocol):
-    """What a penalty on paths asks of G."""
+    """What the path length penalty needs of G."""
 
-    path_length: Tensor  # the mean length so far
+    path_length: Tensor  # the running mean length
 
     def styles(self, z: Tensor, y: Tensor | None) -> Tensor: ...
 
@@ -21,7 +21,7 @@ class Styled(Protocol):
 
 @dataclass(frozen=True)
 class Loss:
-    """What D and G minimise, per sample: the single `.mean()` stands in the training step."""
+    """What D and G minimise, per sample: the one `.mean()` is in the training step."""
 
     d: Callable[[Tensor, Tensor], Tensor]  # real logits [N], fake logits [N] -> [N]
     g: Callable[[Tensor], Tensor]  # fake logits [N] -> [N]
@@ -29,14 +29,14 @@ class Loss:
 
 @dataclass(frozen=True)
 class RelativisticLoss:
-    """A loss that compares real with generated images in G's step too, which then needs new real ones."""
+    """A loss that also compares real with generated images in G's step, for which the step fetches new real images."""
 
     d: Callable[[Tensor, Tensor], Tensor]  # real logits [N], fake logits [N] -> [N]
     g: Callable[[Tensor, Tensor], Tensor]  # real logits [N], fake logits [N] -> [N]
 
 
 class Judged(NamedTuple):
-    """Images and what D said of them."""
+    """Images and the output of D for them."""
 
     images: Tensor  # [N, C, H, W]; requires grad while a penalty that differentiates is due
     y: Tensor | None  # int64 [N] or float [N, K]
@@ -46,21 +46,21 @@ class Judged(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """Of a penalty on the way from styles to images."""
+    """The result of a path length penalty, for M samples."""
 
     penalty: Tensor  # [M]
-    length: Tensor  # [M], what is averaged over time
+    length: Tensor  # [M]; G keeps its running mean
 
 
-Judge = Callable[[Tensor, Tensor | None], Judged]  # images [N, C, H, W], y -> what D says of them
+Judge = Callable[[Tensor, Tensor | None], Judged]  # images [N, C, H, W], y -> the output of D
 
 
 @dataclass(frozen=True)
 class Penalty:
-    """A regularizer of D, of G, or of both: the part `d` is added to D's loss, the part `g` to G's."""
+    """A regularizer of D, of G, or of both: `d` is added to D's loss, `g` and `path` to G's."""
 
     d: Callable[[Judged, Judged, Judge], Tensor] | None = None  # real, fake, D -> [M], M <= N
-    g: Callable[[Judged, Callable[[], Judged]], Tensor] | None = None  # fake, real for those who ask -> [M]
-    path: Callable[[Styled, Tensor, Tensor | None], Paths] | None = None  # G, z, y, in a pass of their own
-    differentiates: bool = False  # D with respect to its images: full precision, no compiled D
-    per_image: bool = False  # the gradient's norm at each image has a goal: no BatchNorm in D, which mixes them
+    g: Callable[[Judged, Callable[[], Judged]], Tensor] | None = None  # fake, a function that fetches real ones -> [M]
+    path: Callable[[Styled, Tensor, Tensor | None], Paths] | None = None  # G, z, y; in a separate pass
+    differentiates: bool = False  # takes gradients of D by its images: needs full precision and an uncompiled D
+    per_image: bool = False  # has a target for each image's gradient norm: not with BatchNorm in D, which mixes images

@@ -1,6 +1,6 @@
-"""Losses, one function each: its name is its name in the config, its keyword arguments are its options there.
+"""Losses, one function each: its name and keyword arguments are the loss's name and options in the configuration.
 
-softplus(-l) is -log sigmoid(l), and softplus(l) is -log(1 - sigmoid(l)): the same values, finite for any logit l.
+softplus(-l) equals -log sigmoid(l), and softplus(l) equals -log(1 - sigmoid(l)); softplus is finite for any logit l.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ def bce(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Loss:
     """Binary cross-entropy with the non-saturating G (Goodfellow et al. 2014, section 3).
 
     D: -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), G: -log sigmoid(D(G(z))). With `label_smoothing` s the target
-    of real images is 1 - s, that of generated ones stays 0 (one-sided: Salimans et al. 2016, section 3.4).
+    for real images is 1 - s; for generated images it stays 0 (one-sided: Salimans et al. 2016, section 3.4).
     """
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
@@ -31,10 +31,10 @@ def bce(*, label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0) -> Loss:
 
 
 def minimax() -> Loss:
-    """One value for both, which D raises and G lowers (Goodfellow et al. 2014, eq. 1).
+    """The original minimax game: one value that D maximises and G minimises (Goodfellow et al. 2014, eq. 1).
 
-    D: -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), as in `bce`; G: log(1 - sigmoid(D(G(z)))), which is never above
-    0 and saturates: where D is sure of an image, G learns next to nothing from it.
+    D: -log sigmoid(D(x)) - log(1 - sigmoid(D(G(z)))), as in `bce`; G: log(1 - sigmoid(D(G(z)))), which is at most 0
+    and saturates: from an image that D is sure is generated, G learns almost nothing.
     """
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def minimax() -> Loss:
 
 
 def lsgan() -> Loss:
-    """D: (D(x) - 1)^2 + D(G(z))^2, G: (D(G(z)) - 1)^2 (Mao et al. 2017, least squares with a=0, b=c=1, doubled)."""
+    """D: (D(x) - 1)^2 + D(G(z))^2, G: (D(G(z)) - 1)^2 (Mao et al. 2017, least squares with a=0, b=c=1, times 2)."""
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
         return (real - 1).square() + fake.square()
@@ -73,7 +73,7 @@ def hinge() -> Loss:
 def wasserstein() -> Loss:
     """D: D(G(z)) - D(x), G: -D(G(z)) (Arjovsky et al. 2017, algorithm 1).
 
-    It has no lower bound: D needs a penalty such as `wgan_gp` that keeps its slope near 1.
+    It has no lower bound: D needs a penalty such as `wgan_gp`, which keeps its gradient norm near 1.
     """
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def wasserstein() -> Loss:
 
 
 def relativistic() -> RelativisticLoss:
-    """RpGAN: which of a real and a generated image is the more real? (Jolicoeur-Martineau 2019, RSGAN there).
+    """RpGAN: D says which of a pair, one real and one generated, is real (Jolicoeur-Martineau 2019, RSGAN there).
 
     D: -log sigmoid(D(x) - D(G(z))), G: -log sigmoid(D(G(z)) - D(x)).
     """
@@ -101,7 +101,7 @@ def relativistic() -> RelativisticLoss:
 
 
 def relativistic_average() -> RelativisticLoss:
-    """RaGAN: an image against the mean of the other kind (Jolicoeur-Martineau 2019, RaSGAN there).
+    """RaGAN: compare each image with the mean logit of the other kind (Jolicoeur-Martineau 2019, RaSGAN there).
 
     D: -log sigmoid(D(x) - E D(G(z))) - log(1 - sigmoid(D(G(z)) - E D(x))), G: the same with x and G(z) exchanged.
     The means E are over the micro-batch.

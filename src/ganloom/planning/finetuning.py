@@ -7,12 +7,12 @@ from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.shapes import ImageShape
 from ganloom.training import rules
-from ganloom.training.finetune import Trained
+from ganloom.training.finetune import Pretrained
 
 __all__ = ["fine_tuning"]
 
 
-def fine_tuning(trained: Trained, recipe: str | None) -> tuple[str, dict[str, Any]]:
+def fine_tuning(trained: Pretrained, recipe: str | None) -> tuple[str, dict[str, Any]]:
     """A recipe's name and nested values: the pretrained network at its size, trained as before or as `recipe` says.
 
     Raises `ConfigError` where neither says how to train it.

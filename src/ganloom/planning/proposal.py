@@ -16,7 +16,7 @@ from ganloom.core.memory import free_memory
 from ganloom.core.shapes import ImageShape
 from ganloom.data.dataset import Dataset
 from ganloom.data.inspect import Findings
-from ganloom.data.prepare import MOST_SKIPPED
+from ganloom.data.prepare import MAX_SKIPPED
 from ganloom.planning.defaults import Case, Defaults, Reason, derive
 from ganloom.session.context import connected
 from ganloom.session.memory import peak_memory
@@ -45,7 +45,7 @@ def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] |
     settings = given | derived.settings
     if (mirror := _mirror(findings))[0]:
         settings["data.mirror"] = True
-    if (share := len(findings.faults) / max(1, findings.count + len(findings.faults))) > MOST_SKIPPED:
+    if (share := len(findings.faults) / max(1, findings.count + len(findings.faults))) > MAX_SKIPPED:
         settings["data.max_skipped"] = math.ceil(100 * share) / 100
     values = recipe_values(derived.recipe)
     height, width = Config.build(values, settings).data.size or (64, 64)

@@ -16,12 +16,12 @@ from ganloom.core.errors import ConfigError
 from ganloom.core.packages import is_installed
 from ganloom.core.shapes import ImageShape
 from ganloom.data.inspect import look_at_sizes
-from ganloom.data.sources import Source, find, place
+from ganloom.data.sources import Source, absolute, find
 from ganloom.planning.defaults import AS_YOU_SAY, Case, Reason, derive, flat
 from ganloom.planning.finetuning import fine_tuning
 from ganloom.session import scoring
 from ganloom.training.assembly import without_labels
-from ganloom.training.finetune import open_trained
+from ganloom.training.finetune import open_pretrained
 
 __all__ = ["Request", "check", "make_request"]
 
@@ -63,7 +63,7 @@ def make_request(
     if start is not None and data is None:
         raise ConfigError(f"name the images to fine-tune {start} on: ganloom train DATA --from {start}")
     if start is not None:
-        trained = open_trained(Path(start))
+        trained = open_pretrained(Path(start))
         settings["start.model"] = str(trained.path)
         if nested(settings)["start"].get("sha256") is None:
             settings["start.sha256"] = trained.sha256
@@ -79,16 +79,16 @@ def make_request(
         recipe = recipe or DIGITS
         values, reasons = recipe_values(recipe), [Reason("recipe", recipe, why)]
     if data is not None:
-        settings["data.source"] = place(os.fspath(data))
+        settings["data.source"] = absolute(os.fspath(data))
     config = placed(Config.build(values, settings))
     return Request(source or find(config.data.source, config.data.follow_links), recipe, config, reasons, said)
 
 
 def placed(config: Config) -> Config:
     """With absolute paths of images and custom code, so that the run can be resumed from any folder."""
-    data = config.data.model_copy(update={"source": place(config.data.source)})
-    net = config.net.model_copy(update={"name": code.place(config.net.name)})
-    loss = config.loss.model_copy(update={"name": code.place(config.loss.name)})
+    data = config.data.model_copy(update={"source": absolute(config.data.source)})
+    net = config.net.model_copy(update={"name": code.absolute(config.net.name)})
+    loss = config.loss.model_copy(update={"name": code.absolute(config.loss.name)})
     start = config.start
     if start is not None:
         start = start.model_copy(update={"model": str(Path(start.model).expanduser().resolve())})

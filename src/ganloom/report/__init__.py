@@ -1,1 +1,1 @@
-"""Reports for people: what was found in images, and what became of a training."""
+"""Reports as HTML: of a run, and of an inspection of images."""

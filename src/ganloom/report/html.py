@@ -1,14 +1,15 @@
-"""What the pages share: one style, tables, pictures inside the file. A page loads nothing from elsewhere."""
+"""What all pages share: style, tables, embedded images. A page loads nothing from elsewhere."""
 
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
 
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.tables import html_table as table
 
 __all__ = ["data_url", "escape", "png_url", "table", "write_page"]
 
@@ -35,31 +36,24 @@ figure { margin: .5rem 0 1rem; break-inside: avoid; } figcaption, .small { color
 .missing { color: #555; border-left: 4px solid #bbb; padding-left: .8rem; }
 .warning { border-left: 4px solid #d55e00; padding-left: .8rem; }
 """
-# Even if something in a page asked for it, a browser would fetch nothing.
+# With this policy a browser loads nothing, even if something in the page asks for it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), *, escaped: bool = False) -> str:
-    """Rows of text; with `escaped` the cells of the rows are HTML already."""
-    named = (escape(cell).replace("[", "<wbr>[").replace("@", "<wbr>@") for cell in head)  # fd[...]@2000 may be broken
-    top = "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in named) + "</tr></thead>" if head else ""
-    cells = ("".join(f"<td>{cell if escaped else escape(cell)}</td>" for cell in row) for row in rows)
-    return f"<table>{top}<tbody>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</tbody></table>"
-
-
 def data_url(image: Image.Image, quality: int = 90) -> str:
-    """A picture as part of the page, as JPEG."""
+    """An image as a data URL, in JPEG."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def png_url(data: bytes) -> str:
+    """A PNG file as a data URL."""
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def write_page(path: Path, title: str, parts: Iterable[str], remedy: str) -> Path:
-    """Write the page, whole or not at all. Raises `StorageError` with the remedy."""
+    """Write the page, completely or not at all. Raises `StorageError` with the remedy."""
     head = (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

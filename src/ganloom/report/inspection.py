@@ -1,4 +1,4 @@
-"""What an inspection found, as lines for a terminal and as one HTML file that can be sent to a colleague."""
+"""The findings of an inspection, as lines for a terminal and as one self-contained HTML file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,18 +14,18 @@ __all__ = ["findings_as_text", "plan_as_text", "write_inspection"]
 
 Reasons = Sequence[tuple[str, str, str]]  # what, value, why
 
-FIRST = 5  # of a long list, in a terminal
-MOST_LISTED = 200  # in HTML
-CONTACT = 96  # pixels of a picture on the contact sheet, and how many stand in a row
-GAP = 4
-ACROSS = 10
+FIRST = 5  # items of a long list shown on a terminal
+MAX_LISTED = 200  # items of a long list in HTML
+CONTACT = 96  # height and width of a picture on the contact sheet, in pixels
+GAP = 4  # pixels between them
+ACROSS = 10  # pictures in a row
 
 
 def findings_as_text(findings: Findings) -> Iterator[str]:
-    """One line a fact, the troubles last and with examples."""
+    """One line per fact, then the problems with examples."""
     for name, text in facts(findings):
         yield f"{name:<10} {printable(text)}"
-    for name, text, examples in troubles(findings):
+    for name, text, examples in problems(findings):
         yield f"{name:<10} {text}"
         yield from (f"{'':<13}{printable(example)}" for example in examples[:FIRST])
         if len(examples) > FIRST:
@@ -33,7 +33,7 @@ def findings_as_text(findings: Findings) -> Iterator[str]:
 
 
 def facts(findings: Findings) -> Iterator[tuple[str, str]]:
-    """(name, text) of everything that is neither good nor bad."""
+    """Neutral facts as (name, text)."""
     yield (
         "images",
         f"{findings.count:,} of {findings.name} ({_counts(findings.splits)}); {findings.ignored} other files",
@@ -51,8 +51,8 @@ def facts(findings: Findings) -> Iterator[tuple[str, str]]:
     yield "mean", f"{_numbers(findings.mean)} of 255, standard deviation {_numbers(findings.std)}"
 
 
-def troubles(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
-    """(name, text, examples) of what a person may want to mend."""
+def problems(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
+    """Problems that the user may want to fix, as (name, text, examples)."""
     lists = [
         ("corrupt", "files that cannot be used", [f"{name}: {reason}" for name, reason in findings.faults]),
         ("equal", "groups of equal images", [" = ".join(names) for names in findings.equal]),
@@ -67,7 +67,7 @@ def troubles(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def plan_as_text(reasons: Reasons, command: str) -> Iterator[str]:
-    """The proposal, a line a decision, and what to type."""
+    """The proposed settings, one line each with the reason, and the command to type."""
     yield ""
     yield "proposed"
     for what, value, why in reasons:
@@ -76,9 +76,12 @@ def plan_as_text(reasons: Reasons, command: str) -> Iterator[str]:
 
 
 def write_inspection(path: Path, findings: Findings, reasons: Reasons, command: str) -> Path:
-    """The same as one HTML file with a contact sheet. It loads nothing from elsewhere."""
+    """Write findings and proposal as one HTML file, with a contact sheet. It loads nothing from elsewhere.
+
+    Raises `StorageError` if `path` cannot be written.
+    """
     parts = [f"<h1>{escape(findings.name)}: {findings.count:,} images</h1>"]
-    parts += ["<h2>What is there</h2>", table(facts(findings))]
+    parts += ["<h2>Contents</h2>", table(facts(findings))]
     if findings.classes:
         most = max(findings.classes.values())
         rows = "".join(
@@ -88,16 +91,16 @@ def write_inspection(path: Path, findings: Findings, reasons: Reasons, command: 
         )
         parts += ["<h2>Classes</h2>", f"<table>{rows}</table>"]
     parts += ["<h2>Contact sheet</h2>", f'<img alt="some of the images" src="{data_url(_sheet(findings.contacts))}">']
-    for name, text, examples in troubles(findings):
-        listed = "".join(f"<li>{escape(example)}</li>" for example in examples[:MOST_LISTED])
-        more = f"<p>and {len(examples) - MOST_LISTED:,} more</p>" if len(examples) > MOST_LISTED else ""
+    for name, text, examples in problems(findings):
+        listed = "".join(f"<li>{escape(example)}</li>" for example in examples[:MAX_LISTED])
+        more = f"<p>and {len(examples) - MAX_LISTED:,} more</p>" if len(examples) > MAX_LISTED else ""
         parts += [f"<h2>{escape(name.capitalize())}: {escape(text)}</h2><ul>{listed}</ul>{more}"]
     parts += ["<h2>Proposed</h2>", table(reasons), f"<p><code>{escape(command)}</code></p>"]
     return write_page(path, f"ganloom: {findings.name}", parts, "Name another file with --html.")
 
 
 def _sheet(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures of different sizes in rows, each in the middle of its square."""
+    """A contact sheet: pictures of any size in rows, each centred in its cell."""
     cell = CONTACT + GAP
     rows = -(-len(pictures) // ACROSS)
     sheet = Image.new("RGB", (min(ACROSS, len(pictures)) * cell, rows * cell), "white")

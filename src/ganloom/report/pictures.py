@@ -1,4 +1,4 @@
-"""The pictures of a run, laid out for a page and made small enough to be sent with it."""
+"""The images of a run: laid out for a page, and made small enough to embed."""
 
 import io
 import math
@@ -14,19 +14,19 @@ from ganloom.core import pictures
 from ganloom.core.pictures import GAP
 from ganloom.report.html import data_url, png_url
 
-__all__ = ["columns", "first_pictures", "open_picture", "shown", "squarish"]
+__all__ = ["columns", "first_pictures", "image_url", "open_picture", "squarish"]
 
-MOST_TIMES = 4  # small pictures are shown larger
-LARGEST_PNG = 250_000  # bytes; more than that goes as JPEG
-ACROSS, DOWN = 10, 2  # pictures that show how a training comes on
+MAX_SCALE = 4  # small images are enlarged up to so many times
+LARGEST_PNG = 250_000  # bytes; a larger file is embedded as JPEG
+ACROSS, DOWN = 10, 2  # columns and rows of the samples in the table of progress
 
-Shape = tuple[int, int, int]  # channels, height, width of one picture
+Shape = tuple[int, int, int]  # channels, height, width of one image
 
 
 def open_picture(path: Path) -> Image.Image | None:
-    """None if there is no such file, or none that can be read."""
+    """The image; None if there is no such file or it cannot be read."""
     try:
-        with warnings.catch_warnings():  # a grid of many large pictures is no attack
+        with warnings.catch_warnings():  # a grid of many large images is not an attack
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
@@ -35,15 +35,15 @@ def open_picture(path: Path) -> Image.Image | None:
         return None
 
 
-def shown(
+def image_url(
     image: Image.Image,
     widest: int,  # pixels
 ) -> str:
-    """A data URL: exact as PNG where that is small, else as JPEG."""
+    """The image as a data URL, at most `widest` pixels wide: as PNG if that is small, else as JPEG."""
     if image.width > widest:
         image = image.resize((widest, max(1, round(image.height * widest / image.width))), Image.Resampling.LANCZOS)
     else:
-        times = min(MOST_TIMES, widest // image.width)  # whole, so that every pixel stays a square
+        times = min(MAX_SCALE, widest // image.width)  # a whole number, so that pixels stay squares
         image = image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
@@ -53,18 +53,19 @@ def shown(
 
 
 def columns(grid: Image.Image, shape: Shape) -> int:
+    """The number of columns of a grid of images."""
     return max(1, (grid.width - GAP) // (shape[2] + GAP))
 
 
 def squarish(grid: Image.Image, shape: Shape) -> Image.Image:
-    """A tall grid, such as one of two classes with a column each, with its columns repeated side by side."""
+    """A grid of about square form. A tall one, such as one with two columns for two classes, repeats them."""
     if grid.height < 1.5 * grid.width:
         return grid
     return _laid_out(_cells(grid, shape), columns(grid, shape) * round(math.sqrt(grid.height / grid.width)))
 
 
 def first_pictures(grid: Image.Image, shape: Shape) -> Image.Image:
-    """A few of a grid, with its columns where they are or repeated."""
+    """The first images of a grid, in its own columns or in those repeated."""
     cells, across = _cells(grid, shape), columns(grid, shape)
     if across > ACROSS:
         cells = cells.reshape(-1, across, *cells.shape[1:])[:DOWN, :ACROSS].flatten(0, 1)
@@ -74,7 +75,7 @@ def first_pictures(grid: Image.Image, shape: Shape) -> Image.Image:
 
 
 def _cells(grid: Image.Image, shape: Shape) -> Tensor:  # uint8 [N, C, H, W]
-    """The pictures of a grid, row by row. Those that are not of the shape come as they can be cut."""
+    """The images of a grid, row by row. A grid of another shape is cut all the same."""
     height, width = shape[1] + GAP, shape[2] + GAP
     across, down = columns(grid, shape), max(1, (grid.height - GAP) // height)
     pixels = np.asarray(grid.crop((GAP, GAP, GAP + across * width, GAP + down * height)))

@@ -1,4 +1,4 @@
-"""Curves as PNG: readable in print and for the colour-blind, and the same bytes for the same numbers."""
+"""Curves as PNG, readable in print and for the colour-blind. The same numbers give the same bytes."""
 
 import io
 import math
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "Panel", "draw"]
 
-# Okabe and Ito 2008, "Color universal design": told apart by every kind of eye.
+# Okabe and Ito 2008, "Color universal design": distinguishable with every kind of colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SMOOTHED_FROM = 40  # points; fewer are drawn as they are
-BEYOND = 1.0  # a curve's rare spikes are cut this many times its usual range outside of it
+SMOOTHED_FROM = 40  # points; shorter curves are not smoothed
+BEYOND = 1.0  # rare spikes are cut off at this many usual ranges above and below the usual range
 STYLE = {
     "font.size": 10,
     "text.parse_math": False,  # a name may hold a $
@@ -35,7 +35,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A line, faint as logged and bold as smoothed."""
+    """A line: the logged values faint, the smoothed ones bold."""
 
     label: str
     series: Series
@@ -49,26 +49,26 @@ class Panel:
     ylabel: str
     curves: Sequence[Curve]
     limits: tuple[float, float] | None = None
-    line: float | None = None  # a level to compare with
-    best: str | None = None  # "lower" or "higher": mark the best point
+    line: float | None = None  # a horizontal reference line
+    best: str | None = None  # mark the best point: "lower" or "higher" is better
     smooth: bool = True
 
 
 def draw(
     panels: Sequence[Panel],
-    epoch: int,  # images, for the axis on top
+    epoch: int,  # training images, for the top axis
 ) -> bytes:
-    """One figure with its panels side by side, three a row, as a PNG."""
+    """A figure as PNG, with three panels per row."""
     import matplotlib.style  # takes a second to import
     from matplotlib.figure import Figure
 
     across = min(3, len(panels))
     down = math.ceil(len(panels) / across)
-    # Whatever a user's matplotlibrc says. A Figure of its own needs no display and leaves no global state.
+    # Independent of the user's matplotlibrc. A Figure made directly needs no display and leaves no global state.
     with matplotlib.style.context(STYLE, after_reset=True):
         figure = Figure(figsize=(9.6, 3.2 * down), dpi=140)
         if across == 1:
-            figure.subplots_adjust(left=0.1, right=0.84, bottom=0.16, top=0.83)  # so that plots align on the page
+            figure.subplots_adjust(left=0.1, right=0.84, bottom=0.16, top=0.83)  # aligns all plots of a page
         else:
             figure.set_layout_engine("constrained")
         for index, panel in enumerate(panels):
@@ -102,20 +102,20 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         _frame(axes, np.concatenate([curve.series.value for curve in panel.curves]))
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel(panel.ylabel.encode("ascii", "replace").decode())  # the one font has not every letter
+    axes.set_ylabel(panel.ylabel.encode("ascii", "replace").decode())  # the default font lacks many letters
     if len(panel.curves) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def smoothed(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over a triangle of a tenth of the curve or of 1,000 points, narrower at the ends."""
+    """Moving average [N] with a triangular window of a tenth of the curve, at most 1,000 points, cut at the ends."""
     half = min(max(1, len(value) // 20), 500)
     weights = np.bartlett(2 * half + 3)[1:-1]
     return np.convolve(value, weights, "same") / np.convolve(np.ones_like(value), weights, "same")
 
 
 def _frame(axes: "Axes", values: NDArray[np.float64]) -> None:
-    """Leave out rare spikes that would flatten all the rest, and say how many."""
+    """Set the limits without rare spikes, which would flatten the rest, and say how many points are left out."""
     low, high = np.percentile(values, [1, 99])
     reach = BEYOND * (high - low)
     bottom, top = max(values.min(), low - reach), min(values.max(), high + reach)
@@ -133,7 +133,7 @@ def _mark_best(axes: "Axes", series: Series, better: str) -> None:
     index = int(series.value.argmin() if better == "lower" else series.value.argmax())
     place = (series.nimg[index] / 1000, series.value[index])
     axes.plot(*place, marker="*", markersize=13, color=COLOURS[1], markeredgecolor="white", clip_on=False, zorder=5)
-    # In the corner that a curve on its way to the better side leaves free.
+    # In the corner that an improving curve leaves free.
     height, align = (0.96, "top") if better == "lower" else (0.04, "bottom")
     text = f"best {place[1]:.4g}\nat {place[0]:,.1f} kimg"
     axes.annotate(text, (0.97, height), xycoords="axes fraction", ha="right", va=align, fontsize=9, color=COLOURS[1])

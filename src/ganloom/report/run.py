@@ -1,4 +1,4 @@
-"""The story of a run as one HTML file for a colleague: pictures, progress, curves, scores, cost."""
+"""Write an HTML report of a run: samples, progress, curves, scores, cost."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from pathlib import Path
 from ganloom.config import Config
 from ganloom.core.errors import DataError, ModelError, StorageError
 from ganloom.core.files import storage_errors, write_atomically
-from ganloom.metrics.scores import Score, metric_of, read_scores
+from ganloom.metrics.scores import Score, Scores, metric_of, read_scores
 from ganloom.models import modelfile
 from ganloom.report.history import History, evenly, read_history
 from ganloom.report.html import escape, png_url, table, write_page
-from ganloom.report.pictures import columns, first_pictures, open_picture, shown, squarish
+from ganloom.report.pictures import columns, first_pictures, image_url, open_picture, squarish
 from ganloom.report.plots import Curve, Panel, draw
 from ganloom.report.scores import in_words, main_score, meaning, score_tables
 from ganloom.runs import Facts, RunFolder, open_folder
@@ -19,35 +19,34 @@ from ganloom.runs import Facts, RunFolder, open_folder
 __all__ = ["write_report"]
 
 POINTS = 8  # rows of the table of progress
-GRID = 1000  # pixels that a grid is wide at most
-STRIP = 640
-MOST_SCORES = 2  # columns of scores beside the pictures
-MOST_PANELS = 12
+GRID, STRIP = 1000, 640  # maximum width of a grid, and of the samples in the table of progress, in pixels
+MAX_SCORES = 2  # columns of scores in the table of progress
+MAX_PANELS = 12  # of a figure
 MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Story:
-    """All that a run folder holds, as far as it can be read."""
+    """What a run folder holds, as far as it can be read."""
 
     run: RunFolder
     config: Config
     facts: Facts
     history: History
-    saved_seconds: float | None  # of training, when the newest checkpoint was made
-    grids: dict[int, Path]  # by images
+    saved_seconds: float | None  # of training, at the newest checkpoint
+    grids: dict[int, Path]  # of samples, by image count
     scores: Sequence[Score]
-    best: modelfile.Header | None  # of the model with the best score
-    troubles: Sequence[str]  # what could not be read
+    best: modelfile.Header | None  # header of the model with the best score
+    problems: Sequence[str]  # what could not be read
 
     @property
     def nimg(self) -> int:
-        """How far the training came, in images."""
+        """The image count that the training reached."""
         return max([self.history.nimg, *self.grids])
 
     @property
     def seconds(self) -> float | None:
-        """Of training, by the log and the newest checkpoint: the last step of so many minutes may have no row."""
+        """Of training, from the log or the newest checkpoint: the last step of a timed training may have no row."""
         logged = self.history["seconds"].latest(self.nimg)
         known = [each for each in (logged, self.saved_seconds) if each is not None]
         return max(known, default=None)
@@ -57,7 +56,7 @@ class Story:
 
 
 def write_report(run: Path, out: Path) -> Path:
-    """Write the page to `out`, and each of its plots beside it as a PNG. Parts that a run lacks are said to be missing.
+    """Write the report to `out`, and each of its plots beside it as a PNG. The report names what the run lacks.
 
     Raises `RunError` if `run` is no run folder, `StorageError` if `out` cannot be written.
     """
@@ -77,28 +76,28 @@ def write_report(run: Path, out: Path) -> Path:
 
 
 def read(run: RunFolder) -> Story:
-    history, troubles = read_history(run.log), []
+    history, problems = read_history(run.log), []
     if history.unread:
-        lines = "its last line" if history.unread == 1 else f"its last {history.unread:,} lines"
-        troubles.append(f"log.jsonl cannot be read to its end: {lines} left out.")
-    found: list[Score] = []
+        lines = "its last line is" if history.unread == 1 else f"its last {history.unread:,} lines are"
+        problems.append(f"log.jsonl is damaged: {lines} left out.")
+    found = Scores()
     try:
         found = read_scores(run.scores)
     except DataError as error:
-        troubles.append(str(error))
+        problems.append(str(error))
     best = None
     try:
         best = modelfile.read_header(run.best) if run.best.exists() else None
     except ModelError as error:
-        troubles.append(str(error))
-    return Story(run, run.config, run.facts, history, run.saved_seconds(), run.grids(), found, best, troubles)
+        problems.append(str(error))
+    return Story(run, run.config, run.facts, history, run.saved_seconds(), run.grids(), found, best, problems)
 
 
 # The sections, in the order of the page. Each yields HTML.
 
 
 def summary(story: Story) -> Iterator[str]:
-    """What was trained, on what, how long, how good and by which number."""
+    """What was trained, on which images, for how long, and with which score."""
     config, facts = story.config, story.facts
     channels, height, width = facts.shape
     colour = {1: "grey", 3: "colour", 4: "colour with transparency"}.get(channels, f"{channels} channels")
@@ -107,21 +106,21 @@ def summary(story: Story) -> Iterator[str]:
     labels = "with class labels" if config.data.labels else "without class labels"
     took = f" in {duration(story.seconds)}" if story.seconds is not None else ""
     best = main_score(story.scores, facts.content_hash, story.nimg)
-    net, loss = Path(config.net.name).name, Path(config.loss.name).name  # of the user's own not where they lie
-    yield f"<h1>{escape(facts.dataset)}: pictures made by {escape(net)}</h1>"
+    net, loss = Path(config.net.name).name, Path(config.loss.name).name  # of custom code without its folder
+    yield f"<h1>{escape(facts.dataset)}: images generated by {escape(net)}</h1>"
     yield (
         "<p>"
         + escape(
-            f"A generative adversarial network learned to make pictures like those of {facts.dataset} "
+            f"A generative adversarial network was trained to generate images like those of {facts.dataset} "
             f"({facts.images:,} training images{classes}, {colour}, {size}). "
-            f"The network is {net}, its loss {loss}, its recipe {facts.recipe}; "
-            f"it was trained {labels} and saw {story.nimg:,} images ({story.epochs(story.nimg):.1f} epochs){took} "
+            f"The network is {net}, the loss {loss}, the recipe {facts.recipe}. "
+            f"It was trained {labels} on {story.nimg:,} images ({story.epochs(story.nimg):.1f} epochs){took} "
             f"on {facts.device}. {_state(story)} "
             + (
-                f"How good it is{_of_what(story, best)}: {in_words(best)}. "
-                "Compare it only with numbers of the same name on the same images."
+                f"Quality{_of_what(story, best)}: {in_words(best)}. "
+                "It is only comparable with scores of the same name on the same images."
                 if best
-                else "How good it is has not been measured."
+                else "Its quality has not been measured."
             )
         )
         + "</p>"
@@ -130,33 +129,32 @@ def summary(story: Story) -> Iterator[str]:
     keys = [
         (kimg(story.nimg), "training images shown"),
         (duration(story.seconds) if story.seconds is not None else MISSING, "of training"),
-        (speed, "images a second"),
+        (speed, "images per second"),
         (f"{best.value:.4g}" if best else MISSING, best.label if best else "no score yet"),
     ]
     cards = "".join(f"<div><b>{escape(value)}</b>{escape(name)}</div>" for value, name in keys)
     yield f'<div class="key">{cards}</div>'
-    yield from (f'<p class="warning">{escape(text)}</p>' for text in [*_alarms(story), *story.troubles])
+    yield from (f'<p class="warning">{escape(text)}</p>' for text in [*_alarms(story), *story.problems])
 
 
 def pictures(story: Story) -> Iterator[str]:
-    """Real and generated, side by side."""
+    """Real and generated images, side by side."""
     yield "<h2>Real and generated</h2>"
     shape, newest = story.facts.shape, max(story.grids, default=None)
     made = open_picture(story.grids[newest]) if newest is not None else None
     real = open_picture(story.run.samples / "reals.png")
-    said = "Real: the first training images."
-    left = (
-        figure(shown(squarish(real, shape), GRID), said) if real else missing("There is no picture of the real images.")
-    )
+    caption = "Real: the first training images."
+    none = missing("There is no picture of the real images.")
+    left = figure(image_url(squarish(real, shape), GRID), caption) if real else none
     if made is None or newest is None:
-        right = missing("There are no generated pictures yet: they come with sample.every and at the end of the run.")
+        right = missing("There are no samples yet: they are made every sample.every and at the end of the run.")
     else:
         names = story.facts.class_names
         by_class = story.config.data.labels and 1 < len(names) == columns(made, shape)
-        order = f" Each column is of one class, in turn: {', '.join(names)}." if by_class else ""
+        order = f" One class per column: {', '.join(names)}." if by_class else ""
         right = figure(
-            shown(squarish(made, shape), GRID),
-            f"Generated after {kimg(newest)}, taken as they came, none chosen.{order}",
+            image_url(squarish(made, shape), GRID),
+            f"Generated after {kimg(newest)}, not selected.{order}",
         )
     yield f'<div class="pair">{left}{right}</div>'
 
@@ -171,88 +169,88 @@ def progress(story: Story) -> Iterator[str]:
         return
     columns_of = {"Loss_D": "loss_d", "Loss_G": "loss_g", "D(x)": "d_real", "D(G(z))": "d_fake_before"}
     means = {name: story.history[column] for name, column in columns_of.items()}
-    # the score that says what is best comes first, then those in the order of the log
+    # the score that decides which model is best, then the others in the order of the log
     found = sorted(story.history.scores, key=lambda name: metric_of(name) != story.config.evaluate.best)
-    marks = {name: story.history[name] for name in found[:MOST_SCORES]}
+    marks = {name: story.history[name] for name in found[:MAX_SCORES]}
     rows = []
     for before, nimg in zip([-1, *points], points, strict=False):
         row = [f"{story.epochs(nimg):.1f}", f"{nimg / 1000:,.1f}", *([_strip(story, nimg)] if story.grids else [])]
         row += [number(series.mean(before, nimg), ".3f") for series in means.values()]
         rows.append([*row, *(number(series.latest(nimg), ".4g") for series in marks.values())])
-    head = ["epoch", "kimg", *(["the same latents as training goes on"] if story.grids else []), *means, *marks]
+    head = ["epoch", "kimg", *(["samples of the same latents"] if story.grids else []), *means, *marks]
     yield f'<div class="wide">{table(rows, head, escaped=True)}</div>'
     yield note(
-        "An epoch is every training image once, a kimg a thousand training images. Losses, D(x) and D(G(z)) are means "
+        "An epoch is every training image once, a kimg is 1,000 training images. Losses, D(x) and D(G(z)) are means "
         "since the row above" + ("; scores are the newest at that time." if marks else ".")
     )
 
 
 def curves(story: Story, plots: dict[str, bytes]) -> Iterator[str]:
-    """Losses, what D says, learning rates."""
-    said = {
-        "losses": "Loss_D is that of the discriminator D, which tells real images from generated ones; Loss_G that of "
-        "the generator G, which tries to mislead it. Each pulls against the other, so neither should go to 0, and "
-        "neither says how good the pictures are. Faint as logged, bold smoothed.",
-        "judgement": "D(x): how real D takes the real images to be; D(G(z)): the generated ones, before and after G's "
-        "update. Near 1 and 0, D wins; all near 0.5, D can no longer tell them apart.",
-        "rates": "Learning rates of both networks' optimizers.",
-        "penalties": "Penalties of either network as logged, before their weight.",
+    """Losses, outputs of D, learning rates."""
+    captions = {
+        "losses": "Loss_D is the loss of the discriminator D, which distinguishes real from generated images; Loss_G "
+        "that of the generator G, which tries to deceive it. They oppose each other, so neither should go to 0, and "
+        "neither measures the quality of the images. Logged values are faint, smoothed ones bold.",
+        "judgement": "Mean probability that D assigns to being real: D(x) for real images, D(G(z)) for generated ones "
+        "before and after the update of G. Near 1 and 0, D wins; near 0.5, D cannot distinguish them.",
+        "rates": "Learning rates of both optimizers.",
+        "penalties": "Penalties of both networks as logged, without their weights.",
     }
-    yield "<h2>Losses, judgement, learning rates</h2>"
-    present = [name for name in said if name in plots]
+    yield "<h2>Losses, outputs of D, learning rates</h2>"
+    present = [name for name in captions if name in plots]
     if not present:
         yield missing("Nothing has been logged yet, so there is nothing to plot.")
     for name in present:
-        yield figure(png_url(plots[name]), said[name])
+        yield figure(png_url(plots[name]), captions[name])
 
 
 def quality(story: Story, plots: dict[str, bytes]) -> Iterator[str]:
-    """Scores with their provenance, and how they came on during training."""
+    """Scores with their provenance, and their curves during training."""
     yield "<h2>Scores</h2>"
     if story.scores:
         yield from (f'<p class="warning">{escape(text)}</p>' for text in _stale(story))
         yield from score_tables(story.scores)
     else:
-        yield missing(f"Nothing has been measured yet. To do so: ganloom evaluate {story.run.path}")
+        yield missing(f"Nothing has been measured yet. To measure: ganloom evaluate {story.run.path}")
     if "scores" in plots:
         yield "<h3>During training</h3>"
         kept = story.best.training.get("nimg") if story.best else None
         model = (
-            f" The model after {kimg(kept)} is kept as {story.run.best.relative_to(story.run.path).as_posix()}."
+            f" The model after {kimg(kept)} is stored as {story.run.best.relative_to(story.run.path).as_posix()}."
             if kept
             else ""
         )
-        yield figure(png_url(plots["scores"]), f"As measured on the way; a star marks the best.{model}")
+        yield figure(png_url(plots["scores"]), f"Measured during training; a star marks the best.{model}")
 
 
 def neighbours(story: Story) -> Iterator[str]:
-    """Generated images beside the training images that they are most like."""
-    yield "<h2>Nearest neighbours: has it learned by heart?</h2>"
+    """Generated images beside their nearest training images."""
+    yield "<h2>Nearest neighbours: does it copy training images?</h2>"
     image = open_picture(story.run.picture("memorisation"))
     if image is not None:
         yield figure(
-            shown(image, GRID),
-            "Pairs of a generated image and, at its right, the training image nearest to it: the nearest pairs of all. "
-            "Alike is well; alike to the last detail would be a copy.",
+            image_url(image, GRID),
+            "Pairs of a generated image and, at its right, its nearest training image: those pairs that are closest of "
+            "all. Similar pairs are fine; a pair that is equal in every detail is a copy.",
         )
     else:
         command = f"ganloom evaluate {story.run.path} --metrics memorisation"
-        yield missing(f"There is no picture of nearest neighbours. To make it: {command}")
+        yield missing(f"There is no picture of nearest neighbours. To create it: {command}")
     found = [score for score in story.scores if score.metric.startswith("memoris") and score.class_name is None]
     if found:
         yield note("Scores: " + "; ".join(f"{score.label} {score.text}" for score in found) + ".")
 
 
 def provenance(story: Story) -> Iterator[str]:
-    """Cost, machine, configuration: what is needed to repeat the run."""
+    """Cost, machine and configuration: all that is needed to repeat the run."""
     facts, seconds = story.facts, story.seconds
     cost = [("images", f"{story.nimg:,} ({story.epochs(story.nimg):.2f} epochs of {facts.images:,})")]
     if seconds:
         cost += [
-            ("time", f"{duration(seconds)} ({seconds:,.1f} seconds), pictures and checkpoints included"),
+            ("time", f"{duration(seconds)} ({seconds:,.1f} seconds), samples and checkpoints included"),
             (
                 "speed",
-                f"{story.nimg / seconds:,.1f} images/s, {1000 * seconds / max(1, story.nimg):,.2f} seconds a kimg",
+                f"{story.nimg / seconds:,.1f} images/s, {1000 * seconds / max(1, story.nimg):,.2f} seconds per kimg",
             ),
         ]
     else:
@@ -266,14 +264,14 @@ def provenance(story: Story) -> Iterator[str]:
             ("CPU threads", str(facts.threads)),
             ("PyTorch", facts.torch),
             ("ganloom", facts.ganloom),
-            ("run", f"{facts.id}, begun {facts.created}"),
+            ("run", f"{facts.id}, started {facts.created}"),
             ("images", f"{facts.dataset}, content hash {facts.content_hash}"),
-            *(("own code", f"{path}, sha256 {digest}") for path, digest in facts.code.items()),
+            *(("custom code", f"{path}, sha256 {digest}") for path, digest in facts.code.items()),
         ]
     )
-    yield note("As they were when the run began.")
+    yield note("When the run was started.")
     yield "<h2>Configuration</h2>"
-    yield note("Saved as config.yaml, this and the same images repeat the run: ganloom train --recipe config.yaml")
+    yield note("To repeat the run, save this as config.yaml: ganloom train --recipe config.yaml, with the same images")
     yield f"<pre>{escape(story.config.yaml())}</pre>"
 
 
@@ -281,7 +279,7 @@ def provenance(story: Story) -> Iterator[str]:
 
 
 def draw_plots(story: Story) -> Iterator[tuple[str, bytes]]:
-    """Name and PNG of every plot that there is something for."""
+    """Name and PNG of every plot that has data."""
     history, loss = story.history, Path(story.config.loss.name).name
 
     def curve(label: str, name: str, *, dashed: bool = False) -> Curve:
@@ -306,14 +304,14 @@ def draw_plots(story: Story) -> Iterator[tuple[str, bytes]]:
     }
     for name, panels in plots.items():
         if full := [panel for panel in panels if any(len(curve.series) for curve in panel.curves)]:
-            yield name, draw(full[:MOST_PANELS], max(1, story.facts.images))
+            yield name, draw(full[:MAX_PANELS], max(1, story.facts.images))
 
 
-# Words and small pieces.
+# Sentences and small pieces of HTML.
 
 
 def _state(story: Story) -> str:
-    """Whether the run has come to its end."""
+    """Whether the run has reached its length."""
     length = story.config.train.length
     if length.is_time:
         done, whole = (story.seconds or 0.0), length.minutes * 60
@@ -325,7 +323,7 @@ def _state(story: Story) -> str:
 
 
 def _alarms(story: Story) -> Iterator[str]:
-    """Numbers that were none, and what the guard has said."""
+    """NaN or infinite values, and the events of the guard."""
     for name, words in {
         "loss_d": "Loss_D",
         "loss_g": "Loss_G",
@@ -340,25 +338,27 @@ def _alarms(story: Story) -> Iterator[str]:
 
 
 def _of_what(story: Story, score: Score) -> str:
-    """Words for a score that is not of this model, or not against these images."""
+    """The difference, if a score is of an earlier model or was measured against other images."""
     against = "" if score.content_hash == story.facts.content_hash else ", against other images"
     return against or ("" if score.nimg == story.nimg else f", after {kimg(score.nimg or 0)}")
 
 
 def _stale(story: Story) -> Iterator[str]:
-    """Scores of another model, or against other images, than this page shows."""
+    """Warnings about scores of an earlier model, or measured against other images."""
     earlier = sorted({score.nimg for score in story.scores if score.nimg and score.nimg != story.nimg})
     if earlier:
-        yield f"Some were measured on the model after {', '.join(map(kimg, earlier))}: see below which."
+        yield f"Some scores are of the model after {', '.join(map(kimg, earlier))}, as listed below."
     if any(score.content_hash != story.facts.content_hash for score in story.scores):
-        yield "Some scores compare with other images than this run was trained on: see below which."
+        yield "Some scores compare with other images than this run was trained on, as listed below."
 
 
 def _strip(story: Story, nimg: int) -> str:
     image = open_picture(story.grids[nimg])
     if image is None:
         return "cannot be read"
-    return f'<img alt="generated after {kimg(nimg)}" src="{shown(first_pictures(image, story.facts.shape), STRIP)}">'
+    return (
+        f'<img alt="generated after {kimg(nimg)}" src="{image_url(first_pictures(image, story.facts.shape), STRIP)}">'
+    )
 
 
 def figure(source: str, caption: str) -> str:

@@ -1,4 +1,4 @@
-"""The scores of a run: what each means, which way is better, and where it comes from."""
+"""The scores of a run as HTML: what each means, whether higher or lower is better, and its provenance."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,11 +8,11 @@ from ganloom.report.html import escape, table
 
 __all__ = ["in_words", "main_score", "meaning", "score_tables"]
 
-MAIN = ("fid", "fd", "kid", "is")  # the number to name if only one is named: the first of these that there is
+MAIN = ("fid", "fd", "kid", "is")  # the score to mention if only one is: the first of these that was measured
 PROVENANCE = {
     "generated": "generated images of",
     "model": "hash of the model",
-    "nimg": "trained with (images)",
+    "nimg": "training images seen",
     "dataset": "real images of",
     "content_hash": "hash of their content",
     "split": "split",
@@ -30,17 +30,17 @@ PROVENANCE = {
     "created": "measured",
 }
 HASHES = ("weights", "model", "content_hash")
-SHORT = 12  # characters of a hash that are shown; the whole is its title
+SHORT = 12  # characters of a hash that are shown; the tooltip has all
 
 
 def meaning(label: str) -> Meaning | None:
-    """Of a score by its label, which also names its column in the log: `fd[loomnet-1]@2000` is fd."""
+    """The meaning of a score, from its label or its column in the log, such as `fd[loomnet-1]@2000`."""
     return MEANINGS.get(metric_of(label))
 
 
 def main_score(found: Sequence[Score], content_hash: str, nimg: int) -> Score | None:
-    """The one to name in a sentence: against the run's own images and of its last model, if there is one; of several of
-    its kind the newest.
+    """The score to mention in a sentence: preferably against the run's own images, then of its last model, then of the
+    first metric in `MAIN`. Of several equal ones it is the newest.
     """
     ranks = {metric: rank for rank, metric in enumerate(MAIN)}
     newest = sorted((score for score in found if score.class_name is None), key=lambda score: score.created)[::-1]
@@ -62,11 +62,11 @@ def in_words(score: Score) -> str:
 
 
 def score_tables(found: Sequence[Score]) -> Iterator[str]:
-    """Scores, scores by class, provenance."""
+    """Tables of scores, of scores by class, and of their provenance."""
     whole = [score for score in found if score.class_name is None]
     if whole:
         rows = [[score.label, f"{score.value:.4g}", _interval(score), *_explained(score)] for score in whole]
-        shown = table(rows, ["score", "value", "95 % interval", "better", "what it says"])
+        shown = table(rows, ["score", "value", "95 % interval", "better", "meaning"])
         yield f'<div class="numbers">{shown}</div>'
     classes = [score for score in found if score.class_name is not None]
     if classes:
@@ -87,7 +87,7 @@ def _interval(score: Score) -> str:
 
 
 def _provenance(found: Sequence[Score]) -> Iterator[str]:
-    """What all scores share once, and a table of what sets them apart, scores of equal provenance in one row."""
+    """A table of what differs between scores, with one row per provenance, then one of what all scores share."""
     shared = [field for field in PROVENANCE if len({_cell(field, score) for score in found}) == 1]
     apart = [field for field in PROVENANCE if field not in shared]
     groups: dict[tuple[str, ...], list[Score]] = {}
@@ -96,12 +96,12 @@ def _provenance(found: Sequence[Score]) -> Iterator[str]:
     if apart:
         rows = [["<br>".join(_names(group)), *cells] for cells, group in groups.items()]
         yield f'<div class="wide">{table(rows, ["score", *(PROVENANCE[field] for field in apart)], escaped=True)}</div>'
-        yield "<p>And of all of them:</p>"
+        yield "<p>For all of them:</p>"
     yield table([[PROVENANCE[field], _cell(field, found[0])] for field in shared], escaped=True)
 
 
 def _names(group: Sequence[Score]) -> Iterator[str]:
-    """Each label once, with the classes that it is of."""
+    """Each label once, with its classes."""
     for label in dict.fromkeys(score.label for score in group):
         classes = [score.class_name for score in group if score.label == label and score.class_name is not None]
         whole = any(score.label == label and score.class_name is None for score in group)
@@ -116,5 +116,5 @@ def _cell(field: str, score: Score) -> str:
     if field in HASHES:
         return f'<code title="{escape(str(value))}">{escape(str(value)[:SHORT])}</code>'
     if field == "created":
-        return escape(value[:16].replace("T", " ") + " UTC")  # one evaluation takes some seconds
+        return escape(value[:16].replace("T", " ") + " UTC")  # to the minute: one evaluation takes some seconds
     return escape(f"{value:,}" if isinstance(value, int) and field != "seed" else str(value))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ganloom.core.distributed import World, connect, tells
+from ganloom.core.distributed import World, connect, reports_failure
 from ganloom.core.errors import GanloomError
 from ganloom.core.runtime import flushed_denormals
 from ganloom.data.dataset import Dataset
@@ -31,7 +31,7 @@ def connected(device: torch.device, dataset: Dataset) -> Iterator[Context]:
         with flushed_denormals():
             yield Context(device, world, dataset)
     except GanloomError:
-        tells()  # now: the others fail as soon as this one has left them
+        reports_failure()  # ask now: the others fail as soon as this process has left them
         raise
     finally:
         world.close()

@@ -125,7 +125,7 @@ def evaluate(
             enough, cost = recorder.judge(step, scores, seconds)
     # Schedules do not see the evaluation at the end of a run: a run that is made longer would not have had it.
     due = crosses(intervals.evaluate, step.nimg - step.images_per_step, step.nimg)
-    step.hear(cost if due else math.nan)
+    step.observe_score(cost if due else math.nan)
     return step.world.any(enough, step.device)
 
 

@@ -9,7 +9,7 @@ from torch._subclasses import fake_tensor
 from ganloom.config import Config
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
-from ganloom.core.memory import Counter, free_memory, is_out_of_memory
+from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
 from ganloom.core.terminal import log
 from ganloom.training.step import AdversarialStep
 
@@ -43,7 +43,9 @@ def retried_smaller(step: AdversarialStep) -> Config:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        raise nothing_fits(step.least, str(error).splitlines()[0], ", or --device cpu, which is slow") from None
+        raise nothing_fits(
+            step.min_micro_batch, str(error).splitlines()[0], ", or --device cpu, which is slow"
+        ) from None
     if not step.halved:
         return step.config
     d, g = step.d.micro_batch, step.g.micro_batch
@@ -81,11 +83,11 @@ def peak_memory(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> 
     """
     with _shortened(step, micro_batch, micro_batch_g):
         try:
-            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
+            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), AllocationCounter() as counter:
                 step.advance(measure=True)
         except NOT_ESTIMATED:
             return 0
-    return int(counter.most / COUNTED)
+    return int(counter.peak / COUNTED)
 
 
 @contextlib.contextmanager
@@ -95,24 +97,29 @@ def _shortened(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> I
 
     Compiled networks are left out: they would compile for tensors without content. Afterwards the step is as before.
     """
-    names = ("G", "D", "world", "nimg", "images_per_step", "keeps_fakes")
+    names = ("G", "D", "nimg", "images_per_step")
     before = {name: getattr(step, name) for name in names}
     sizes = [(learner, learner.batch, learner.micro_batch) for learner in (step.d, step.g)]
+    world, together = step.world, (step, step.fakes, step.retry)
     for learner, micro in ((step.d, micro_batch), (step.g, micro_batch_g)):
         learner.micro_batch = micro
         learner.batch = min(learner.batch, 2 * micro)
-    step.G, step.D, step.world, step.nimg = step.g.net, step.d.net, World(), 0
+    step.G, step.D, step.nimg = step.g.net, step.d.net, 0
     step.images_per_step = step.d.batch * step.config.train.d_updates
-    step.keeps_fakes = step.can_keep_fakes()
+    for part in together:
+        part.world = World()
     try:
         yield
     finally:
+        step.fakes.clear()
         for learner, batch, micro in sizes:
             learner.batch, learner.micro_batch = batch, micro
-            learner.forget()  # its moments have no content
+            learner.reset_optimizer()  # its moments have no content
             learner.optimizer.zero_grad(set_to_none=True)
         for name, value in before.items():
             setattr(step, name, value)
+        for part in together:
+            part.world = world
 
 
 def nothing_fits(least: int, why: str, elsewhere: str = "") -> ConfigError:

@@ -51,8 +51,8 @@ def report_start(step: AdversarialStep, intervals: Intervals, folder: RunFolder)
         log.info(f"this run is complete; to make it longer: ganloom resume {folder.path} --length '...'")
     if step.growth is None:
         return
-    log.info(f"growth    full resolution from {step.growth.grown_at:,} images on")
-    if step.growth.grown_at > intervals.total:
+    log.info(f"growth    full resolution from {step.growth.final_resolution_at:,} images on")
+    if step.growth.final_resolution_at > intervals.total:
         log.warning(
             f"the training ends at {intervals.total:,} images, before the full resolution: its images stay coarse. "
             "Make it longer (--length), or growth.hold and growth.fade shorter."

@@ -14,14 +14,14 @@ from ganloom.session.timing import images_per_minute, with_timed_intervals
 from ganloom.session.watching import drop_infeasible
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.compatibility import IMAGES, form, refuse
-from ganloom.training.finetune import Trained, begin_with
+from ganloom.training.finetune import Pretrained, load_pretrained
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["preflight", "trial_step"]
 
 
 def preflight(
-    config: Config, context: Context, *, pretrained: Trained | None = None, speed: float | None = None
+    config: Config, context: Context, *, pretrained: Pretrained | None = None, speed: float | None = None
 ) -> tuple[Config, float | None]:
     """The complete configuration, with nothing left open, and the speed in images per minute if it is needed.
 
@@ -31,11 +31,15 @@ def preflight(
     config = resolve(config, context.dataset.shape, context.world.size)
     step = trial_step(config, context)
     if pretrained is not None:
-        begin_with(pretrained, step)
+        load_pretrained(pretrained, step)
     check(step)
     full_size(step)
-    config = drop_infeasible(fit_memory(step), context.dataset)
-    check_custom_step(step)
+    with in_custom_step(step) or contextlib.nullcontext():
+        fitted = fit_memory(step)  # takes a step of fake tensors, in which custom code may fail too
+    config = drop_infeasible(fitted, context.dataset)
+    if custom := in_custom_step(step):
+        with custom:
+            step.advance(measure=True)
     timed = None in (config.evaluate.every, config.guard.every)
     if speed is None and (timed or config.train.length.is_time):
         speed = images_per_minute(step)
@@ -68,11 +72,13 @@ def full_size(step: AdversarialStep) -> None:
         step.growth = None
 
 
-def check_custom_step(step: AdversarialStep) -> None:
-    """Let custom networks and losses take one step: what they raise becomes a `ConfigError` with the line at fault."""
-    if files := [load_file(name) for name in (step.config.net.name, step.config.loss.name) if is_file(name)]:
-        with blame(*files, doing="in a step of training"):
-            step.advance(measure=True)
+def in_custom_step(step: AdversarialStep) -> contextlib.AbstractContextManager[None] | None:
+    """For a step of custom networks or losses: what they raise becomes a `ConfigError` with the line at fault.
+
+    None if network and loss are built in.
+    """
+    files = [load_file(name) for name in (step.config.net.name, step.config.loss.name) if is_file(name)]
+    return blame(*files, doing="in a step of training") if files else None
 
 
 def check_custom_loss(step: AdversarialStep) -> None:

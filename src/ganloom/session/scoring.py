@@ -18,7 +18,7 @@ from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.names import nearest
 from ganloom.core.pictures import to_uint8
 from ganloom.data.dataset import Dataset
-from ganloom.metrics.contract import Comparison, Images, Side
+from ganloom.metrics.contract import Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.meanings import MEANINGS, is_better
@@ -46,7 +46,7 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
             by = ", by the inception network," if name in metrics.DEFINED_BY_INCEPTION else ""
             raise ConfigError(f"evaluate.metrics: {name}{by} is too costly while training. Choose from {cheap}.")
-    given = [key for name in settings.metrics for key in metrics.find(name).GIVES if MEANINGS[key].better]
+    given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
             f"evaluate.best: {settings.best} is not a number that evaluate.metrics produces, with a better and a worse "
@@ -61,13 +61,13 @@ def _is_cheap(name: str) -> bool:
 
 def drop_infeasible(settings: Evaluate, images: int) -> tuple[Evaluate, str]:
     """Without the metrics that need more images than there are, and why. Without `best`, nothing is scored at all."""
-    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).LEAST]
+    lacking = [name for name in settings.metrics if min(images, settings.n) < metrics.find(name).MIN_IMAGES]
     if not lacking:
         return settings, ""
     kept = [name for name in settings.metrics if name not in lacking]
-    least = max(metrics.find(name).LEAST for name in lacking)
+    least = max(metrics.find(name).MIN_IMAGES for name in lacking)
     why = f"{', '.join(lacking)} left out while training: {least} images are needed, and there are {images}"
-    if not any(settings.best in metrics.find(name).GIVES for name in kept):
+    if not any(settings.best in metrics.find(name).NUMBERS for name in kept):
         return settings.model_copy(update={"every": NEVER}), f"{why}, so there are no scores"
     return settings.model_copy(update={"metrics": tuple(kept)}), why
 
@@ -82,7 +82,7 @@ class Scorer:
         rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
         content = dataset.content_hash
         reals = Images(dataset.images, rows, None, dataset.name, content, "train")
-        self.real = Side(reals, self.extraction.kept)
+        self.real = ImageSet(reals, self.extraction.cached)
 
     def prepare(self) -> None:
         """Compute the features of the real images now rather than at the first measurement."""
@@ -100,9 +100,9 @@ class Scorer:
             finite = finite and bool(torch.isfinite(part).all())
             made.append(to_uint8(part).cpu())
         pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
-        comparison = Comparison(
+        comparison = Inputs(
             real=self.real,
-            fake=Side(Images.generated(pictures), self.extraction.features),
+            fake=ImageSet(Images.generated(pictures), self.extraction.features),
             training=self.real,
             held_out=None,
             generator=None,

@@ -12,7 +12,7 @@ from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import read
 from ganloom.core.device import device_name
-from ganloom.core.distributed import note, noted
+from ganloom.core.distributed import leave_note, read_note
 from ganloom.core.errors import Interrupted, RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.core.terminal import log
@@ -34,7 +34,7 @@ from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble
-from ganloom.training.finetune import Trained, begin_with, open_trained
+from ganloom.training.finetune import Pretrained, load_pretrained, open_pretrained
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["Listeners", "Session", "begin", "resume"]
@@ -51,7 +51,7 @@ class Listeners:
 def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torch.device, to: Listeners) -> RunFolder:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device, dataset) as context:
-        pretrained = open_pretrained(config)
+        pretrained = find_pretrained(config)
         config, speed = preflight(config, context, pretrained=pretrained)
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
@@ -72,7 +72,7 @@ def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torc
         )
         messages.announce(config, facts, out, context)
         if context.world.is_first:
-            note("run", facts.id)
+            leave_note("run", facts.id)
             create_folder(out, config, facts, code)
         folder = RunFolder(out)
         context.world.barrier()
@@ -86,7 +86,7 @@ def resume(folder: RunFolder, config: Config, dataset: Dataset, device: torch.de
 
     `config` is the run's own, with another length or another location of the same images.
     """
-    if why := noted("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
+    if why := read_note("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
         raise RunError(why)
     facts = folder.facts
     if dataset.content_hash != facts.content_hash:
@@ -111,9 +111,9 @@ def resume(folder: RunFolder, config: Config, dataset: Dataset, device: torch.de
     return folder
 
 
-def open_pretrained(config: Config) -> Trained | None:
+def find_pretrained(config: Config) -> Pretrained | None:
     """What a fine-tuning starts from, if this is one. Raises `GanloomError`."""
-    return None if config.start is None else open_trained(Path(config.start.model))
+    return None if config.start is None else open_pretrained(Path(config.start.model))
 
 
 class Session:
@@ -148,7 +148,7 @@ class Session:
         if end.verdict:
             why = messages.why_stopped(self.folder, step, end.verdict, guarded=bool(self.intervals.guard))
             self._ended("stopped", why, nimg)
-            note("stopped", why)
+            leave_note("stopped", why)
             raise RunError(why)
         if end.asked:
             self._ended("stopped", end.asked, nimg)
@@ -183,9 +183,9 @@ class Session:
         begins_healthy(folder, step)
         for damage in damaged:
             log.warning(f"damaged checkpoint skipped: {damage}")
-        pretrained = open_pretrained(config) if voucher is None else None
+        pretrained = find_pretrained(config) if voucher is None else None
         if pretrained is not None:
-            for line in begin_with(pretrained, step):
+            for line in load_pretrained(pretrained, step):
                 log.info(line)
         messages.report_start(step, self.intervals, folder)
         if context.world.is_first:

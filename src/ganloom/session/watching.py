@@ -21,7 +21,7 @@ def make_guard(config: Config, dataset: Dataset, device: torch.device) -> Guard:
     extraction = Extraction(loomnet.load().to(device), device)
     with progress_bar("features of", dataset.name) as progress:
         extraction.progress = progress
-        return Guard(config.guard, signals.Eye(dataset, extraction, config.guard.n, config.seed))
+        return Guard(config.guard, signals.Probe(dataset, extraction, config.guard.n, config.seed))
 
 
 def make_scorer(config: Config, dataset: Dataset, device: torch.device) -> Scorer:
@@ -41,12 +41,12 @@ def drop_infeasible(config: Config, dataset: Dataset) -> Config:
         config = config.model_copy(update={"evaluate": settings})
     if config.guard.every == NEVER:
         return config
-    if dataset.count() < signals.LEAST:
-        log.info(f"note: no guard: it needs at least {signals.LEAST} training images")
+    if dataset.count() < signals.MIN_IMAGES:
+        log.info(f"note: no guard: it needs at least {signals.MIN_IMAGES} training images")
         config = config.model_copy(update={"guard": config.guard.model_copy(update={"every": NEVER})})
-    elif (most := max(dataset.count("val"), dataset.count("test"))) < signals.LEAST:
+    elif (most := max(dataset.count("val"), dataset.count("test"))) < signals.MIN_IMAGES:
         log.info(
-            f"note: the guard cannot see the discriminator overfit: that takes {signals.LEAST} held-out images, and "
-            f"there are {most}. Where the data has no splits, data.holdout=20% holds out more."
+            f"note: the guard cannot see overfitting: that takes {signals.MIN_IMAGES} held-out images, and there are "
+            f"{most}. Where the data has no splits, data.holdout=20% holds out more."
         )
     return config

@@ -12,52 +12,56 @@ __all__ = ["Event", "Tracker", "Trackers"]
 
 
 class Event(NamedTuple):
-    """Something that happened once, in words, and the numbers that show it."""
+    """Something that happened once during a training, such as a verdict of the guard."""
 
-    name: str
-    text: str
-    evidence: Mapping[str, float]
+    name: str  # short, such as "mode collapse"
+    text: str  # a sentence for people
+    evidence: Mapping[str, float]  # the numbers behind it
 
 
 class Tracker(Protocol):
-    """Hears of a training."""
+    """Records a training. `nimg` is the number of training images shown so far."""
 
-    def scalars(self, nimg: int, values: Mapping[str, float]) -> None: ...
+    def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
+        """Losses, scores and other numbers of one moment, by column name; a value may be NaN or infinite."""
 
-    def event(self, nimg: int, event: Event) -> None: ...
+    def event(self, nimg: int, event: Event) -> None:
+        """Something that happened once."""
 
     def images(
         self,
         nimg: int,
         name: str,
         picture: Tensor,  # uint8 [C, H, W]
-    ) -> None: ...
+    ) -> None:
+        """A grid of generated images."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """The training has ended: flush what is not written yet."""
 
 
 class Trackers:
-    """Several trackers as one. One that fails is told of once, and left out from then on.
+    """Several trackers as one. One that raises is reported with a warning and called no more.
 
-    A full disk alone is passed on: the training's own files share it.
+    Only `StorageError` is raised to the caller: a full disk concerns the training's own files too.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._active = list(trackers)
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
-        self._tell("scalars", nimg, values)
+        self._call("scalars", nimg, values)
 
     def event(self, nimg: int, event: Event) -> None:
-        self._tell("event", nimg, event)
+        self._call("event", nimg, event)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._tell("images", nimg, name, picture)
+        self._call("images", nimg, name, picture)
 
     def close(self) -> None:
-        self._tell("close")
+        self._call("close")
 
-    def _tell(self, method: str, *arguments: object) -> None:
+    def _call(self, method: str, *arguments: object) -> None:
         for tracker in list(self._active):
             try:
                 getattr(tracker, method)(*arguments)

@@ -1,4 +1,4 @@
-"""A tracker in a thread of its own: it may talk to what is slow, or silent for ever, and no training waits for that."""
+"""A tracker in its own thread, so that no training waits for a server that is slow or never answers."""
 
 import queue
 import threading
@@ -11,16 +11,18 @@ from ganloom.tracking import Event, Tracker
 
 __all__ = ["BackgroundTracker"]
 
-CLOSE_SECONDS = 45.0  # after the end of a training; longer than any limit that a tracker keeps by itself
-MOST_WAITING = 1000  # calls; memory is the training's
+CLOSE_SECONDS = 45.0  # to wait for the tracker after the training; longer than any timeout of a tracker itself
+MAX_QUEUED_CALLS = 1000  # more would take memory from the training
 
 T = TypeVar("T", bound=Tracker)
 
 
 class BackgroundTracker(Generic[T]):
-    """Makes a tracker and passes on every call, in order. What it throws, the next call throws, with the remedy.
+    """Creates a tracker in a thread and forwards every call to it, in order.
 
-    The thread is a daemon: one that hangs does not keep the process alive.
+    `make` creates it, `made` is called with it once it exists. An exception of the tracker is raised by the next call,
+    as a `RuntimeError` that ends in what `remedy` returns for the tracker (or for None, if it was never created). The
+    thread is a daemon: a tracker that hangs does not keep the process alive.
     """
 
     def __init__(self, make: Callable[[], T], made: Callable[[T], None], remedy: Callable[[T | None], str]) -> None:
@@ -33,26 +35,26 @@ class BackgroundTracker(Generic[T]):
         self._thread.start()
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
-        self._pass_on("scalars", nimg, values)
+        self._forward("scalars", nimg, values)
 
     def event(self, nimg: int, event: Event) -> None:
-        self._pass_on("event", nimg, event)
+        self._forward("event", nimg, event)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._pass_on("images", nimg, name, picture)
+        self._forward("images", nimg, name, picture)
 
     def close(self) -> None:
-        """Wait until all is passed on, but not for ever."""
+        """Wait until every call has been forwarded, for at most `CLOSE_SECONDS`."""
         self._calls.put(("close", ()))
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            self._give_up(f"no answer {CLOSE_SECONDS:g} s after the end, and nobody waits longer")
+            self._give_up(f"no answer within {CLOSE_SECONDS:g} s after the end of the training")
         self._raise()
 
-    def _pass_on(self, method: str, *arguments: object) -> None:
+    def _forward(self, method: str, *arguments: object) -> None:
         self._raise()
-        if self._calls.qsize() >= MOST_WAITING:
-            self._give_up(f"no answer while {MOST_WAITING} calls wait")
+        if self._calls.qsize() >= MAX_QUEUED_CALLS:
+            self._give_up(f"no answer while {MAX_QUEUED_CALLS} calls wait")
         self._calls.put((method, arguments))
 
     def _raise(self) -> None:
@@ -66,11 +68,11 @@ class BackgroundTracker(Generic[T]):
     def _work(self) -> None:
         try:
             self._tracker = tracker = self._make()
-            if not self._given_up:  # nobody wants to hear of it any more
+            if not self._given_up:  # else its failure has been reported already
                 self._made(tracker)
             method = ""
             while method != "close":
                 method, arguments = self._calls.get()
                 getattr(tracker, method)(*arguments)
-        except BaseException as error:  # a SystemExit too would end this thread without a word
+        except BaseException as error:  # SystemExit too, which would end this thread silently
             self._error = error

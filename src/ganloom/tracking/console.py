@@ -1,4 +1,4 @@
-"""What a person sees while it trains: a live bar on a terminal, plain lines anywhere else."""
+"""Progress of a training: a live bar on a terminal, lines of the log anywhere else."""
 
 import datetime
 import math
@@ -17,7 +17,7 @@ from ganloom.tracking import Event
 
 __all__ = ["Console"]
 
-PLAIN_SECONDS = 5.0  # between plain lines
+PLAIN_SECONDS = 5.0  # between two lines of the log
 REDRAW_SECONDS = 1.0  # between two drawings of the bar
 
 
@@ -36,7 +36,10 @@ class _Screen(Progress):
 
 
 class Console:
-    """Progress of a training of `total` images (or, for a length in minutes, of that many seconds)."""
+    """Progress of a training of `total` images or, for a length in minutes, of so many `seconds`.
+
+    `newest` gives the path of the grid of samples after so many images.
+    """
 
     def __init__(
         self, total: int, seconds: float | None, newest: Callable[[int], Path], screen: Terminal | None = None
@@ -50,13 +53,13 @@ class Console:
             TextColumn("{task.percentage:>3.0f}%  {task.fields[rate]}"),
             console=self._terminal,
             disable=not self._terminal.is_terminal,
-            auto_refresh=False,  # a thread that draws takes its core from one that trains: 3 % on two cores
+            auto_refresh=False,  # a drawing thread takes time from the training: 3 % on two cores
         )
         self._task = self._progress.add_task("", total=1.0, done="starting", rate="")
         self._progress.start()
 
     def advance(self, nimg: int, seconds: float, images_per_second: float) -> None:
-        """Hear of every step: how far the training is, after how many seconds."""
+        """Show how far the training is after `seconds`; called after every step."""
         if self._terminal.is_terminal:
             done, rate = self._progress_text(nimg, seconds, images_per_second)
             self._progress.update(self._task, completed=self._share(nimg, seconds), done=done, rate=rate)
@@ -66,7 +69,7 @@ class Console:
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         if "loss_d" not in values:
-            if not any(name.startswith("guard_") for name in values):  # what they mean, its events say
+            if not any(name.startswith("guard_") for name in values):  # the guard's events say what these mean
                 self._scores(nimg, values)
             return
         losses = (
@@ -90,7 +93,7 @@ class Console:
             log.info(text)
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._progress.newest = f"newest pictures: {self._path(nimg)}"
+        self._progress.newest = f"newest samples: {self._path(nimg)}"
 
     def close(self) -> None:
         self._progress.stop()

@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, one line a logged step. Read it with any tool."""
+"""The log as JSON lines: one object per logged step, readable with any tool."""
 
 import json
 import math
@@ -15,7 +15,10 @@ __all__ = ["Jsonl", "read_log"]
 
 
 class Jsonl:
-    """Appends to a file; lines after `resume_at` images, which a killed run may have left, are taken out first."""
+    """Appends to a file. Rows after `resume_at` images, which a killed run may have left, are removed first.
+
+    Raises `StorageError` if the disk is full or the file cannot be written.
+    """
 
     def __init__(self, path: Path, resume_at: int) -> None:
         self.path = path
@@ -34,7 +37,7 @@ class Jsonl:
             self._file.flush()
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        """Pictures are files of their own."""
+        """Nothing: samples are stored as PNG files."""
 
     def close(self) -> None:
         with storage_errors(self.path):
@@ -42,7 +45,9 @@ class Jsonl:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; none if there is no log yet. A damaged line, such as one cut off by a kill, ends them."""
+    """The rows of a log, none if there is no log yet. Reading ends at the first damaged line, such as one cut off by a
+    kill.
+    """
     if not path.exists():
         return []
     rows = []
@@ -58,7 +63,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    # JSON has no NaN; null says as much and every reader takes it.
+    # JSON has neither NaN nor infinity: both are written as null, which every reader accepts.
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
     }

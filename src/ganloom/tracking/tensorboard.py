@@ -1,4 +1,4 @@
-"""TensorBoard: `tensorboard --logdir RUN` shows scalars and image grids over the image count."""
+"""TensorBoard: `tensorboard --logdir RUN` shows scalars and grids of samples over the image count."""
 
 import re
 import time
@@ -12,14 +12,14 @@ from ganloom.tracking import Event
 
 __all__ = ["TensorBoard"]
 
-NAME = re.compile(r"(events\.out\.tfevents\.)(\d{10}\..+)")  # the second it was begun in, then host, process and number
+NAME = re.compile(r"(events\.out\.tfevents\.)(\d{10}\..+)")  # the second of its creation, then host, process and number
 
 
 class TensorBoard:
-    """Writes event files; on resume, what came after `resume_at` images is purged."""
+    """Writes event files. On resume, what was written after `resume_at` images is purged."""
 
     def __init__(self, folder: Path, resume_at: int) -> None:
-        _put_first(folder)
+        _rename_future_files(folder)
         self._writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
@@ -38,13 +38,15 @@ class TensorBoard:
         self._writer.close()
 
 
-def _put_first(folder: Path) -> None:
-    """Rename what a clock has named that has since been set back: TensorBoard reads files in the order of their names,
-    and would take what is written now for what was written first, and purge it.
+def _rename_future_files(folder: Path) -> None:
+    """Rename files whose names lie in the future because the clock has been set back since.
+
+    TensorBoard reads files in the order of their names. It would take the file written now for the oldest, and purge
+    what it holds.
     """
     names = [found for path in sorted(folder.glob("*")) if (found := NAME.fullmatch(path.name))]
     now = f"{int(time.time()):010d}."
     last = max((found[2][:10] for found in names if found[2][:11] <= now), default="0" * 10)
     for place, found in enumerate(names):
-        if found[2][:11] > now:  # "~" comes after what names of hosts begin with
+        if found[2][:11] > now:  # "~" sorts after the first letter of any host name
             (folder / found[0]).rename(folder / f"{found[1]}{last}.~{place:06d}.{found[2]}")

@@ -1,4 +1,4 @@
-"""Weights & Biases (extra `wandb`): losses, images and the configuration, online or offline."""
+"""Weights & Biases (optional package `wandb`): losses, images and the configuration, online or offline."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +12,13 @@ from ganloom.tracking.background import BackgroundTracker
 
 __all__ = ["WeightsAndBiases"]
 
-# W&B's own limits, which its hook at the exit of the process keeps too; without them it waits 90 s and for ever.
+# Timeouts of W&B, which its hook at the exit of the process respects too. Its defaults are 90 s and no limit.
 INIT_SECONDS = 30.0
 FINISH_SECONDS = 30.0
 
 
 class WeightsAndBiases(BackgroundTracker["_Client"]):
-    """W&B in a thread of its own, as its server may be out of reach, or silent."""
+    """W&B in its own thread, because its server may be unreachable or never answer."""
 
     def __init__(
         self,
@@ -39,20 +39,20 @@ class WeightsAndBiases(BackgroundTracker["_Client"]):
 
 
 class _Client:
-    """One W&B run for one ganloom run: its id is ours, so a resumed training goes on in the same place."""
+    """One W&B run per ganloom run. It has the same id, so that a resumed training continues the same W&B run."""
 
     def __init__(self, folder: Path, given: Mapping[str, Any]) -> None:
-        """`given` is what `wandb.init` takes."""
-        import wandb  # an extra: planning has looked whether it is there
+        """`given` holds keyword arguments of `wandb.init`."""
+        import wandb  # optional: planning has checked that it is installed
 
         self._wandb = wandb
-        wandb.setup(wandb.Settings(silent=True))  # or it asks for a key, on a terminal where nobody may answer
+        wandb.setup(wandb.Settings(silent=True))  # or it asks for a key on the terminal and waits
         self._run = wandb.init(
             dir=str(folder),
             **given,
             resume="allow",
             settings=wandb.Settings(
-                silent=True,  # the terminal is ours
+                silent=True,  # the console tracker owns the terminal
                 console="off",
                 init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
@@ -60,8 +60,8 @@ class _Client:
             ),
         )
         self.url: str | None = self._run.url
-        self.kept = f"{folder}/wandb/*run-*-{given['id']}"  # a folder for every time that the training went on
-        # Our clock is the image count; W&B's own step may only grow, which a resumed run does not respect.
+        self.kept = f"{folder}/wandb/*run-*-{given['id']}"  # one folder per start or resume
+        # The x axis is the image count: W&B's own step must never decrease, but resuming goes back to a checkpoint.
         self._run.define_metric("*", step_metric="nimg")
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
@@ -80,5 +80,5 @@ class _Client:
 
 def _remedy(client: _Client | None) -> str:
     if client is None:
-        return "trackers.wandb.mode=offline needs no server, and 'wandb sync' sends what it wrote"
-    return f"what it was told lies here, and this sends it: wandb sync {client.kept}"
+        return "set trackers.wandb.mode=offline, which needs no server; 'wandb sync' uploads the files later"
+    return f"to upload what was recorded so far: wandb sync {client.kept}"

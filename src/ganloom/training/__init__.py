@@ -1,1 +1,1 @@
-"""The adversarial step, and what happens when around it."""
+"""The mathematics of a training: the adversarial step, what it is made of, and its checkpoints."""

@@ -1,4 +1,4 @@
-"""The moving average of G: what is sampled, scored and saved."""
+"""The EMA generator: the moving average of G that is sampled, scored and saved."""
 
 import copy
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ganloom.nets.layers import spectral
 __all__ = ["Ema", "stop_tracking"]
 
 BATCHES = 16  # of latents, to re-estimate BatchNorm's statistics or the mean style
-STYLES = 256  # in a batch, for the mean style: they cost next to nothing
+STYLES = 256  # per batch, for the mean style: they are cheap
 
 
 class Ema:
@@ -36,8 +36,9 @@ class Ema:
 
     @torch.no_grad()
     def update(self, nimg: int, images: int, factor: float = 1.0) -> None:
-        """Take in G's weights after an update that came `images` images after the one before; `factor` of the half-life
-        counts now.
+        """Average in G's weights after an update, at `nimg` images, `images` after the update before.
+
+        `factor` scales the half-life.
         """
         half_life = self.half_life * factor
         if self.ramp_up:
@@ -49,11 +50,12 @@ class Ema:
     def refresh(self, seed: int, latent: int, batch: int, labels: Callable[[int, int], Tensor | None]) -> None:
         """Copy G's buffers, then re-estimate BatchNorm's statistics, or the mean style, for the averaged weights.
 
-        Latents are keyed and labels are the first of the training images, so the result is a function of the weights.
+        `labels(first, count)` gives those of training images. Latents are keyed by `seed`, so the result depends on the
+        weights alone.
         """
         for average, current in self._buffers:
             average.copy_(current)
-        spectral.settle(self.G)  # G's vectors are not those of its average
+        spectral.settle(self.G)  # the average has singular vectors of its own
         if isinstance(self.G, Styled):
             self._find_centre(self.G, seed, latent, labels)
         if not self._norms:
@@ -82,9 +84,9 @@ class Ema:
 
 
 def stop_tracking(network: nn.Module) -> None:
-    """Leave BatchNorm's running statistics as they are while the network learns: in training nothing reads them.
+    """Freeze BatchNorm's running statistics while the network learns: training does not read them.
 
-    They would differ between processes, and with every forward pass that is only a measurement.
+    They would differ between processes, and change with forward passes that only measure.
     """
     for norm in batch_norms(network):
         norm.track_running_stats = False

@@ -1,4 +1,4 @@
-"""Growth of the resolution (Karras et al. 2018): a function of the image count, so that resume works in mid-fade."""
+"""Growth of the resolution (Karras et al. 2018), as a function of the image count: resume works in mid-fade."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ __all__ = ["Growth"]
 
 
 class Growth:
-    """At each level images are held for some time, then the next level fades in; the networks follow.
+    """Each level is held for some time, then the next one fades in; both networks follow.
 
     Their levels are buffers, and so in checkpoints.
     """
@@ -26,14 +26,14 @@ class Growth:
         self.reach(0)
 
     def reach(self, nimg: int) -> bool:
-        """Bring the networks to their level at `nimg` images; whether new layers begin with it."""
+        """Bring the networks to their level at `nimg` images; returns whether new layers begin to fade in."""
         level, before = self.level(nimg), float(self.networks[0].level)
         for network in self.networks:
             network.level.fill_(level)
         return math.ceil(level) > math.ceil(before)
 
     def level(self, nimg: int) -> float:
-        """The level at `nimg` images: 2.0 while it is held, 2.3 when the next has faded in by 0.3."""
+        """The level at `nimg` images: 2.0 while level 2 is held, 2.3 when the next one has faded in by 30 %."""
         for level in range(self.levels):
             hold, fade = _of(self.hold, level), _of(self.fade, level)
             if nimg <= hold:
@@ -44,12 +44,12 @@ class Growth:
         return float(self.levels)
 
     def faded(self, real: Tensor) -> Tensor:  # [N, C, H, W]
-        """Real images with as much detail as generated ones can have now."""
+        """Real images with as much detail as generated ones can have at this level."""
         return self.networks[1].fade(real)
 
     @property
-    def grown_at(self) -> int:
-        """Images after which the last level is wholly there."""
+    def final_resolution_at(self) -> int:
+        """The image count at which the last level has faded in."""
         return sum(_of(self.hold, level) + _of(self.fade, level) for level in range(self.levels))
 
 

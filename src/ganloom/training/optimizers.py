@@ -1,4 +1,4 @@
-"""The optimizers, and what is known of the kernels beneath them."""
+"""The optimizers, with a faster path to the fused kernels of CPUs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +14,7 @@ __all__ = ["make_optimizer"]
 def make_optimizer(
     weights: Sequence[Tensor], settings: sections.Optimizer, device: torch.device
 ) -> torch.optim.Optimizer:
+    """The optimizer of these settings for weights on `device`."""
     if settings.name == "rmsprop":
         return torch.optim.RMSprop(weights, settings.lr, alpha=settings.beta2, weight_decay=settings.weight_decay)
     own, cpus = (torch.optim.AdamW, _AdamW) if settings.name == "adamw" else (torch.optim.Adam, _Adam)
@@ -27,11 +28,11 @@ def make_optimizer(
 
 
 class _InOrderOfMemory:
-    """Shows the fused kernel each weight as it lies in memory.
+    """Passes each weight to the fused kernel in the memory order that it has.
 
-    That of CPUs (torch 2.13) copies every channels-last gradient into the other order and does not use the copy, for 2
-    to 3 % of a small step; the numbers are the same without. It walks all four tensors together, whatever their order:
-    a gradient of another order than its weight's is brought into it.
+    The CPU kernel (torch 2.13) copies every channels-last gradient to the contiguous order and does not use the copy,
+    which takes 2 to 3 % of a small step; the results are the same without. The kernel reads weight, gradient and
+    moments in parallel, whatever their order: so a gradient in another order than its weight's is converted first.
     """
 
     def _init_group(

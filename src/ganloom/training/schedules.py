@@ -1,6 +1,6 @@
-"""Learning-rate schedules: the share of the full rate as a function of the image count.
+"""Learning-rate schedules: the learning rate relative to the configured one, as a function of the image count.
 
-Plateaus alone look at results; what they have seen is kept in buffers, and so in checkpoints.
+Only plateaus depend on results; they keep what they have observed in buffers, and so in checkpoints.
 """
 
 import math
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganloom.config import sections
 from ganloom.core.lengths import Length
+from ganloom.training.buffers import NamedBuffers
 
 __all__ = ["BurnIn", "Schedule", "make_schedule"]
 
@@ -25,21 +26,21 @@ class Schedule(nn.Module):
         self.warmup = warmup
 
     def rate(self, nimg: int) -> float:
-        """The share of the full rate at `nimg` images."""
+        """The factor of the configured rate at `nimg` images, from 0 to 1."""
         return (min(1.0, nimg / self.warmup) if self.warmup else 1.0) * self.after_warmup(nimg)
 
     def after_warmup(self, nimg: int) -> float:
         return 1.0
 
-    def observe(self, loss: Tensor, before: int, after: int) -> None:
-        """Hear of an update's mean loss, on the images from `before` to `after`."""
+    def observe_loss(self, loss: Tensor, before: int, after: int) -> None:
+        """Take in the mean loss, a scalar, of an update on the images from `before` to `after`."""
 
-    def hear(self, score: float) -> None:
-        """Hear of an evaluation; lower is better."""
+    def observe_score(self, score: float) -> None:
+        """Take in the score of an evaluation; lower is better."""
 
 
 class Linear(Schedule):
-    """From 1 to `final` in a straight line over the run."""
+    """Linearly from 1 to `final` over the run."""
 
     def __init__(self, warmup: int, final: float, total: int) -> None:
         super().__init__(warmup)
@@ -61,10 +62,10 @@ class Cosine(Schedule):
 
 
 class Plateau(Schedule):
-    """The rate times `factor` when the mean loss has improved in none of more than `patience` intervals in a row."""
+    """Multiplies the rate by `factor` when the mean loss has not improved for more than `patience` intervals."""
 
     total: Tensor  # sum of losses in this interval, on the training device
-    memory: Tensor  # [updates in this interval, best mean, intervals without improvement, share], on the CPU
+    memory: NamedBuffers  # float32, on the CPU
 
     def __init__(
         self, warmup: int, factor: float, patience: int, interval: int, threshold: float, device: torch.device
@@ -72,43 +73,53 @@ class Plateau(Schedule):
         super().__init__(warmup)
         self.factor, self.patience, self.interval, self.threshold = factor, patience, interval, threshold
         self.register_buffer("total", torch.zeros((), device=device))
-        self.register_buffer("memory", torch.tensor([0.0, math.inf, 0.0, 1.0], dtype=torch.float64))
+        initial = {
+            "updates": 0.0,  # in this interval
+            "best": math.inf,  # mean of an interval
+            "waited": 0.0,  # intervals without improvement
+            "factor": 1.0,  # of the rate, by now
+        }
+        self.memory = NamedBuffers(initial)
 
     def after_warmup(self, nimg: int) -> float:
-        return float(self.memory[3])
+        return float(self.memory["factor"])
 
-    def observe(self, loss: Tensor, before: int, after: int) -> None:
+    def observe_loss(self, loss: Tensor, before: int, after: int) -> None:
         self.total += loss
-        self.memory[0] += 1
+        self.memory["updates"].add_(1)
         if after // self.interval == before // self.interval:
             return
-        self.judge(float(self.total) / float(self.memory[0]))
+        self.end_interval(float(self.total) / float(self.memory["updates"]))
         self.total.zero_()
 
-    def judge(self, mean: float) -> None:
-        """Take in what an interval has come to."""
-        _, best, waited, share = self.memory.tolist()
+    def end_interval(self, mean: float) -> None:
+        """Compare the mean of an interval with the best so far."""
+        memory = self.memory.values()
+        best, waited, factor = memory["best"], memory["waited"], memory["factor"]
         if mean < best - self.threshold * abs(best) or (math.isinf(best) and math.isfinite(mean)):
             best, waited = mean, 0.0
         else:
             waited += 1
         if waited > self.patience:
-            share, waited = share * self.factor, 0.0
-        self.memory.copy_(torch.tensor([0.0, best, waited, share]))
+            factor, waited = factor * self.factor, 0.0
+        self.memory.assign({"updates": 0.0, "best": best, "waited": waited, "factor": factor})
 
 
 class ScorePlateau(Plateau):
-    """The same of scores, an interval being from one evaluation to the next."""
+    """The same for scores; an interval is from one evaluation to the next."""
 
-    def observe(self, loss: Tensor, before: int, after: int) -> None:
-        """The loss does not matter."""
+    def observe_loss(self, loss: Tensor, before: int, after: int) -> None:
+        """Ignore the loss."""
 
-    def hear(self, score: float) -> None:
-        self.judge(score)
+    def observe_score(self, score: float) -> None:
+        self.end_interval(score)
 
 
 class BurnIn:
-    """Settings that begin elsewhere and move to their own values along half a cosine (Huang et al. 2024, section 4)."""
+    """Settings that start at other values and reach the configured ones along half a cosine.
+
+    From "The GAN is dead; long live the GAN!" (Huang et al. 2024, section 4).
+    """
 
     def __init__(self, settings: sections.BurnIn | None, total: int) -> None:
         self.settings = settings or sections.BurnIn()

@@ -1,6 +1,6 @@
-"""Array files: .npy, and .npz with the keys of MedMNIST, of Keras, or plain ones. NHWC or NHW. No pickle.
+"""Images in array files: .npy, or .npz with the keys of MedMNIST, Keras or plain ones; NHWC or NHW; never pickle.
 
-Images are read row by row, so a file may be larger than the memory.
+Images are read row by row, so a file may be larger than memory.
 """
 
 import glob
@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import MOST_CLASSES, SPLITS, Item, Label, stamp
+from ganloom.data.sources.contract import MAX_CLASSES, SPLITS, Item, Label, stamp
 
 __all__ = ["ArraySource", "open_source"]
 
-# (images, labels) of each split, by the naming habits of those who publish arrays.
+# The keys (images, labels) of each split, as publishers of arrays commonly name them.
 KEYS = {
     "train": [("train_images", "train_labels"), ("x_train", "y_train"), ("images", "labels"), ("x", "y"), ("X", "y")],
     "val": [("val_images", "val_labels"), ("x_val", "y_val")],
     "test": [("test_images", "test_labels"), ("x_test", "y_test")],
 }
 CHANNELS = (1, 3, 4)
-DEEP_TYPES = ("uint16", "int16", "int32", "float16", "float32", "float64")  # of grey images: they are windowed
-MOST_PIXELS = 2**27  # of one image: a header may promise anything
+DEEP_TYPES = ("uint16", "int16", "int32", "float16", "float32", "float64")  # for grey images only, which are windowed
+MAX_PIXELS = 2**27  # of one image: a damaged header may state any size
 DAMAGED = (
     OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError,
     SyntaxError, MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
@@ -40,13 +40,13 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class _Array:
-    """An array in a file, of which only the header has been read."""
+    """An array in a file. Only its header has been read."""
 
     key: str
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    rows: Callable[[], Iterator[NDArray[Any]]]  # one after the other
+    rows: Callable[[], Iterator[NDArray[Any]]]  # iterates over the rows
 
     @property
     def where(self) -> str:
@@ -57,7 +57,7 @@ class _Array:
 
 
 class ArraySource:
-    """Images of array files. Labels of shape [N] or [N, 1] are classes, [N, K] say how much of each class."""
+    """The images of array files. Labels of shape [N] or [N, 1] are class numbers; [N, K] are shares of each class."""
 
     ignored = 0
 
@@ -85,7 +85,7 @@ class ArraySource:
             return []
         if len({labels.shape[1:] for labels in given}) > 1:
             raise DataError(
-                f"the arrays of {self.paths[0]} have labels of different shapes: give all of them the same."
+                f"the label arrays of {self.paths[0]} have different shapes: give all of them the same shape."
             )
         if given[0].ndim == 2:
             return [str(index) for index in range(given[0].shape[1])]
@@ -108,11 +108,11 @@ class ArraySource:
 
 
 def open_source(spec: str) -> ArraySource:
-    """A file, or a pattern of files. Raises `DataError` for what is not arrays of images."""
+    """Open a file or a pattern of files. Raises `DataError` if they are not arrays of images."""
     path = Path(spec).expanduser()
     paths = [path] if path.exists() else [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]
     if not paths:
-        raise DataError(f"no file is named like {spec}: check the pattern.")
+        raise DataError(f"no file matches {spec}: check the pattern.")
     return ArraySource(paths, name=path.stem if path.exists() else path.parent.resolve().name)
 
 
@@ -137,12 +137,12 @@ def _splits(path: Path) -> Iterator[tuple[str, _Array, NDArray[Any] | None]]:
 
 
 def _headers(path: Path) -> dict[str, _Array]:
-    """Every array of a file by its key; a .npy is the array of images."""
+    """The arrays of a file by key, without their data. A .npy file is the array of images."""
     if path.suffix.lower() == ".npy":
         with open(path, "rb") as file:
             shape, _, dtype = _header(file)
             if file.tell() + math.prod(shape) * dtype.itemsize > path.stat().st_size:
-                raise EOFError("it ends too early")
+                raise EOFError("the file is cut short")
         array = np.load(path, allow_pickle=False, mmap_mode="r")
         return {"images": _Array("images", path, array.shape, array.dtype, lambda: iter(np.asarray(array)))}
     with zipfile.ZipFile(path) as archive:
@@ -156,31 +156,31 @@ def _headers(path: Path) -> dict[str, _Array]:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, Fortran order, type) of the array that begins here. Raises ValueError for one that needs pickle."""
+    """(shape, Fortran order, type) of the array that begins here. Raises ValueError for an array of Python objects."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError(f"its arrays are of version {version}")
+        raise ValueError(f"unknown version {version} of the .npy format")
     shape, fortran, dtype = read(file)
     if any(isinstance(side, bool) or side < 0 for side in shape):
-        raise ValueError(f"it has the shape {shape}")
+        raise ValueError(f"invalid shape {shape}")
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, whose pickles are never loaded")
+        raise ValueError("it holds Python objects; ganloom never loads pickles")
     return shape, fortran, dtype
 
 
 def _stream(path: Path, member: str) -> Iterator[NDArray[Any]]:
-    """The rows of an array in a .npz, unpacked as they are asked for."""
+    """Iterate over the rows of an array in a .npz, decompressing as it goes."""
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         shape, fortran, dtype = _header(file)
-        if fortran:  # columns first: there are no rows before all is read
+        if fortran:  # column-major: rows are complete only when all is read
             yield from np.frombuffer(file.read(), dtype).reshape(shape, order="F")
             return
         size = dtype.itemsize * math.prod(shape[1:])
         for _ in range(shape[0]):
             row = file.read(size)
             if len(row) != size:
-                raise EOFError("it ends too early")
+                raise EOFError("the file is cut short")
             yield np.frombuffer(row, dtype).reshape(shape[1:])
 
 
@@ -192,47 +192,48 @@ def _as_image(array: NDArray[Any]) -> Image.Image:  # [H, W] of any type, or [H,
         return Image.fromarray(array.astype("<u2"))
     if array.dtype.kind == "i":
         return Image.fromarray(array.astype(np.int32))
-    with np.errstate(over="ignore"):  # too large becomes infinite, and is skipped as such
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite, and the image is skipped
         return Image.fromarray(array.astype(np.float32))
 
 
 def _check_images(images: _Array) -> None:
     where, shape = images.where, images.shape
     if len(shape) == 4 and shape[3] not in CHANNELS and shape[1] in CHANNELS:
-        raise DataError(f"{where} is NCHW {shape}, not NHWC: save it with .transpose(0, 2, 3, 1).")
+        raise DataError(f"{where} has shape {shape}, NCHW instead of NHWC: save it with .transpose(0, 2, 3, 1).")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS):
         raise DataError(f"{where} has shape {shape}: it should be NHW, or NHWC with 1, 3 or 4 channels.")
     if len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) >= 8:
-        raise DataError(f"{where} has shape {shape}, which looks like one image: many are [N, H, W] or [N, H, W, C].")
+        raise DataError(f"{where} has shape {shape}, which looks like a single image: give [N, H, W] or [N, H, W, C].")
     if 0 in shape:
-        raise DataError(f"{where} has no images in it.")
-    if math.prod(shape[1:3]) > MOST_PIXELS:
-        raise DataError(f"{where} has shape {shape}: no image has so many pixels.")
+        raise DataError(f"{where} is empty: its shape is {shape}.")
+    if math.prod(shape[1:3]) > MAX_PIXELS:
+        raise DataError(f"{where} has shape {shape}: an image may have at most {MAX_PIXELS:,} pixels.")
     grey = len(shape) == 3 or shape[3] == 1
     if images.dtype != np.uint8 and not (grey and images.dtype.name in DEEP_TYPES):
         raise DataError(
             f"{where} is {images.dtype}, not uint8: scale it to 0..255 and save it with .astype('uint8'). "
-            f"Only grey images may be {', '.join(DEEP_TYPES)}."
+            f"Only grey images may have type {', '.join(DEEP_TYPES)}."
         )
 
 
 def _check_labels(array: _Array, count: int) -> NDArray[Any]:
     where = f"labels '{array.key}' of {array.path}"
-    if array.shape[:1] != (count,) or math.prod(array.shape[1:]) > MOST_CLASSES:
+    if array.shape[:1] != (count,) or math.prod(array.shape[1:]) > MAX_CLASSES:
         raise DataError(f"{where} have shape {array.shape} for {count} images.")
     labels = array.all()
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     whole = np.issubdtype(labels.dtype, np.integer) or np.issubdtype(labels.dtype, np.bool_)
     if labels.ndim == 1 and not whole:
-        raise DataError(f"{where} are {labels.dtype}, not whole numbers.")
+        raise DataError(f"{where} have type {labels.dtype}: class numbers should be integers.")
     if labels.ndim not in (1, 2) or not (whole or np.issubdtype(labels.dtype, np.floating)):
         raise DataError(
-            f"{where} have shape {labels.shape} and type {labels.dtype}: give [N] classes or [N, K] shares."
+            f"{where} have shape {labels.shape} and type {labels.dtype}: "
+            "give class numbers [N] or shares of each class [N, K]."
         )
-    if labels.ndim == 1 and not 0 <= int(labels.min(initial=0)) <= int(labels.max(initial=0)) < MOST_CLASSES:
-        raise DataError(f"{where} are not classes numbered from 0 to at most {MOST_CLASSES - 1}.")
+    if labels.ndim == 1 and not 0 <= int(labels.min(initial=0)) <= int(labels.max(initial=0)) < MAX_CLASSES:
+        raise DataError(f"{where} should be class numbers from 0 to at most {MAX_CLASSES - 1}.")
     if labels.ndim == 2 and not np.isfinite(labels.astype(np.float32)).all():
-        raise DataError(f"{where} have values that are not numbers.")
+        raise DataError(f"{where} have NaN or infinite values.")
     if labels.ndim == 2 and (labels < 0).any():
-        raise DataError(f"{where} have shares below 0: write 0 and 1 in place of -1 and 1.")
+        raise DataError(f"{where} have negative values: write 0 and 1 instead of -1 and 1.")
     return labels

@@ -1,7 +1,7 @@
-"""CelebA (Liu, Luo, Wang, Tang 2015): 202,599 faces, aligned, 178x218, forty attributes. For research, not commerce.
+"""CelebA (Liu, Luo, Wang, Tang 2015): 202,599 aligned faces, 178x218, forty attributes. For non-commercial research.
 
-Its site gives the files by hand only: img_align_celeba.zip into `GANLOOM_DATA`; list_attr_celeba.txt beside it makes
-the attributes labels, list_eval_partition.txt makes the splits.
+The files must be downloaded by hand: put img_align_celeba.zip into `GANLOOM_DATA`. With list_attr_celeba.txt beside it,
+the attributes are the labels; list_eval_partition.txt gives the splits.
 """
 
 import io
@@ -24,27 +24,29 @@ PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 IMAGES = Remote("img_align_celeba.zip", "00d2c5bc6d35e252742224ab0c1e8fcb", page=PAGE)
 ATTRIBUTES = Remote("list_attr_celeba.txt", "75e246fa4810816ffd6ee81facbd244c", page=PAGE)
 PARTITION = Remote("list_eval_partition.txt", "d32c9cbf5e040fd4025c592c306e6668", page=PAGE)
-MOST_BYTES = 64 * 2**20  # of one image, unzipped
+MAX_BYTES = 64 * 2**20  # of one image, unzipped
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 class CelebaSource:
-    """The faces in the order of their numbers. What lies beside the images, and only that, gives labels and splits."""
+    """The faces in order of their numbers, with labels and splits if their lists lie beside the images."""
 
     name = "celeba"
     ignored = 0
 
     def __init__(self) -> None:
         self._path = fetch(IMAGES)
-        self._attributes = _lines(ATTRIBUTES)  # a count, the names, then a line an image: its name, and 1 or -1 of each
-        self._partition = _lines(PARTITION)  # a line an image: its name, and 0, 1 or 2
+        self._attributes = _lines(
+            ATTRIBUTES
+        )  # a count, the names, then per image its name and 1 or -1 for each attribute
+        self._partition = _lines(PARTITION)  # per image its name and 0, 1 or 2
         self.class_names = self._attributes[1].split() if self._attributes else []
         self._split_of = {name: SPLITS[int(number)] for name, number in map(str.split, self._partition)}
         self.splits = [split for split in SPLITS if split in self._split_of.values()] or ["train"]
 
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self._path)  # its reads take turns by a lock of its own: any thread may open an image
+        return zipfile.ZipFile(self._path)  # it locks its reads, so any thread may open an image
 
     @cached_property
     def _images(self) -> list[zipfile.ZipInfo]:
@@ -71,27 +73,27 @@ class CelebaSource:
                 )
             except KeyError:
                 raise DataError(
-                    f"{name} of {self._path} is not in the lists beside it: fetch all from {PAGE}."
+                    f"{name} of {self._path} is not in the lists beside it: download all files from {PAGE}."
                 ) from None
             yield Item(info.filename, split, label, partial(self._open, info))
 
     def _open(self, info: zipfile.ZipInfo) -> Image.Image:
-        if info.file_size > MOST_BYTES:
-            raise OSError(f"it is {info.file_size} bytes where an image has at most {MOST_BYTES}")
+        if info.file_size > MAX_BYTES:
+            raise OSError(f"it has {info.file_size} bytes; an image may have at most {MAX_BYTES}")
         try:
             with self._zip.open(info) as file:
-                data = file.read(info.file_size)  # with a number, an image that unzips to more is not read further
+                data = file.read(info.file_size)  # with the size, so that one that unzips to more is not read further
         except DAMAGED as error:
             raise OSError(f"it cannot be unzipped: {error}") from None
         return open_image(io.BytesIO(data))
 
 
 def open_source(spec: str) -> CelebaSource:
-    """Raises `DataError` that says which file to put where."""
+    """Open CelebA. Raises `DataError`, which says which file to put where."""
     return CelebaSource()
 
 
 def _lines(remote: Remote) -> list[str]:
-    """The lines of a list, verified; none where it was not put beside the images."""
+    """The lines of a verified list; none if the list is not there."""
     home = local_data()
     return fetch(remote).read_text().splitlines() if home and (home / remote.name).exists() else []

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): 60,000 colour photographs of 32x32 pixels, ten classes. The binary version: no pickle."""
+"""CIFAR-10 (Krizhevsky 2009): 60,000 colour photographs, 32x32, ten classes. The binary version needs no pickle."""
 
 import tarfile
 import zlib
@@ -24,14 +24,14 @@ DAMAGED = (OSError, EOFError, KeyError, tarfile.TarError, zlib.error)
 
 @dataclass(frozen=True)
 class Published:
-    """What one of the two sets consists of."""
+    """Files, sizes and classes of CIFAR-10 or CIFAR-100."""
 
     name: str
     archive: Remote
-    folder: str  # what the archive unpacks to
+    folder: str  # the folder in the archive
     files: Mapping[str, str]  # batch file -> split
     counts: Mapping[str, int]  # images of each split in the archive
-    label_bytes: int  # before the pixels of a record; the last of them is the class
+    label_bytes: int  # label bytes before the pixels of a record; the last one is the class
     class_names: tuple[str, ...]
 
 
@@ -40,7 +40,7 @@ PUBLISHED = Published(
     archive=Remote(
         "cifar-10-binary.tar.gz",
         md5="c32a1d4ab5d03f1284b67883e8d87530",
-        urls=(  # its own site has been slow, some 70 kB/s, since 2026; the hash makes the mirror safe
+        urls=(  # a mirror first: the original site has been slow (70 kB/s) since 2026; the MD5 is checked
             "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             "https://cave.cs.toronto.edu/kriz/cifar-10-binary.tar.gz",
@@ -58,9 +58,9 @@ PUBLISHED = Published(
 
 
 class CifarSource:
-    """The batch files in their order, out of the verified archive or out of a folder unpacked in `GANLOOM_DATA`.
+    """The batch files in order, from the verified archive or from its unpacked folder in `GANLOOM_DATA`.
 
-    No hash is published for the unpacked files: each has to be a whole number of records with labels in range.
+    No checksums are published for the unpacked files: they must have whole records with valid labels.
     """
 
     ignored = 0
@@ -109,7 +109,7 @@ class CifarSource:
             count, rest = divmod(size, self._published.label_bytes + PIXELS)
             if rest:
                 raise DataError(
-                    f"{folder / file} is damaged, {size} bytes are no whole number of images: {self._again}"
+                    f"{folder / file} is damaged, {size} bytes are not a whole number of images: {self._remedy}"
                 )
             counts[split] += count
         return counts
@@ -119,14 +119,14 @@ class CifarSource:
         try:
             data = (self._folder / file).read_bytes() if self._folder else self._member(file)
         except DAMAGED as error:
-            raise DataError(f"{where} cannot be read ({error}): {self._again}") from None
+            raise DataError(f"{where} cannot be read ({error}): {self._remedy}") from None
         width = self._published.label_bytes + PIXELS
         if len(data) % width:
-            raise DataError(f"{where} is damaged, {len(data)} bytes are no whole number of images: {self._again}")
+            raise DataError(f"{where} is damaged, {len(data)} bytes are not a whole number of images: {self._remedy}")
         records = np.frombuffer(data, np.uint8).reshape(-1, width)
         classes = len(self.class_names)
         if (highest := records[:, self._published.label_bytes - 1].max(initial=0)) >= classes:
-            raise DataError(f"{where} is damaged, it has a label {highest} where {classes} classes are: {self._again}")
+            raise DataError(f"{where} is damaged, it has label {highest} for {classes} classes: {self._remedy}")
         return records
 
     def _member(self, file: str) -> bytes:
@@ -135,12 +135,12 @@ class CifarSource:
             return member.read() if member else b""
 
     @property
-    def _again(self) -> str:
-        return f"replace it with that of {self._published.archive.name}."
+    def _remedy(self) -> str:
+        return f"replace it with the file in {self._published.archive.name}."
 
 
 def open_source(spec: str) -> CifarSource:
-    """Downloads the archive unless there is a local copy. Raises `DataError` with the remedy."""
+    """Open CIFAR-10; downloads it unless there is a local copy. Raises `DataError` with the remedy."""
     return CifarSource(PUBLISHED)
 
 

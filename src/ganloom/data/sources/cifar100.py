@@ -36,5 +36,5 @@ PUBLISHED = Published(
 
 
 def open_source(spec: str) -> CifarSource:
-    """Downloads the archive unless there is a local copy. Raises `DataError` with the remedy."""
+    """Open CIFAR-100; downloads it unless there is a local copy. Raises `DataError` with the remedy."""
     return CifarSource(PUBLISHED)

@@ -1,4 +1,4 @@
-"""What a source gives."""
+"""The contract of a source of images: what it has and what its items are."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,73 +10,73 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MOST_CLASSES", "SPLITS", "Item", "Label", "RefusedError", "Source", "open_image", "refused", "stamp"]
+__all__ = ["MAX_CLASSES", "SPLITS", "Item", "Label", "RefusedError", "Source", "open_image", "refused", "stamp"]
 
 SPLITS = ("train", "val", "test")
-MOST_CLASSES = 100_000
+MAX_CLASSES = 100_000
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
-"""What is decoded. Pillow knows more, and starts other programs for some of it: Ghostscript for EPS."""
+"""The formats that are decoded. Pillow has more, but runs other programs for some: Ghostscript for EPS."""
 
-Label = int | NDArray[np.float32] | None  # a class, how much of each of K classes, or none
+Label = int | NDArray[np.float32] | None  # class number, shares of K classes, or no label
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image, not yet opened."""
+    """One image that is not opened yet."""
 
-    name: str  # where it comes from, for people: a path relative to the source
+    name: str  # shown to the user: a path relative to the source
     split: str  # one of SPLITS
     label: Label
-    open: Callable[[], Image.Image]  # may raise OSError for a file that cannot be read; called from any thread
+    open: Callable[[], Image.Image]  # raises OSError for a file that cannot be read; called from any thread
 
 
 class Source(Protocol):
-    """A set of images with a name, class names and a fingerprint that changes when they do."""
+    """Images with a name, class names, and a fingerprint that changes when they change."""
 
     @property
-    def name(self) -> str: ...  # short, fit for a folder's name
+    def name(self) -> str: ...  # short, valid as the name of a folder
 
     @property
     def class_names(self) -> Sequence[str]: ...  # empty without labels
 
     @property
-    def splits(self) -> Sequence[str]: ...  # those of SPLITS that it has images in
+    def splits(self) -> Sequence[str]: ...  # those of SPLITS that have images
 
     @property
-    def count(self) -> int | None: ...  # items; None where only going through them tells
+    def count(self) -> int | None: ...  # number of items; None if it is known only after iterating
 
     @property
-    def ignored(self) -> int: ...  # files that are no images, or second copies of the splits
+    def ignored(self) -> int: ...  # files that are not images, or second copies of the splits
 
-    def fingerprint(self) -> Iterator[str]: ...  # cheap: names, sizes and times, no contents
+    def fingerprint(self) -> Iterator[str]: ...  # lines that are quick to compute: names, sizes and times, not contents
 
     def items(self) -> Iterator[Item]: ...  # always in the same order
 
 
 def open_image(file: Path | IO[bytes]) -> Image.Image:
-    """Open an image by its content, whatever it is called. Raises what Pillow raises."""
+    """Open an image, whose format is detected from its content. Raises what Pillow raises."""
     return Image.open(file, formats=_formats())
 
 
 @cache
 def _formats() -> list[str]:
-    """Those that this build of Pillow has: AVIF may be missing."""
+    """The FORMATS that this build of Pillow supports: AVIF may be missing."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def stamp(path: Path, name: str | None = None) -> str:
-    """A line for a fingerprint: it changes when the file does. The name is the full path unless it is given."""
+    """A line for a fingerprint that changes when the file changes: `name` or else the full path, size and time."""
     status = path.stat()
     return f"{name or path.resolve()}\t{status.st_size}\t{status.st_mtime_ns}"
 
 
 class RefusedError(OSError):
-    """What an item that will not be opened raises: the reason, in full."""
+    """Raised by an item that must not be opened. Its text is the whole reason."""
 
 
 def refused(reason: str) -> Callable[[], Image.Image]:
-    """The `open` of an item that will not be opened; preparation lists it as skipped, with this reason."""
+    """An `open` for an item that must not be opened: `prepare` lists it as skipped, with this reason."""
 
     def refuse() -> Image.Image:
         raise RefusedError(reason)

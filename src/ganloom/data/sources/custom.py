@@ -1,6 +1,6 @@
-"""The user's own source: `FILE.py` or `FILE.py:ARGUMENT`, a file with `open_source(spec)` as the ones beside this have.
+"""A custom source: `FILE.py` or `FILE.py:ARGUMENT`, a Python file of the user with `open_source(spec)`.
 
-What it gives is checked, since nobody has tested it.
+Everything that it returns is checked, because no test of ganloom covers it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,24 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from ganloom.core.code import OwnModule, blame, load_file, split, take
+from ganloom.core.code import CustomModule, blame, get_callable, load_file, split
 from ganloom.core.errors import ConfigError
 from ganloom.data.sources.contract import SPLITS, Item, Label, Source
 
-__all__ = ["OwnSource", "open_source"]
+__all__ = ["CustomSource", "open_source"]
 
 PARTS = ("name", "class_names", "splits", "count", "ignored", "fingerprint", "items")
 
 
-class OwnSource:
-    """A source whose fingerprint changes with its code too: what it made before it was changed is not served again."""
+class CustomSource:
+    """Checks a custom source. Its fingerprint includes the code, so images are prepared again when the code changes."""
 
-    def __init__(self, source: Source, module: OwnModule, argument: str) -> None:
-        """Raises `ConfigError` for what is no source."""
+    def __init__(self, source: Source, module: CustomModule, argument: str) -> None:
+        """Raises `ConfigError` for an object that does not follow the contract of a source."""
         self._source, self._module, self._argument = source, module, argument
-        self._kind: type | None = None  # of the labels, once there is one
+        self._kind: type | None = None  # type of the labels, known after the first
         if missing := [part for part in PARTS if not hasattr(source, part)]:
-            raise self._wrong(f"open_source gives {_form(source)}, which lacks {', '.join(missing)}")
+            raise self._error(
+                f"open_source returns an object of type {type(source).__name__}, which lacks {', '.join(missing)}"
+            )
         with blame(module):
             self.name = source.name
             self.class_names: Sequence[str] = [str(name) for name in source.class_names]
@@ -35,9 +37,9 @@ class OwnSource:
             self.count = source.count
             self.ignored = source.ignored
         if not isinstance(self.name, str) or self.name in ("", "..") or Path(self.name).name != self.name:
-            raise self._wrong(f"the name of a source should do for a folder, and {self.name!r} does not")
+            raise self._error(f"the name of a source should be valid as the name of a folder, not {self.name!r}")
         if not self.splits or not set(self.splits) <= set(SPLITS):
-            raise self._wrong(f"the splits of a source are some of {', '.join(SPLITS)}, and not {self.splits}")
+            raise self._error(f"the splits of a source should be some of {', '.join(SPLITS)}, not {self.splits}")
 
     def fingerprint(self) -> Iterator[str]:
         yield f"{self._module.code.sha256}\t{self._argument}"
@@ -50,9 +52,9 @@ class OwnSource:
 
     def _checked(self, item: Any) -> Item:
         if not isinstance(item, Item):
-            raise self._wrong(f"items() should give Item(name, split, label, open), not {_form(item)}")
+            raise self._error(f"items() should yield Item(name, split, label, open), not {type(item).__name__}")
         if item.split not in self.splits:
-            raise self._wrong(f"{item.name} lies in '{item.split}', which is none of its splits")
+            raise self._error(f"the split '{item.split}' of {item.name} is not one of its splits")
         return replace(item, label=self._label(item))
 
     def _label(self, item: Item) -> Label:
@@ -62,36 +64,34 @@ class OwnSource:
         if isinstance(label, int | np.integer) and 0 <= label < classes:
             label = int(label)
         elif not (isinstance(label, np.ndarray) and label.shape == (classes,) and classes):
-            raise self._wrong(self._right(item))
+            raise self._error(self._label_problem(item))
         self._kind = self._kind or type(label)
         if not isinstance(label, self._kind):
-            raise self._wrong(f"the label of {item.name} is {_form(label)}, and others are {self._kind.__name__}")
+            raise self._error(
+                f"the label of {item.name} has type {type(label).__name__}, other labels have {self._kind.__name__}"
+            )
         return label
 
-    def _right(self, item: Item) -> str:
+    def _label_problem(self, item: Item) -> str:
         classes = len(self.class_names)
         if not classes:
-            return f"{item.name} has the label {item.label!r}, and there are no class_names"
+            return f"{item.name} has the label {item.label!r}, but class_names is empty"
         return (
-            f"the label of {item.name} should be a number from 0 to {classes - 1}, an array of {classes}, or None, "
-            f"not {item.label!r}"
+            f"the label of {item.name} should be a number from 0 to {classes - 1}, an array of {classes} values, "
+            f"or None, not {item.label!r}"
         )
 
-    def _wrong(self, what: str) -> ConfigError:
-        return ConfigError(f"{self._module.__file__}: {what}. `Source` in ganloom/data/sources/contract.py says all.")
+    def _error(self, problem: str) -> ConfigError:
+        return ConfigError(f"{self._module.__file__}: {problem}. See `Source` in ganloom/data/sources/contract.py.")
 
 
-def open_source(spec: str) -> OwnSource:
-    """Runs the file. Raises `ConfigError` with its line at fault."""
+def open_source(spec: str) -> CustomSource:
+    """Run the file and open its source. Raises `ConfigError` with the faulty line."""
     parts = split(spec)
-    assert parts is not None, f"{spec} names no file"
+    assert parts is not None, f"{spec} is not a Python file"
     path, argument = parts
     module = load_file(path)
-    opening = take(module, "open_source", "spec", options=False)
+    function = get_callable(module, "open_source", "spec", options=False)
     with blame(module):
-        source = opening(argument)
-    return OwnSource(source, module, argument)
-
-
-def _form(value: object) -> str:
-    return f"something of type {type(value).__name__}"
+        source = function(argument)
+    return CustomSource(source, module, argument)

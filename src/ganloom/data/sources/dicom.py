@@ -1,7 +1,7 @@
-"""DICOM files (extra `medical`): the values that the scanner means, every frame an image.
+"""DICOM files (needs ganloom[medical]): rescaled to the scanner's units, with every frame as one image.
 
-Stored values go through the file's rescale slope and intercept (CT: Hounsfield units) and are windowed like all images
-of more than 8 bits. What is stored with white as its lowest value (MONOCHROME1) is turned round.
+The file's rescale slope and intercept are applied (CT: Hounsfield units), then values are windowed like all images of
+more than 8 bits. Images whose lowest value is white (MONOCHROME1) are inverted.
 """
 
 import os
@@ -18,15 +18,15 @@ from ganloom.data.sources.contract import Item, refused, stamp
 from ganloom.data.sources.folder import short_name, walk
 from ganloom.data.sources.layout import DICOM_SUFFIXES, Layout, is_hidden, is_image, suffix
 
-__all__ = ["DicomSource", "holds_dicom_alone", "open_source"]
+__all__ = ["DicomSource", "has_only_dicom", "open_source"]
 
-MAGIC = b"DICM"  # after a preamble of 128 bytes
+MAGIC = b"DICM"  # follows a preamble of 128 bytes
 
 
 class DicomSource:
-    """DICOM files of a folder; `Layout` says which split and class each belongs to, as for other images."""
+    """The DICOM files of a folder. `Layout` determines the split and class of each, as for other images."""
 
-    count = None  # files may have many frames
+    count = None  # a file may have many frames
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
         self.root = root
@@ -52,7 +52,7 @@ class DicomSource:
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())
         for path in self._paths:
-            if fault := self._faults[path]:  # it may be followed next time
+            if fault := self._faults[path]:  # the setting follow_links changes it
                 yield f"{path}\t{fault}"
                 continue
             try:
@@ -69,7 +69,7 @@ class DicomSource:
                 try:
                     header = pydicom.dcmread(self.root / path, stop_before_pixels=True, force=False)
                     frames = int(header.get("NumberOfFrames") or 1)
-                except Exception as error:  # pydicom raises nearly everything for a damaged file
+                except Exception as error:  # pydicom raises nearly anything for a damaged file
                     reason = f"cannot be read: {str(error) or type(error).__name__}"
             for frame in range(frames):
                 name = f"{path}#{frame}" if frames > 1 else path
@@ -77,7 +77,7 @@ class DicomSource:
 
 
 def open_source(spec: str, follow_links: bool = False) -> DicomSource:
-    """Raises `DataError` for a folder without DICOM files, and where pydicom is not installed."""
+    """Raises `DataError` for a folder without DICOM files, or if pydicom is not installed."""
     _pydicom()
     path = Path(spec).expanduser()
     if not path.is_dir():
@@ -85,8 +85,8 @@ def open_source(spec: str, follow_links: bool = False) -> DicomSource:
     return DicomSource(path, follow_links)
 
 
-def holds_dicom_alone(root: Path) -> bool:
-    """Whether the images below a folder, going by their names, are all DICOM files."""
+def has_only_dicom(root: Path) -> bool:
+    """Whether all images below a folder are DICOM files, judged by their suffixes."""
     found = False
     for _, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not is_hidden(name)]
@@ -107,7 +107,7 @@ def _pydicom() -> Any:
 
 
 def _has_magic(path: Path) -> bool:
-    """Many archives store DICOM files without a suffix."""
+    """Whether a file without a suffix is DICOM, judged by its content: many archives store them so."""
     if path.suffix and not path.suffix[1:].isdigit():  # names are often numbers with dots
         return False
     try:

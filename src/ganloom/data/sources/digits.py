@@ -45,7 +45,7 @@ def _load() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 
 
 def _enlarge(image: NDArray[np.float64]) -> Image.Image:
-    """Values 0..16 as a smooth 32x32 picture, with a margin of a source pixel so that the edge cuts no stroke."""
+    """Scale values 0..16 to a smooth 32x32 picture, with a margin of one source pixel so that no stroke is cut off."""
     padded = np.pad(image, 1).astype(np.float32) * (255 / 16)
     large = Image.fromarray(padded).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return Image.fromarray(np.asarray(large).round().clip(0, 255).astype(np.uint8))

@@ -20,5 +20,5 @@ CLASS_NAMES = (
 
 
 def open_source(spec: str) -> IdxSource:
-    """Downloads the four files unless there are local copies. Raises `DataError` with the remedy."""
+    """Open Fashion-MNIST; downloads it unless there are local copies. Raises `DataError` with the remedy."""
     return IdxSource("fashion_mnist", CLASS_NAMES, four_files("fashion_mnist", MD5, MIRRORS))

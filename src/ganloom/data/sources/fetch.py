@@ -1,7 +1,6 @@
-"""Files that are published on the web: a local copy where there is one, otherwise downloaded, said aloud, and verified.
+"""Get published files: from a local copy, or else by a download that is logged and verified by a checksum.
 
-`GANLOOM_DATA` names a folder of local copies. A download that breaks, or whose hash is wrong, starts again from the
-next mirror.
+`GANLOOM_DATA` names a folder of local copies. If a download fails or has the wrong checksum, the next mirror is tried.
 """
 
 import hashlib
@@ -22,8 +21,8 @@ from ganloom.data.sources.contract import stamp
 
 __all__ = ["Remote", "download", "fetch", "local_data"]
 
-TIMEOUT = 30  # seconds without a byte
-CHUNK = 2**18  # bytes; pooch writes each to the disk at once
+TIMEOUT = 30  # seconds without data
+CHUNK = 2**18  # bytes that pooch writes to the disk at a time
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Remote:
 
     name: str  # path below GANLOOM_DATA and below the cache
     md5: str
-    urls: tuple[str, ...] = ()  # mirrors, the best first; empty: it can only be fetched by hand
-    page: str = ""  # where a person finds it
+    urls: tuple[str, ...] = ()  # mirrors, the best first; empty if it must be downloaded by hand
+    page: str = ""  # web page with the file
 
 
 def fetch(remote: Remote) -> Path:
-    """The path of the file, verified. Raises `DataError` that says which file to put where."""
+    """The path of the verified file. Raises `DataError`, which says which file to put where."""
     if (folder := local_data()) and (local := folder / remote.name).exists():
         _verify_once(local, remote)
         return local
@@ -56,7 +55,7 @@ def download(
     known_hash: str,  # "md5:..." or "sha256:..."
     path: Path,
 ) -> list[str]:
-    """Download a file to `path` from the first mirror that has it, verified. The reasons why others failed, or all."""
+    """Download a file from the first mirror that works, and verify it. Returns why the other mirrors failed."""
     reasons: list[str] = []
     with storage_errors(path.parent, "Name another folder for downloads with the environment variable GANLOOM_CACHE."):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,17 +69,17 @@ def download(
 
 
 def local_data() -> Path | None:
-    """The user's folder of local copies."""
+    """The folder of local copies, from `GANLOOM_DATA`."""
     folder = os.environ.get("GANLOOM_DATA")
     return Path(folder).expanduser() if folder else None
 
 
 def _download(url: str, known_hash: str, path: Path) -> str:
-    """Download and verify one file; the reason why it failed, or nothing."""
-    import pooch  # needed by those who download only
+    """Download and verify one file. Returns the reason if it failed, else an empty string."""
+    import pooch  # only needed to download
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # it would say once more what is said here
+    pooch.get_logger().setLevel("WARNING")  # it would repeat the message below
     console = terminal()
     log.info(f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -90,15 +89,15 @@ def _download(url: str, known_hash: str, path: Path) -> str:
             pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
         return f"{type(error).__name__}"
-    except ValueError:  # pooch's word for a wrong hash
-        return f"what came is not the published file (its {known_hash.partition(':')[0].upper()} differs)"
+    except ValueError:  # how pooch reports a wrong hash
+        return f"it is not the published file (its {known_hash.partition(':')[0].upper()} differs)"
     finally:
         log.info(f"{path.name}: {decimal(path.stat().st_size) if path.exists() else 'failed'}")
     return ""
 
 
 class _Bar:
-    """rich's progress bar with the four names that pooch calls."""
+    """Adapts rich's progress bar to the interface that pooch calls."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
@@ -123,31 +122,31 @@ class _Bar:
 
 
 def _verify_once(path: Path, remote: Remote) -> None:
-    """Compare the hash of a local copy, and remember the answer: some are 12 GB."""
+    """Verify a local copy and remember the result: some files have 12 GB."""
     state = f"{stamp(path)}\t{remote.md5}"
-    answer = cache_folder() / "verified" / hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
-    if answer.exists():
+    verified = cache_folder() / "verified" / hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+    if verified.exists():
         return
     try:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Replace it or take it away.") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}. Replace or remove it.") from None
     if found != remote.md5:
         raise DataError(
             f"{path} is not the published {path.name}: its MD5 is {found}, not {remote.md5}. "
-            "Replace it or take it away. To train on it as it is, give its own path instead of the dataset's name."
+            "Replace or remove it. To train on it anyway, give its path instead of the name of the dataset."
         )
-    with storage_errors(answer):
-        answer.parent.mkdir(parents=True, exist_ok=True)
-        answer.touch()
+    with storage_errors(verified):
+        verified.parent.mkdir(parents=True, exist_ok=True)
+        verified.touch()
 
 
 def _by_hand(remote: Remote, reasons: list[str]) -> str:
     where = f"{local_data()}/{remote.name}" if local_data() else f"FOLDER/{remote.name}, and set GANLOOM_DATA=FOLDER"
     places = ", ".join(remote.urls) or remote.page
-    tried = f"could not be downloaded ({'; '.join(reasons)})" if reasons else "has to be fetched by hand"
+    tried = f"could not be downloaded ({'; '.join(reasons)})" if reasons else "must be downloaded by hand"
     return (
-        f"{remote.name} {tried}. Fetch it from {places} with a browser or on another machine, put it at {where}. "
-        f"Its MD5 is {remote.md5}."
+        f"{remote.name} {tried}. Download it from {places} with a browser or on another machine, and put it "
+        f"at {where}. Its MD5 is {remote.md5}."
     )

@@ -1,4 +1,4 @@
-"""A folder of images: flat, a folder a class (as torchvision's ImageFolder reads it), splits of either, or nested."""
+"""Images in a folder: flat, nested, with one folder per class (like torchvision's ImageFolder), or split folders."""
 
 import os
 from collections.abc import Iterator
@@ -22,19 +22,19 @@ from ganloom.data.sources.layout import (
 
 __all__ = ["FolderSource", "open_source", "short_name", "walk"]
 
-LEADS_OUT = "is a symbolic link that leads out of the folder (follow it with data.follow_links=true, --follow-links)"
-LEADS_NOWHERE = "is a symbolic link to nothing"
-LEADS_BACK = "is a symbolic link to a folder that it lies in"
-LEADS_TWICE = "is a symbolic link to a folder that another link leads to"
-DICOM = "is a DICOM file among other images: give dicom:FOLDER for those"
-LONGEST_NAME = 100  # bytes of what becomes a part of other names
-NO_FILE = "is no regular file"
+LEADS_OUT = "is a symbolic link that leads out of the folder (to follow it: data.follow_links=true, --follow-links)"
+LEADS_NOWHERE = "is a broken symbolic link"
+LEADS_BACK = "is a symbolic link to a folder that contains it"
+LEADS_TWICE = "is a second symbolic link to the same folder"
+DICOM = "is a DICOM file among other images (to read only those: dicom:FOLDER)"
+MAX_NAME_BYTES = 100  # names of folders in the cache contain it
+NOT_A_FILE = "is not a regular file"
 
 
 class FolderSource:
-    """Images below a folder, in the order of their paths; `Layout` says which split and class each belongs to.
+    """The images below a folder, in the order of their paths. `Layout` determines the split and class of each.
 
-    Symbolic links are followed when they stay in the folder, and out of it only when asked.
+    Symbolic links within the folder are followed; those that lead out of it only with `follow_links`.
     """
 
     def __init__(self, root: Path, follow_links: bool = False) -> None:
@@ -58,31 +58,31 @@ class FolderSource:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise DataError(
                 f"no images in {root}: looked for {kinds} in it and below it, and found {self.ignored} "
-                "other files. Archives and arrays are given by their own paths."
+                "other files. For an archive or an array file, give its path."
             )
         if len(self._faults) == len(paths):
-            raise DataError(f"no images in {root} that may be read: {paths[0]} {self._faults[paths[0]]}.")
+            raise DataError(f"no image in {root} can be used: {paths[0]} {self._faults[paths[0]]}.")
         try:
             content = (root / listing).read_bytes() if listing else None
         except OSError as error:
             raise DataError(f"cannot read {error.filename}: {error.strerror}.") from None
         self._layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
         self.count = len(paths) + len(self._layout.missing) - len(self._layout.copies)
-        self.ignored += len(self._layout.copies) - self._layout.takes_listing
-        self._listing = listing if self._layout.takes_listing else None
+        self.ignored += len(self._layout.copies) - self._layout.uses_listing
+        self._listing = listing if self._layout.uses_listing else None
         self._paths = paths
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
 
     def fingerprint(self) -> Iterator[str]:
-        yield str(self.root.resolve())  # two folders may hold files of equal names, sizes and times
+        yield str(self.root.resolve())  # another folder may have files with the same names, sizes and times
         for path in (*filter(None, [self._listing]), *self._paths):
-            if fault := self._faults.get(path):  # it may be followed next time
+            if fault := self._faults.get(path):  # the setting follow_links changes it
                 yield f"{path}\t{fault}"
                 continue
             try:
                 yield stamp(self.root / path, path)
-            except OSError:  # a link to nowhere, say: preparation will skip it and say so
+            except OSError:  # such as a broken link, which `prepare` will list as skipped
                 yield path
 
     def items(self) -> Iterator[Item]:
@@ -91,20 +91,19 @@ class FolderSource:
 
 
 def short_name(root: Path) -> str:
-    """A folder's name, not too long to become a part of other names."""
-    return text(root.resolve().name).encode()[:LONGEST_NAME].decode(errors="ignore")
+    """The name of a folder, shortened so that it can be part of other names."""
+    return text(root.resolve().name).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
 def open_source(spec: str, follow_links: bool = False) -> FolderSource:
-    """Raises `DataError` for a folder that is unreadable or has no images."""
+    """Raises `DataError` for a folder that cannot be read or has no images."""
     return FolderSource(Path(spec), follow_links)
 
 
 def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:
-    """Every file below `root` as (path relative to it, why it will not be read or ""), in the order of paths; but none
-    of a run that lies there too.
+    """Every file below `root` as (relative path, reason not to read it or ""), in the order of paths.
 
-    Raises `DataError` for a folder that may not be listed.
+    Folders of ganloom runs are left out. Raises `DataError` for a folder that cannot be listed.
     """
     top = os.path.realpath(root)
     bounds = None if follow_links else top
@@ -112,7 +111,9 @@ def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:
 
 
 def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: str | None) -> Iterator[tuple[str, str]]:
-    """`above`: the real folders that hold this one; `linked`: where links have led; `bounds`: where links may lead."""
+    """`above`: real paths of the folders that contain this one; `linked`: of the folders that links have led to;
+    `bounds`: the folder that links may not leave.
+    """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -134,6 +135,6 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
                 linked.add(real)
             yield from _walk(entry.path, f"{path}/", above | {os.path.realpath(entry.path)}, linked, bounds)
         elif not entry.is_file():
-            yield path, NO_FILE  # a pipe would keep its reader waiting for ever
+            yield path, NOT_A_FILE  # reading a pipe could wait for ever
         else:
             yield path, ""

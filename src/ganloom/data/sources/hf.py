@@ -1,6 +1,6 @@
-"""Image datasets of the Hugging Face Hub, or a folder laid out like one: `hf:OWNER/NAME`. Needs ganloom[hf].
+"""Image datasets of the Hugging Face Hub, or of a folder in the same layout: `hf:OWNER/NAME`. Needs ganloom[hf].
 
-The images come from the first column of images, the classes from the first column of classes.
+Images come from the first column of type Image, classes from the first column of type ClassLabel.
 """
 
 import io
@@ -24,7 +24,7 @@ __all__ = ["HubSource", "open_source"]
 
 
 class HubSource:
-    """The rows of a dataset in their order, each image still as it was encoded."""
+    """The rows of a dataset in order, with images still encoded."""
 
     ignored = 0
 
@@ -48,7 +48,7 @@ class HubSource:
         labels = [column for column, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
         if not images:
             columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
-            raise DataError(f"'{spec}' has no column of images, only {columns}: choose a dataset of images.")
+            raise DataError(f"'{spec}' has no column of images, only {columns}: choose a dataset with images.")
         self._image, self._label = images[0], labels[0] if labels else None
         self.class_names = list(features[self._label].names) if self._label else []
 
@@ -61,7 +61,7 @@ class HubSource:
         return sum(len(part) for part in self._parts.values())
 
     def fingerprint(self) -> Iterator[str]:
-        for name, part in self._parts.items():  # `datasets` puts a hash of version, options and files into the path
+        for name, part in self._parts.items():  # the path contains a hash of version, options and files
             files = [Path(file["filename"]) for file in part.cache_files]
             yield "\t".join([self._spec, name, *(f"{file.parent.name}/{file.name}" for file in files)])
 
@@ -69,48 +69,51 @@ class HubSource:
         import datasets
 
         for name, part in self._parts.items():
-            # Not decoded by `datasets`: there, one damaged image would end it all.
+            # Do not let `datasets` decode: there, one damaged image would end the preparation.
             images = part.select_columns([self._image]).cast_column(self._image, datasets.Image(decode=False))
             labels = part[self._label][:] if self._label else None
             for index in range(len(part)):
                 label = labels[index] if labels is not None else None
-                if label is not None and label < 0:  # how datasets writes that there is none
+                if label is not None and label < 0:  # `datasets` marks a missing label by -1
                     label = None
                 yield Item(f"{name}/{index}", SPLIT_NAMES[name], label, partial(_open, images, index, self._image))
 
 
 def open_source(spec: str) -> HubSource:
-    """Loads the dataset into the cache of `datasets` unless it is there. Raises `DataError` with the remedy."""
+    """Load the dataset into the cache of `datasets` unless it is there. Raises `DataError` with the remedy."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         import datasets  # an extra, and slow to import
     except ImportError:
         raise DataError("Hugging Face datasets need a package: pip install 'ganloom[hf]'.") from None
     path, _, config = spec.partition(":")
-    if "/" not in path.strip("/"):  # `datasets` would take 'parquet' for the files of the working folder
-        raise DataError(f"'{spec}' names no dataset: write hf:OWNER/NAME, as on https://huggingface.co/datasets.")
+    if "/" not in path.strip("/"):  # `datasets` would read 'parquet' as the files of the working folder
+        raise DataError(
+            f"'{spec}' is not the name of a dataset: write hf:OWNER/NAME, as on https://huggingface.co/datasets."
+        )
     if not Path(path).is_dir():
         log.info(
-            f"loading {spec} with Hugging Face datasets; what its cache lacks is downloaded to {_cache()}",
+            f"loading {spec} with Hugging Face datasets; files that are missing are downloaded to {_cache()}",
         )
     try:
         return HubSource(spec, datasets.load_dataset(path, config or None, keep_in_memory=False))
     except ConnectionError as error:
         raise DataError(
-            f"'{spec}' is not in the cache of Hugging Face datasets, and the Hub cannot be reached ({_words(error)}). "
-            "Check the connection, or put a copy of the dataset's files into a folder and give its path."
+            f"'{spec}' is not in the cache of Hugging Face datasets, and the Hub cannot be reached "
+            f"({_one_line(error)}). Check the connection, or put a copy of the dataset's files into a folder and "
+            "give its path."
         ) from None
     except datasets.exceptions.DatasetNotFoundError as error:
         raise DataError(
-            f"there is no dataset '{spec}' for you: {_words(error)}. Check its name on "
+            f"there is no dataset '{spec}', or you have no access: {_one_line(error)}. Check its name on "
             "https://huggingface.co/datasets, or log in with `hf auth login` if it is private."
         ) from None
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         configs = _configs(path)
         if config not in configs and len(configs) > 1:
             choices = ", ".join(f"hf:{path}:{name}" for name in configs)
-            raise DataError(f"'{path}' has several configurations, write which: {choices}.") from None
-        raise DataError(f"Hugging Face datasets cannot load '{spec}': {_words(error.__cause__ or error)}.") from None
+            raise DataError(f"'{path}' has several configurations: write one of {choices}.") from None
+        raise DataError(f"Hugging Face datasets cannot load '{spec}': {_one_line(error.__cause__ or error)}.") from None
 
 
 def _configs(path: str) -> list[str]:
@@ -122,7 +125,7 @@ def _configs(path: str) -> list[str]:
         return []
 
 
-def _words(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
@@ -138,4 +141,4 @@ def _open(images: "Dataset", index: int, column: str) -> Image.Image:
         return open_image(io.BytesIO(value["bytes"]))
     if value.get("path"):
         return open_image(Path(value["path"]))
-    raise OSError("there is no image in this row")
+    raise OSError("this row has no image")

@@ -1,4 +1,4 @@
-"""LSUN (Yu et al. 2015): ten kinds of scenes as LMDB, put into `GANLOOM_DATA` by hand. Needs ganloom[lmdb]."""
+"""LSUN (Yu et al. 2015): ten kinds of scenes as LMDB, downloaded by hand to `GANLOOM_DATA`. Needs ganloom[lmdb]."""
 
 import io
 from collections.abc import Iterator
@@ -58,17 +58,17 @@ class LsunSource:
 
 
 def open_source(spec: str) -> LsunSource:
-    """Raises `DataError` that says what to download and where to unzip it."""
+    """Open one scene. Raises `DataError`, which says what to download and where to unzip it."""
     if spec not in SCENES:
         raise DataError(f"LSUN has no scene '{spec}'. {nearest(spec, SCENES)}")
     home = local_data()
     train, val = f"{spec}_train_lmdb", f"{spec}_val_lmdb"
     if home is None or not (home / train / "data.mdb").is_file():
         if home and (home / f"{train}.zip").is_file():
-            raise DataError(f"{home / train}.zip lies there, but has to be unzipped: unzip it there.")
+            raise DataError(f"{home / train}.zip is still zipped: unzip it in its folder.")
         where = home or "FOLDER, and set GANLOOM_DATA=FOLDER"
         raise DataError(
-            f"LSUN has to be fetched by hand: download {URL}{train}.zip, and for a split 'val' {URL}{val}.zip, "
+            f"LSUN must be downloaded by hand: download {URL}{train}.zip, and for a split 'val' {URL}{val}.zip, "
             f"and unzip it in {where}. ganloom looks for {train}/data.mdb there."
         )
     folders = {"train": home / train}
@@ -78,11 +78,11 @@ def open_source(spec: str) -> LsunSource:
 
 
 def _environment(folder: Path) -> "Environment":
-    """The opened database. LMDB refuses to open one twice in a process, so who has it open shares it."""
+    """The open database, shared within the process because LMDB refuses to open one twice."""
     try:
         import lmdb  # an extra
     except ImportError:
-        raise DataError("LSUN is read with lmdb: pip install 'ganloom[lmdb]'.") from None
+        raise DataError("LSUN needs the package lmdb: pip install 'ganloom[lmdb]'.") from None
     path = folder.resolve()
     with _opening:
         environment = _opened.get(path)
@@ -99,8 +99,8 @@ def _read(environment: "Environment", key: bytes) -> Image.Image:
     import lmdb
 
     try:
-        with environment.begin() as transaction:  # one each: a transaction belongs to one thread
+        with environment.begin() as transaction:  # a new one: a transaction belongs to one thread
             data = transaction.get(key)
     except lmdb.Error as error:
-        raise OSError(f"LMDB says {error}") from None
+        raise OSError(f"LMDB: {error}") from None
     return open_image(io.BytesIO(data or b""))

@@ -1,7 +1,7 @@
-"""MedMNIST v2 (Yang et al. 2023): twelve sets of medical images at 28, 64, 128 and 224 pixels.
+"""MedMNIST v2 (Yang et al. 2023): twelve datasets of medical images of 28x28, 64x64, 128x128 and 224x224 pixels.
 
-`medmnist:pathmnist` has 28 pixels, `medmnist:pathmnist_64` has 64. All are CC BY 4.0 but dermamnist, CC BY-NC 4.0: not
-for commerce. The classes of chestmnist do not exclude each other.
+`medmnist:pathmnist` has 28x28 pixels, `medmnist:pathmnist_64` has 64x64. All are CC BY 4.0, except dermamnist, which is
+CC BY-NC 4.0 (non-commercial). An image of chestmnist may have several classes.
 """
 
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ ORGANS = (
 
 @dataclass(frozen=True)
 class Published:
-    """What one set consists of."""
+    """Checksums and classes of one dataset."""
 
-    md5: tuple[str, str, str, str]  # of the files of SIZES
+    md5: tuple[str, str, str, str]  # of the file of each size in SIZES
     class_names: tuple[str, ...]
 
 
 def open_source(spec: str) -> ArraySource:
-    """Downloads the file unless there is a local copy. Raises `DataError` with the remedy."""
+    """Open one dataset; downloads it unless there is a local copy. Raises `DataError` with the remedy."""
     known = {name + size: (name, number) for name in SETS for number, size in enumerate(SIZES)}
     if spec not in known:
         guess = nearest(spec, known if spec.rpartition("_")[0] in SETS else SETS)
-        raise DataError(f"MedMNIST has no '{spec}'. {guess} Larger: NAME_64, NAME_128, NAME_224.")
+        raise DataError(f"MedMNIST has no '{spec}'. {guess} Larger images: NAME_64, NAME_128, NAME_224.")
     name, number = known[spec]
     published = SETS[name]
     file = f"{spec}.npz"

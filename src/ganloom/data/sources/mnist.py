@@ -1,4 +1,4 @@
-"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits, grey, 28x28. The reader of its files, IDX, is here."""
+"""MNIST (LeCun, Cortes, Burges 1998): 70,000 handwritten digits, grey, 28x28; and a reader for its file format, IDX."""
 
 import gzip
 import math
@@ -36,7 +36,7 @@ def four_files(
     md5: Sequence[str],  # in the order of FILES
     mirrors: Sequence[str],
 ) -> dict[str, tuple[Remote, Remote]]:
-    """Images and labels of each split. The folder tells MNIST and its look-alikes apart: their files share names."""
+    """Images and labels of each split. `folder` separates MNIST and Fashion-MNIST, whose files have the same names."""
     names = [name for pair in FILES.values() for name in pair]
     remotes = [
         Remote(f"{folder}/{name}", digest, tuple(mirror + name for mirror in mirrors))
@@ -46,7 +46,7 @@ def four_files(
 
 
 class IdxSource:
-    """Grey images of IDX files, in their order."""
+    """The grey images of IDX files, in order."""
 
     ignored = 0
 
@@ -72,34 +72,34 @@ class IdxSource:
         for split, (image_path, label_path) in self._paths.items():
             images, labels = read_idx(image_path, 3), read_idx(label_path, 1)
             if (highest := labels.max(initial=0)) >= len(self.class_names):
-                raise DataError(f"{label_path} has a label {highest} where {len(self.class_names)} classes are.")
+                raise DataError(f"{label_path} has label {highest} for {len(self.class_names)} classes.")
             for index, (image, label) in enumerate(zip(images, labels, strict=True)):
                 yield Item(f"{split}/{index}", split, int(label), partial(Image.fromarray, image))
 
 
 def open_source(spec: str) -> IdxSource:
-    """Downloads the four files unless there are local copies. Raises `DataError` with the remedy."""
+    """Open MNIST; downloads it unless there are local copies. Raises `DataError` with the remedy."""
     return IdxSource("mnist", tuple("0123456789"), four_files("mnist", MD5, MIRRORS))
 
 
 def read_idx(
     path: Path,
     dimensions: int,
-) -> NDArray[np.uint8]:  # [N, H, W] of three dimensions, [N] of one
-    """A gzipped IDX file of bytes. Raises `DataError` unless it has just as much data as its header says."""
+) -> NDArray[np.uint8]:  # [N, H, W] for 3 dimensions, [N] for 1
+    """The array in a gzipped IDX file of bytes. Raises `DataError` unless the data has the size given in the header."""
     shape = _header(path, dimensions)
     data = _read(path)[4 + 4 * dimensions :]
     if len(data) != math.prod(shape):
-        raise DataError(f"{path} has {len(data)} bytes of data where its header {shape} says {math.prod(shape)}.")
+        raise DataError(f"{path} has {len(data)} bytes of data; its header {shape} says {math.prod(shape)}.")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _header(path: Path, dimensions: int) -> tuple[int, ...]:
-    """The sizes that a file says it has: two zeros, the type, the number of dimensions, then each as 32 bits."""
+    """The shape in the header: two zeros, the type, the number of dimensions, then each dimension as 32 bits."""
     header = _read(path, 4 + 4 * dimensions)
     if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, BYTES, dimensions]):
         begins = header[:4].hex() or "nothing"
-        raise DataError(f"{path} is no IDX file of bytes in {dimensions} dimensions: it begins with {begins}.")
+        raise DataError(f"{path} is not an IDX file of bytes with {dimensions} dimensions: it begins with {begins}.")
     return tuple(int(size) for size in np.frombuffer(header[4:], ">u4"))
 
 

@@ -1,4 +1,4 @@
-"""A packed dataset as a source: to prepare it once more at another size, or with other classes."""
+"""A packed dataset as a source: to prepare it again in another size or with other classes."""
 
 import json
 import re
@@ -15,7 +15,7 @@ __all__ = ["PackedSource", "is_packed", "open_source"]
 
 
 class PackedSource:
-    """The images of a packed dataset under the names that they had where they came from, in that order."""
+    """The images of a packed dataset, with their original names and in their original order."""
 
     ignored = 0
 
@@ -44,12 +44,12 @@ class PackedSource:
 
 
 def open_source(spec: str) -> PackedSource:
-    """Raises `DataError` for a folder that is no packed dataset, or a damaged one."""
+    """Raises `DataError` for a folder that is not a packed dataset, or is a damaged one."""
     return PackedSource(open_packed(Path(spec)))
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a folder is a packed dataset, of whatever format; StyleGAN's folders have another dataset.json."""
+    """Whether a folder is a packed dataset of any version. The dataset.json of StyleGAN looks different."""
     try:
         with open(path / "dataset.json", encoding="utf-8") as file:
             return re.match(r'\s*\{\s*"format"\s*:', file.read(200)) is not None

@@ -1,6 +1,6 @@
-"""Coloured shapes, drawn: every factor of an image is known, so what a network forgot can be counted.
+"""Drawn coloured shapes. Every factor of an image is known, so it can be counted which ones a generator misses.
 
-`shapes` is 64x64; `shapes:32` and `shapes:48x64` are the same pictures at another size.
+`shapes` is 64x64; `shapes:32` and `shapes:48x64` are the same pictures in another size.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ __all__ = ["COLOURS", "SHAPES", "Factors", "ShapesSource", "draw", "factors", "o
 COUNT = 10_000
 SIZES = range(8, 1025)
 BACKGROUND = (48, 48, 48)
-RADIUS = 0.2  # of the shorter side
-REACH = 0.78  # how far the centre may lie from the edge, as a part of the side; the rest is RADIUS and a margin
-SAMPLES = 4  # a side, of each pixel
+RADIUS = 0.2  # fraction of the shorter side
+REACH = 0.78  # the centre lies between 1 - REACH and REACH of the side, so that the shape keeps a margin
+SAMPLES = 4  # per side of each pixel
 
 COLOURS = {
     "red": (230, 60, 60),
@@ -35,7 +35,7 @@ COLOURS = {
 }
 
 Coordinates = NDArray[np.float64]
-# Whether a point belongs to the shape: u to the right and v down, in radii from the centre.
+# Whether a point is inside the shape: u to the right and v down, in units of RADIUS from the centre.
 _INSIDE: dict[str, Callable[[Coordinates, Coordinates], NDArray[np.bool_]]] = {
     "circle": lambda u, v: u**2 + v**2 <= 1,
     "square": lambda u, v: np.maximum(abs(u), abs(v)) <= 0.85,
@@ -48,23 +48,23 @@ SHAPES = tuple(_INSIDE)
 
 @dataclass(frozen=True)
 class Factors:
-    """All that an image consists of."""
+    """Everything that an image consists of."""
 
-    shape: int  # of SHAPES; the class
-    colour: int  # of COLOURS
-    x: float  # the centre, as a part of the width from the left
-    y: float  # and as a part of the height from the top
+    shape: int  # index in SHAPES; the class
+    colour: int  # index in COLOURS
+    x: float  # of the centre, as a fraction of the width from the left
+    y: float  # of the centre, as a fraction of the height from the top
 
 
 def factors(index: int) -> Factors:
-    """Those of image `index`: shapes and colours take turns, so each of the 30 pairs comes equally often."""
+    """The factors of image `index`. Shapes and colours alternate, so each of the 30 pairs is equally frequent."""
     shape, colour = index % len(SHAPES), index // len(SHAPES) % len(COLOURS)
     x, y = ((1 - REACH) + (2 * REACH - 1) * key("shapes", index, axis) / 2**63 for axis in "xy")
     return Factors(shape, colour, x, y)
 
 
 def draw(factors: Factors, height: int, width: int) -> Image.Image:
-    """The picture, its edges smoothed by 4x4 samples a pixel."""
+    """The picture, with edges smoothed by 4x4 samples per pixel."""
     radius = RADIUS * min(height, width)
     u = ((np.arange(width * SAMPLES) + 0.5) / SAMPLES - factors.x * width) / radius
     v = ((np.arange(height * SAMPLES) + 0.5) / SAMPLES - factors.y * height) / radius
@@ -96,11 +96,11 @@ class ShapesSource:
 
 
 def open_source(spec: str) -> ShapesSource:
-    """Raises `DataError` for a size that is none."""
+    """Raises `DataError` for an invalid size."""
     try:
         height, width = parse_size(spec or 64)
     except ValueError as error:
         raise DataError(f"shapes:{spec}: {error}.") from None
     if height not in SIZES or width not in SIZES:
-        raise DataError(f"shapes:{spec}: a side has {SIZES[0]} to {SIZES[-1]} pixels.")
+        raise DataError(f"shapes:{spec}: a side should have {SIZES[0]} to {SIZES[-1]} pixels.")
     return ShapesSource(height, width)

@@ -1,4 +1,4 @@
-"""Extractors: frozen networks whose features are compared. What is not built in is the user's own."""
+"""Extractors: frozen networks whose features are compared, built in or the user's own."""
 
 from pathlib import Path
 
@@ -9,14 +9,15 @@ from ganloom.metrics.extractors.contract import Extractor
 __all__ = ["BUILT_IN", "find"]
 
 BUILT_IN = ("loomnet-1", "inception", "inception-clean", "dinov2")
-"""The extractors known by name."""
+"""The names of the built-in extractors."""
 
 
 def find(name: str, weights: Path | None = None) -> Extractor:
-    """The extractor of that name, or the user's own: a file, `module:callable` or `FILE.py:callable` (see `own`).
+    """The built-in extractor of that name, or the user's own: a file, `module:callable` or `FILE.py:callable`.
 
-    In evaluation mode, without gradients, on the CPU. Raises `ConfigError` for an unknown name and for weights where
-    none are taken, `ModelError` for weights that are missing or wrong.
+    `weights` is the file of weights of inception, inception-clean or dinov2; custom.py describes the user's own
+    extractors. The extractor is on the CPU, in evaluation mode, without gradients. Raises `ConfigError` for an unknown
+    name, and for `weights` with an extractor that takes none; `ModelError` for weights that are missing or wrong.
     """
     if name in ("inception", "inception-clean"):
         from ganloom.metrics.extractors import inception
@@ -27,16 +28,16 @@ def find(name: str, weights: Path | None = None) -> Extractor:
 
         return dinov2.load(weights)
     if weights is not None:
-        raise ConfigError(f"--weights is for inception, inception-clean and dinov2: {name} has its own.")
+        raise ConfigError(f"--weights is for inception, inception-clean and dinov2: {name} takes none.")
     if name == "loomnet-1":
         from ganloom.metrics.extractors import loomnet
 
         return loomnet.load()
-    from ganloom.metrics.extractors import custom as own
+    from ganloom.metrics.extractors import custom
 
-    if own.is_own(name):
-        return own.load(name)
+    if custom.is_custom(name):
+        return custom.load(name)
     raise ConfigError(
-        f"unknown extractor '{name}'. {nearest(name, BUILT_IN)} Your own is a TorchScript or ONNX file, "
-        "module:callable or FILE.py:callable."
+        f"unknown extractor '{name}'. {nearest(name, BUILT_IN)} An extractor of your own is a TorchScript or ONNX "
+        "file, module:callable or FILE.py:callable."
     )

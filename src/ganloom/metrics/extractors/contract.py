@@ -1,4 +1,4 @@
-"""What every extractor is: a frozen network whose features a metric compares."""
+"""The contract of extractors: frozen networks whose features a metric compares."""
 
 from typing import NamedTuple
 
@@ -9,24 +9,24 @@ __all__ = ["Extractor", "Outputs", "to_rgb"]
 
 
 class Outputs(NamedTuple):
-    """What an extractor says of some images."""
+    """The output of an extractor for N images."""
 
     features: Tensor  # float32 [N, D]
-    logits: Tensor | None  # float32 [N, K], of a classifier
+    logits: Tensor | None  # float32 [N, K]; None if it is no classifier
 
 
 class Extractor(nn.Module):
-    """A frozen network. Its three names stand beside every number that was measured with it.
+    """A frozen network. Its `id`, `weights` and `resize` are stored with every score that is measured with it.
 
-    `forward` takes images of any size with 1, 3 or 4 channels and values from 0 to 255: uint8, or float where a metric
-    follows changes that are smaller than a level.
+    `forward` takes images [N, C, H, W] of any size, with 1, 3 or 4 channels and values from 0 to 255. They are uint8,
+    or float for metrics that depend on changes smaller than one level.
     """
 
-    id: str  # such as "inception": other weights or another resize rule are another id
-    weights: str  # sha256 of the file that the weights came from
-    resize: str  # how images come to the size that the network wants, such as "tf1-299"
-    is_classifier: bool = False  # whether there are logits
-    is_pinned: bool = True  # whether `weights` says all that the features depend on: else they are not kept
+    id: str  # such as "inception"; other weights or another resize rule need another id
+    weights: str  # sha256 of the file of weights
+    resize: str  # how images are resized to the input of the network, such as "tf1-299"
+    is_classifier: bool = False  # whether it returns logits
+    is_pinned: bool = True  # whether `weights` identifies all that the features depend on; else they are not cached
 
     def forward(self, images: Tensor) -> Outputs:
         raise NotImplementedError
@@ -35,7 +35,7 @@ class Extractor(nn.Module):
 def to_rgb(
     images: Tensor,  # uint8 or float [N, 1 | 3 | 4, H, W] in [0, 255]
 ) -> Tensor:  # float32 [N, 3, H, W] in [0, 255]
-    """Grey three times; transparent pictures laid on white, as everywhere in this house."""
+    """RGB: grey images have three equal channels, transparent images are laid on white, as everywhere in ganloom."""
     images = images.to(torch.float32)
     if images.shape[1] == 1:
         return images.expand(-1, 3, -1, -1)

@@ -1,13 +1,12 @@
 """The user's own extractor: a TorchScript or ONNX file, `module:callable` or `FILE.py:callable`.
 
-The callable is called once, without arguments, and returns the extractor: a function or a module. Files and what
-callables return are given float32 RGB images [N, 3, H, W] from 0 to 255 at their own size, and answer with features
-[N, D] or with (features, logits [N, K]). An ONNX model of fixed height and width gets its images resized to them.
+The callable is called once, without arguments, and returns the extractor: a function or a module. The extractor takes
+float32 RGB images [N, 3, H, W] in [0, 255], not resized, and returns features [N, D] or (features, logits [N, K]).
+Images are resized only for an ONNX model with a fixed height and width.
 
-The number is named after the file or the callable, and the sha256 beside it is that of the file, or of the module's
-source and the returned network's weights. A callable's features are not kept for the next time: which other code and
-files it rests on cannot be known. A callable that returns an `Extractor` names it, its weights and its resize rule
-itself.
+The name of the file or callable becomes the id of the extractor. Its sha256 is that of the file or, for a callable, of
+the module's source and the weights of the returned network. Features from a callable are not cached, because they may
+depend on other code and files. A callable may also return an `Extractor`, with its own id, weights and resize rule.
 """
 
 import importlib
@@ -31,14 +30,14 @@ from ganloom.metrics.extractors import BUILT_IN
 from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
 from ganloom.metrics.extractors.weights import file_sha256
 
-__all__ = ["Own", "is_own", "load"]
+__all__ = ["CustomExtractor", "is_custom", "load"]
 
 TORCHSCRIPT = (".pt", ".pth", ".ts")
 ONNX = ".onnx"
 
 
-class Own(Extractor):
-    """Checks what the user's network answers."""
+class CustomExtractor(Extractor):
+    """Wraps the user's network and checks its output."""
 
     def __init__(self, function: Callable[[Tensor], Any], *, id: str, weights: str, resize: str = "none") -> None:
         super().__init__()
@@ -46,40 +45,38 @@ class Own(Extractor):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Outputs:
-        """Raises `ModelError` unless the answer is one row of finite numbers an image."""
+        """Raises `ModelError` unless the output has one row of finite numbers per image."""
         try:
-            answer = self.function(to_rgb(images).clone(memory_format=torch.contiguous_format))
+            output = self.function(to_rgb(images).clone(memory_format=torch.contiguous_format))
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[-1]
-            if "memory" in reason:  # fewer images at once may fit
+            if "memory" in reason:  # a smaller batch may fit
                 raise
             raise ModelError(f"{self.id} fails on images of shape {[*images.shape]}: {reason}") from error
-        parts = answer if isinstance(answer, tuple | list) else (answer,)
+        parts = output if isinstance(output, tuple | list) else (output,)
         if len(parts) not in (1, 2) or not all(isinstance(part, Tensor | np.ndarray) for part in parts):
-            raise ModelError(
-                f"{self.id} should answer with features [N, D] or (features, logits), not {_form(answer)}."
-            )
+            raise ModelError(f"{self.id} should return features [N, D] or (features, logits), not {_form(output)}.")
         for part in parts:
             if part.ndim != 2 or len(part) != len(images):
                 found = " and ".join(str([*part.shape]) for part in parts)
-                raise ModelError(f"{self.id} answers with shape {found}, where [{len(images)}, D] is expected.")
+                raise ModelError(f"{self.id} returns shape {found}, where [{len(images)}, D] is expected.")
         features, *logits = (torch.as_tensor(part).to(images.device, torch.float32) for part in parts)
         if not all(part.isfinite().all() for part in (features, *logits)):
-            raise ModelError(f"{self.id} answers with values that are not finite.")
+            raise ModelError(f"{self.id} returns values that are not finite (NaN or infinity).")
         return Outputs(features, logits[0] if logits else None)
 
 
-def is_own(name: str) -> bool:
+def is_custom(name: str) -> bool:
     """Whether `name` has one of the forms above."""
     return name.lower().endswith((*TORCHSCRIPT, ONNX)) or ":" in name
 
 
 def load(name: str) -> Extractor:
-    """Raises `ConfigError` for a callable that is not there, `ModelError` for a file that cannot be used."""
+    """Raises `ConfigError` for a callable that does not exist, `ModelError` for a file that cannot be used."""
     path = Path(name).expanduser()
     kind = path.suffix.lower()
     if kind in TORCHSCRIPT or kind == ONNX:
-        _check_free(path.stem)
+        _check_id(path.stem)
         return _torchscript(path) if kind in TORCHSCRIPT else _onnx(path)
     place, _, attribute = name.rpartition(":")
     module = _module(place)
@@ -92,47 +89,44 @@ def load(name: str) -> Extractor:
     except GanloomError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"{name} fails when it is called without arguments, which should return the extractor: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise ModelError(f"{name}() should return the extractor, but fails: {type(error).__name__}: {error}") from error
     if isinstance(made, Extractor):
-        _check_free(made.id)
+        _check_id(made.id)
         return made.eval().requires_grad_(False)
     if not callable(made):
-        raise ConfigError(f"{name} returns {_form(made)}: called without arguments, it should return the extractor.")
-    _check_free(attribute)
+        raise ConfigError(f"{name}() returns {_form(made)}, but should return the extractor.")
+    _check_id(attribute)
     sources = file_sha256(Path(str(module.__file__)))
     if isinstance(made, nn.Module):
         state = {key: value for key, value in made.state_dict().items() if isinstance(value, Tensor)}
         sources = sha256(sources.encode() + tensors.pack(state))
-    own = Own(made, id=attribute, weights=sources)
-    own.is_pinned = False  # which other code and files it rests on is not known
-    return own
+    custom = CustomExtractor(made, id=attribute, weights=sources)
+    custom.is_pinned = False  # it may depend on other code and files
+    return custom
 
 
-def _check_free(id: str) -> None:
-    """No network of the user's passes for a built-in one, least of all for that of FID."""
+def _check_id(id: str) -> None:
+    """Raise `ConfigError` for the id of a built-in extractor, so that no other network passes for that of FID."""
     if id in BUILT_IN:
-        raise ConfigError(f"'{id}' is a built-in extractor: give your own another name.")
+        raise ConfigError(f"'{id}' is a built-in extractor: give yours another name.")
 
 
-def _torchscript(path: Path) -> Own:
+def _torchscript(path: Path) -> CustomExtractor:
     digest = file_sha256(path)
     try:
         module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except RuntimeError:
         raise ModelError(
             f"{path} is not a TorchScript file: torch.jit.script(module).save(FILE) makes one. "
-            "Weights alone go to the extractor that knows them: --extractor inception --weights FILE."
+            "For a file of weights alone, name its extractor: --extractor inception --weights FILE."
         ) from None
-    return Own(module, id=path.stem, weights=digest)
+    return CustomExtractor(module, id=path.stem, weights=digest)
 
 
-def _onnx(path: Path) -> Own:
+def _onnx(path: Path) -> CustomExtractor:
     digest = file_sha256(path)
     try:
-        import onnxruntime  # an extra
+        import onnxruntime  # optional
     except ImportError:
         raise ModelError(f"{path} needs onnxruntime: pip install 'ganloom[onnx]'.") from None
     beside = path.with_name(f"{path.name}.data")  # where exporters put the weights of larger models
@@ -140,14 +134,14 @@ def _onnx(path: Path) -> Own:
         digest = sha256(f"{digest} {file_sha256(beside)}".encode())
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own have no common base
+    except Exception as error:  # the exceptions of onnxruntime have no common base
         raise ModelError(f"{path} is not an ONNX model that onnxruntime can read: {error}") from None
     (entry, *others) = session.get_inputs()
     if others or entry.type != "tensor(float)" or len(entry.shape) != 4:
-        raise ModelError(f"{path} should take one input, float32 images [N, 3, H, W].")
+        raise ModelError(f"{path} should have one input: float32 images [N, 3, H, W].")
     batch, _, height, width = entry.shape
     if isinstance(batch, int) and batch != 1:
-        raise ModelError(f"{path} takes batches of {batch} alone: export it with a dynamic first dimension.")
+        raise ModelError(f"{path} only takes batches of {batch}: export it with a dynamic first dimension.")
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def run(images: Tensor) -> tuple[NDArray[np.float32], ...]:
@@ -162,7 +156,7 @@ def _onnx(path: Path) -> Own:
             raise RuntimeError(" ".join(str(error).split())) from None
         return tuple(np.concatenate(column) for column in zip(*answers, strict=True))
 
-    return Own(run, id=path.stem, weights=digest, resize=f"bilinear-{height}x{width}" if size else "none")
+    return CustomExtractor(run, id=path.stem, weights=digest, resize=f"bilinear-{height}x{width}" if size else "none")
 
 
 def _module(place: str) -> ModuleType:
@@ -174,7 +168,7 @@ def _module(place: str) -> ModuleType:
     except Exception as error:
         raise ConfigError(
             f"cannot import '{place}' ({type(error).__name__}: {error}). "
-            "A file is named with its ending: ./FILE.py:callable."
+            "For a file, add its suffix: ./FILE.py:callable."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""DINOv2 vision transformers (Oquab et al. 2023), from the file of weights that Meta publishes for each size."""
+"""DINOv2 vision transformers (Oquab et al. 2023), from the weights that Meta publishes for each size."""
 
 from collections.abc import Mapping
 from math import isqrt
@@ -23,20 +23,20 @@ PUBLISHED = {
     (1024, 24): "dinov2-vitl14",
     (1536, 40): "dinov2-vitg14",
 }
-"""By width and depth."""
+"""Ids of the published networks by (width, depth)."""
 
 
 class DinoV2(Extractor):
-    """The class token after the last norm, [N, width].
+    """Features are the class token after the last norm, [N, width].
 
-    Images are stretched to 224x224 by antialiased bicubic interpolation, as Stein et al. (2023) evaluate generated
-    images, but without rounding to levels in between.
+    Images are stretched to 224x224 by antialiased bicubic interpolation, as by Stein et al. (2023), but not rounded to
+    uint8 afterwards.
     """
 
     resize = f"bicubic-{SIDE}"
 
     def __init__(self, state: Mapping[str, Tensor], *, id: str, weights: str) -> None:
-        """Raises what `VisionTransformer` raises."""
+        """Raises the errors of `VisionTransformer`."""
         super().__init__()
         self.id, self.weights = id, weights
         self.network = VisionTransformer(state)
@@ -49,7 +49,7 @@ class DinoV2(Extractor):
 
 
 def load(path: Path | None) -> DinoV2:
-    """Raises `ConfigError` without a file, and `ModelError` for one that is none of the four sizes."""
+    """Raises `ConfigError` without a file, `ModelError` for a file that is not one of the four published sizes."""
     if path is None:
         raise ConfigError(
             "dinov2 needs its weights: fetch https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/"
@@ -61,16 +61,16 @@ def load(path: Path | None) -> DinoV2:
         return DinoV2(state, id=name, weights=sha256)
     except (KeyError, IndexError, ValueError, RuntimeError):
         raise ModelError(
-            f"{path} is none of DINOv2's published files, which are dinov2_vits14_pretrain.pth, and vitb14, vitl14 and "
-            "vitg14 likewise; those with registers are not known."
+            f"{path} is not one of the published DINOv2 files: dinov2_vits14_pretrain.pth, or the same with vitb14, "
+            "vitl14 or vitg14. Networks with registers are not supported."
         ) from None
 
 
 class VisionTransformer(nn.Module):
-    """Sizes are read off the tensors, which have the names of the published files."""
+    """Built from the tensors of a published file, whose shapes determine its sizes."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
-        """Raises `KeyError`, `ValueError` or `RuntimeError` if `state` is another network, or one with registers."""
+        """Raises `KeyError`, `ValueError` or `RuntimeError` for another network, or for one with registers."""
         super().__init__()
         width, channels, patch, _ = state["patch_embed.proj.weight"].shape
         gated = "blocks.0.mlp.w3.weight" in state
@@ -81,36 +81,37 @@ class VisionTransformer(nn.Module):
             self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(channels, width, patch, patch)})
             self.blocks = nn.ModuleList(_Block(width, hidden, gated) for _ in range(_depth(state)))
             self.norm = nn.LayerNorm(width, eps=1e-6)
-        used = {name: value for name, value in state.items() if name != "mask_token"}  # that is for its training
+        used = {name: value for name, value in state.items() if name != "mask_token"}  # only used in its training
         self.load_state_dict(used, assign=True)
 
     def forward(
         self,
-        images: Tensor,  # float32 [N, 3, H, W], standardised; sides are multiples of the patch
+        images: Tensor,  # float32 [N, 3, H, W], standardised; H and W are multiples of the patch size
     ) -> Tensor:  # [N, width]
         x: Tensor = self.patch_embed["proj"](images)
-        places = self._places(*x.shape[2:])
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(2).mT], 1) + places
+        positions = self._positions(*x.shape[2:])
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x.flatten(2).mT], 1) + positions
         for block in self.blocks:
             x = block(x)
         x = self.norm(x[:, 0])
         return x
 
-    def _places(self, height: int, wide: int) -> Tensor:
-        """The learned places, stretched to a grid of other size.
+    def _positions(self, height: int, width: int) -> Tensor:  # [1, 1 + height * width, channels]
+        """The learned position embeddings, interpolated to a grid of `height` by `width` patches.
 
-        The authors' scale is (size + 0.1) / learned size: against rounding, and it shifts every sample a little.
+        The scale is (size + 0.1) / learned size, as in the authors' code: it avoids a rounding error, and shifts every
+        sample a little.
         """
         side = isqrt(self.pos_embed.shape[1] - 1)
-        if (height, wide) == (side, side):
+        if (height, width) == (side, side):
             return self.pos_embed
         grid = self.pos_embed[:, 1:].mT.reshape(1, -1, side, side)
-        grid = F.interpolate(grid, scale_factor=((height + 0.1) / side, (wide + 0.1) / side), mode="bicubic")
+        grid = F.interpolate(grid, scale_factor=((height + 0.1) / side, (width + 0.1) / side), mode="bicubic")
         return torch.cat([self.pos_embed[:, :1], grid.flatten(2).mT], 1)
 
 
 class _Block(nn.Module):
-    """Attention and two layers, each after a norm, scaled a channel (Touvron et al. 2021), and added."""
+    """Attention, then two linear layers; each after a norm, scaled per channel (Touvron et al. 2021), and residual."""
 
     def __init__(self, width: int, hidden: int, gated: bool) -> None:
         super().__init__()

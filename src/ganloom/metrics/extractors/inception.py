@@ -16,24 +16,24 @@ from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
 
 __all__ = ["NAMES", "SIZE", "Inception", "build", "features_of", "fold", "load", "normalise"]
 
-SIZE = 299  # pixels a side that the network was trained on
-AT_ONCE = 8  # images: the maps stay near the CPU, and an image's last digits do not depend on the size of its batch
+SIZE = 299  # height and width of the network's input, in pixels
+CPU_BATCH = 8  # images: feature maps stay in the cache, and results do not depend on the batch size to the last digit
 
-# TensorFlow's average does not count what lies outside the map.
+# TensorFlow's average pooling does not count the padding.
 average = partial(F.avg_pool2d, kernel_size=3, stride=1, padding=1, count_include_pad=False)
 largest = partial(F.max_pool2d, kernel_size=3, stride=1, padding=1)
 halve = partial(F.max_pool2d, kernel_size=3, stride=2)
 
 RULES = {"tf1-299": resize.tf1, "clean-299": resize.clean}
 NAMES = {"inception": "tf1-299", "inception-clean": "clean-299"}
-"""The extractors of this file, with their resize rules."""
+"""The extractors of this file and their resize rules."""
 
 
 class Inception(Extractor):
-    """Features [N, 2048], pooled before the classifier; logits [N, 1008] without the bias, as Inception Score has them.
+    """Features [N, 2048] from the last pooling; logits [N, 1008] without the bias, as in the Inception Score.
 
-    `state` has the names of the published file. Raises `RuntimeError` if it does not fit. Only `load` says that it is
-    the published one.
+    `state` has the tensors of the published file, by name. Raises `RuntimeError` if it has others. Only `load` uses the
+    ids of the published network.
     """
 
     is_classifier = True
@@ -57,7 +57,7 @@ class Inception(Extractor):
 
 
 def load(name: str, given: Path | None) -> Inception:
-    """`inception` or `inception-clean` with the published weights. Raises `ModelError` as `weights.locate` does."""
+    """`inception` or `inception-clean` with the published weights. Raises `ModelError` like `weights.locate`."""
     path = weights.locate(weights.INCEPTION, given)
     return Inception(weights.read(path), resize=NAMES[name], id=name, weights=weights.INCEPTION.sha256)
 
@@ -67,19 +67,19 @@ def features_of(
     body: nn.Module,
     rule: Callable[[Tensor, int], Tensor],
 ) -> Tensor:  # [N, D]
-    """Resize, normalise and run, on the CPU a few images at a time."""
-    parts = torch.split(images, AT_ONCE if images.device.type == "cpu" else len(images))
+    """Resize, normalise and run `body`; on the CPU in small batches."""
+    parts = torch.split(images, CPU_BATCH if images.device.type == "cpu" else len(images))
     return torch.cat([body(normalise(rule(to_rgb(part), SIZE))) for part in parts])
 
 
 def normalise(
     images: Tensor,  # float32 [N, 3, H, W] in [0, 255]
-) -> Tensor:  # in [-1, 1), laid out as convolutions on the CPU are fastest
+) -> Tensor:  # in [-1, 1), channels last, which is fastest for convolutions on the CPU
     return ((images - 128) / 128).contiguous(memory_format=torch.channels_last)
 
 
 def fold(network: nn.Module) -> nn.Module:
-    """BatchNorm is two constants a channel here: into the convolutions with them."""
+    """Fold every BatchNorm into its convolution, because it is a constant scale and shift per channel here."""
     for unit in network.eval().modules():
         if isinstance(unit, Unit) and isinstance(unit.bn, nn.BatchNorm2d):
             unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn), nn.Identity()
@@ -87,18 +87,18 @@ def fold(network: nn.Module) -> nn.Module:
 
 
 class Step(NamedTuple):
-    """A convolution inside a block. Those of stride 2 take no padding, the others keep the size of the map."""
+    """A convolution inside a block: without padding for stride 2, else with padding that keeps the size of the map."""
 
     width: int
     height: int = 1  # of the kernel
-    wide: int = 1
+    wide: int = 1  # width of the kernel
     stride: int = 1
 
 
 class Branch(NamedTuple):
-    """Perhaps a pool, then convolutions in a row, then perhaps some that all read the last of the row."""
+    """An optional pool, then a chain of convolutions, then optional parallel ones on the output of the chain."""
 
-    row: dict[str, Step]  # by their names in the weights file
+    chain: dict[str, Step]  # by name in the file of weights
     fork: dict[str, Step] | None = None
     pool: Callable[[Tensor], Tensor] | None = None
 
@@ -116,14 +116,14 @@ class Unit(nn.Module):
 
 
 class Block(nn.Module):
-    """Branches side by side, their maps stacked."""
+    """Parallel branches, whose feature maps are concatenated."""
 
     def __init__(self, before: int, *branches: Branch) -> None:
         super().__init__()
         self.branches = branches
         for branch in branches:
             width = before
-            for name, step in (branch.row | (branch.fork or {})).items():
+            for name, step in (branch.chain | (branch.fork or {})).items():
                 same = (step.height // 2, step.wide // 2) if step.stride == 1 else (0, 0)
                 self.add_module(name, Unit(width, step, same))
                 width = step.width
@@ -134,14 +134,14 @@ class Block(nn.Module):
     def _maps(self, branch: Branch, x: Tensor) -> list[Tensor]:
         if branch.pool is not None:
             x = branch.pool(x)
-        for name in branch.row:
+        for name in branch.chain:
             x = self.get_submodule(name)(x)
         return [self.get_submodule(name)(x) for name in branch.fork or ()] or [x]
 
 
 def build() -> nn.Sequential:
-    """The whole network without values; its names are the weights file's."""
-    with torch.device("meta"):  # takes no random numbers from the training that is measured
+    """The network on the meta device, without values; its parameters have the names of the published file."""
+    with torch.device("meta"):  # leaves the random state of a running training untouched
         return nn.Sequential(
             OrderedDict(
                 Conv2d_1a_3x3=Unit(3, Step(32, 3, 3, 2), (0, 0)),
@@ -161,7 +161,7 @@ def build() -> nn.Sequential:
                 Mixed_6e=_block_17(192),
                 Mixed_7a=_block_17_to_8(768),
                 Mixed_7b=_block_8(1280, average),
-                Mixed_7c=_block_8(2048, largest),  # probably a slip of its authors, and part of every FID
+                Mixed_7c=_block_8(2048, largest),  # probably a mistake of its authors, but part of every FID
                 pool=nn.AdaptiveAvgPool2d(1),
                 flatten=nn.Flatten(),
                 fc=nn.Linear(2048, 1008),

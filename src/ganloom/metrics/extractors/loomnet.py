@@ -1,7 +1,8 @@
-"""loomnet-1: a small encoder of our own, shipped inside the package, for quick scores and for scores while training.
+"""loomnet-1: a small encoder shipped with the package, for quick scores and for scores during training.
 
-Trained on real images only, grey and colour, by scripts/train_loomnet.py; its weights are frozen. docs/metrics.md says
-how well it sees. What is measured with it is `fd[loomnet-1]@n`: comparable with itself alone, and never FID.
+scripts/train_loomnet.py trained it on real images only, grey and colour; its weights are frozen. docs/metrics.md shows
+how well it detects faults. A score has a name like `fd[loomnet-1]@n`. It is only comparable with scores of loomnet-1,
+and is never called FID.
 """
 
 from collections.abc import Sequence
@@ -17,20 +18,21 @@ from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
 
 __all__ = ["LAYERS", "SIZE", "Loomnet", "load", "pool"]
 
-SIZE = 32  # pixels a side that images are resized to
+SIZE = 32  # height and width that images are resized to, in pixels
 LAYERS = ((3, 32, 1), (32, 64, 1), (64, 64, 2), (64, 128, 1), (128, 128, 2))  # channels in, out, stride; all 3x3, ReLU
-POOLED = (2, 4)  # the layers whose means over the image are the features: textures, and things
+POOLED = (2, 4)  # layers whose means over the image are the features: of textures, and of objects
 
 
 def pool(
     activations: Sequence[Tensor],  # of every layer, [N, C, H, W]
 ) -> Tensor:  # [N, 192]
+    """Features: means over the image of the layers in `POOLED`."""
     return torch.cat([activations[layer].mean(dim=(2, 3)) for layer in POOLED], dim=1)
 
 
 class Loomnet(Extractor):
-    """Five convolutions, 278,000 weights. Each of its 192 features has a standard deviation of 1 over the images that
-    it was trained on, so that none outweighs the others.
+    """Five convolutions with 278,000 weights. Each of the 192 features has a standard deviation of 1 over its training
+    images, so that none outweighs the others.
     """
 
     id = "loomnet-1"
@@ -55,8 +57,9 @@ class Loomnet(Extractor):
 
 
 def load() -> Loomnet:
-    """The encoder as it was shipped, on the CPU."""
+    """The encoder with the shipped weights, on the CPU, in evaluation mode."""
     data = resources.files("ganloom.metrics.extractors").joinpath("loomnet-1.safetensors").read_bytes()
     encoder = Loomnet(weights=sha256(data))
-    encoder.load_state_dict({name: weight.float() for name, weight in tensors.unpack(data).items()})  # kept as halves
+    stored = tensors.unpack(data)  # in float16
+    encoder.load_state_dict({name: weight.float() for name, weight in stored.items()})
     return encoder.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]

@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018): how unlike two pictures look, by AlexNet's features and weights fitted to people."""
+"""LPIPS (Zhang et al. 2018): perceptual distance of two images, from AlexNet features weighted by human judgements."""
 
 from pathlib import Path
 
@@ -19,11 +19,11 @@ REMEDY = (
     f"LPIPS needs a folder with two files: {ALEXNET}, from https://download.pytorch.org/models/{ALEXNET}, and {HEADS}, "
     "from lpips/weights/v0.1 of https://github.com/richzhang/PerceptualSimilarity."
 )
-CONVOLUTIONS = (0, 3, 6, 8, 10)  # their places in torchvision's AlexNet; each is followed by a ReLU, which is compared
+CONVOLUTIONS = (0, 3, 6, 8, 10)  # indices in torchvision's AlexNet; the outputs of the ReLUs after them are compared
 WIDTHS = (64, 192, 384, 256, 256)
-POOLED = (3, 6)  # convolutions that max pooling comes before
+POOLED = (3, 6)  # convolutions with max pooling before them
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
-SHORTEST = 64  # pixels: LPIPS was fitted on patches of that size, and AlexNet leaves nothing of much smaller ones
+SHORTEST = 64  # pixels: LPIPS was fitted to patches of that size, and AlexNet reduces much smaller images to nothing
 
 
 class Lpips(nn.Module):
@@ -31,7 +31,7 @@ class Lpips(nn.Module):
 
     id = "lpips-alex"
     resize = f"bilinear, shorter side at least {SHORTEST}"
-    weights = ""  # sha256 of the two files' sha256
+    weights = ""  # sha256 of the sha256 of both files
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Lpips(nn.Module):
         a: Tensor,  # uint8 or float [N, C, H, W] in [0, 255], with 1, 3 or 4 channels
         b: Tensor,  # the same
     ) -> Tensor:  # float32 [N]
-        """The distance of each pair. Pictures with a side below 64 pixels are enlarged to it."""
+        """The distance of each pair. Images with a shorter side below 64 pixels are enlarged to 64."""
         # d(x, y) = sum_l mean_hw || w_l * (x^l_hw - y^l_hw) ||^2, x^l_hw of unit length (Zhang et al. 2018, eq. 1);
         # the published heads hold the squares of w
         layers = zip(self.heads, self.activations(a), self.activations(b), strict=True)
@@ -70,9 +70,9 @@ class Lpips(nn.Module):
 
 
 def load_lpips(folder: Path) -> Lpips:
-    """LPIPS with the weights in a folder: torchvision's AlexNet, and the heads that the authors of LPIPS published.
+    """LPIPS with the weights in a folder: torchvision's AlexNet and the heads published by the authors of LPIPS.
 
-    Raises `ModelError` if a file is missing or another one.
+    Raises `ModelError` if a file is missing or has other contents.
     """
     for name in (ALEXNET, HEADS):
         if not (folder / name).is_file():

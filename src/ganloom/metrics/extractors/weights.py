@@ -1,4 +1,4 @@
-"""Weights that others published: the user's copy, or downloaded, said aloud; always verified, never guessed."""
+"""Published weights: found in a copy of the user or downloaded with a message, and always verified by their hash."""
 
 import hashlib
 import os
@@ -18,12 +18,12 @@ __all__ = ["INCEPTION", "Published", "file_sha256", "locate", "read"]
 
 
 class Published(NamedTuple):
-    """A file of weights on the web."""
+    """A published file of weights."""
 
-    names: tuple[str, ...]  # as people have it on their disks, ours first
+    names: tuple[str, ...]  # usual file names; the first one is used for downloads
     sha256: str
     size: int  # bytes
-    urls: tuple[str, ...]  # mirrors, the best first
+    urls: tuple[str, ...]  # mirrors, in the order in which they are tried
 
 
 INCEPTION = Published(
@@ -38,14 +38,15 @@ INCEPTION = Published(
 
 
 def locate(published: Published, given: Path | None) -> Path:
-    """The file, verified: `given`, else `GANLOOM_WEIGHTS` (a file or a folder), else the cache, else downloaded there.
+    """The verified file: `given`, else in `GANLOOM_WEIGHTS` (a file or a folder), else in the cache, else downloaded.
 
-    Raises `ModelError` for a file that is missing or not the published one, with the hash that is found and expected.
+    Raises `ModelError` if the file is missing or is not the published one; the message has the actual and the expected
+    hash.
     """
     named = os.environ.get("GANLOOM_WEIGHTS")
     place = given or (Path(named).expanduser() if named else None)
     if place is not None and not place.exists():
-        raise ModelError(f"there is nothing at {place}, which {'--weights' if given else 'GANLOOM_WEIGHTS'} names.")
+        raise ModelError(f"{place} does not exist, but {'--weights' if given else 'GANLOOM_WEIGHTS'} names it.")
     if place is not None and (given or place.is_file()):
         return _verified(place, published)
     cache = cache_folder() / "weights"
@@ -57,7 +58,7 @@ def locate(published: Published, given: Path | None) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Raises `ModelError` for what cannot be read."""
+    """Hash of a file in hex. Raises `ModelError` if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -66,14 +67,14 @@ def file_sha256(path: Path) -> str:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """Tensors by their names; nothing that the file holds is executed. Raises `ModelError` for anything else."""
+    """Tensors by name. No code in the file is executed. Raises `ModelError` if it holds anything but named tensors."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of forms that it knows less well, and then refuses
+        with warnings.catch_warnings(action="ignore"):  # torch warns about some formats before it refuses them
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # its reader stumbles over a broken file in any way
+    except Exception as error:  # a broken file can raise nearly anything
         raise ModelError(f"{path} cannot be read as a PyTorch file of weights ({type(error).__name__}).") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} is a PyTorch file, but not one of weights: it should hold named tensors alone.")
+        raise ModelError(f"{path} is a PyTorch file, but not one of weights: it should only hold named tensors.")
     return state
 
 
@@ -82,7 +83,7 @@ def _verified(path: Path, published: Published) -> Path:
     if found != published.sha256:
         raise ModelError(
             f"{path} is not the published {published.names[0]}: its sha256 is {found}, not {published.sha256}, and it "
-            f"has {path.stat().st_size:,} bytes, not {published.size:,}. Replace it or take it away."
+            f"has {path.stat().st_size:,} bytes, not {published.size:,}. Replace or remove it."
         )
     return path
 
@@ -92,10 +93,10 @@ def _fetch(published: Published, path: Path) -> Path:
     if not path.exists():
         raise ModelError(
             f"{path.name} ({decimal(published.size)}) could not be downloaded ({'; '.join(reasons)}).\n"
-            "Fetch it with a browser or on another machine, from\n"
+            "Download it with a browser or on another machine, from\n"
             + "".join(f"  {url}\n" for url in published.urls)
             + f"and name it with --weights FILE, or put it at\n  {path}\n"
             f"Its sha256 is {published.sha256}.\n"
-            "The built-in extractor, loomnet-1, needs no download: its Frechet distance is the metric fd."
+            "The built-in extractor, loomnet-1, needs no download: use the metric fd, its Frechet distance."
         )
     return path

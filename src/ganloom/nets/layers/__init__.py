@@ -1,1 +1,1 @@
-"""Layers that two or more families share."""
+"""Layers that two or more network families share."""

@@ -1,4 +1,4 @@
-"""Layers of Karras et al. 2018 and 2020: equalized learning rate, statistics of pixels and minibatches."""
+"""Layers of Karras et al. 2018 and 2020: equalized learning rate, pixelwise normalisation, minibatch deviation."""
 
 import math
 
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 __all__ = ["EqualizedConv2d", "EqualizedLinear", "MinibatchDeviation", "pixel_norm"]
 
-GROUP = 4  # images whose standard deviation is taken together
+GROUP = 4  # images per group whose standard deviation is computed
 
 
 class EqualizedConv2d(nn.Module):
     """Weights from N(0, 1), scaled at run time by gain / sqrt(fan in) (section 4.1); bias 0.
 
-    Padding keeps the size; with `halves` there is none, and the stride is 2.
+    Padding keeps the map size. With `halves` there is no padding and the stride is 2.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class EqualizedConv2d(nn.Module):
 
 
 class EqualizedLinear(nn.Module):
-    """The same for a fully connected layer. At a `rate` of 0.01 it learns 100 times as slowly as others."""
+    """The same for a fully connected layer. With a `rate` of 0.01 it learns 100 times more slowly than other layers."""
 
     def __init__(self, before: int, after: int, *, gain: float = math.sqrt(2), rate: float = 1.0) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class EqualizedLinear(nn.Module):
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Each pixel's vector of channels divided by its root mean square (section 4.2); latents [N, Z] as well."""
+    """Divide each pixel's vector of channels by its root mean square (section 4.2). Works on latents [N, Z] too."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)
 
 
 class MinibatchDeviation(nn.Module):
-    """A channel more: how much the images of a group differ, the mean over all values (section 3).
+    """Add one channel: the standard deviation over a group of images, averaged over all values (section 3).
 
-    Groups have 4 images, or as many as divide the micro-batch.
+    Groups have 4 images, or the largest smaller number that divides the micro-batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C + 1, H, W]

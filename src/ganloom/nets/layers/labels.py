@@ -1,4 +1,4 @@
-"""Class labels: as vectors for G, and as part of what D says."""
+"""Class labels: embeddings for G, and the conditional output of D."""
 
 from typing import Literal
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from ganloom.nets.contract import Judgement
 
-__all__ = ["LabelEmbedding", "LabelHead", "LabelUse", "latent_share", "modulated"]
+__all__ = ["LabelEmbedding", "LabelHead", "LabelUse", "embedding_size", "modulated"]
 
 LabelUse = Literal["projection", "classifier"]
-"""How D learns of labels: it is told them (Miyato & Koyama 2018), or has to find them (Odena et al. 2017)."""
+"""How D uses labels: it is conditioned on them (Miyato & Koyama 2018) or predicts them (AC-GAN, Odena et al. 2017)."""
 
 
 class LabelEmbedding(nn.Module):
-    """One learned vector a class; where classes overlap, the sum of those that apply."""
+    """One learned vector per class; for overlapping classes, the sum of the vectors weighted by y."""
 
     def __init__(self, classes: int, size: int, *, std: float) -> None:
         super().__init__()
@@ -32,17 +32,17 @@ class LabelEmbedding(nn.Module):
 
 def modulated(
     x: Tensor,  # [N, C, H, W], normalised
-    vector: Tensor,  # [N, 2C]: gains less 1, and biases
+    vector: Tensor,  # [N, 2C]: gains minus 1, then biases
 ) -> Tensor:
-    """(1 + gain) x + bias: what follows a conditional normalisation (Dumoulin et al. 2017)."""
-    gain, bias = vector.to(x.dtype)[:, :, None, None].chunk(2, dim=1)  # under autocast maps stay as narrow as they are
+    """(1 + gain) x + bias: the affine part of a conditional normalisation (Dumoulin et al. 2017)."""
+    gain, bias = vector.to(x.dtype)[:, :, None, None].chunk(2, dim=1)  # keeps bf16 maps in bf16 under autocast
     return torch.addcmul(bias + x, x, gain)
 
 
 class LabelHead(nn.Module):
-    """The end of D: labels added to the logits by projection, <embed(y), h>, or class logits beside them.
+    """The last part of D: adds the projection <embed(y), h> to the logits, or computes class logits from h.
 
-    Without classes it passes the logits on.
+    Without classes it returns the logits unchanged.
     """
 
     def __init__(self, classes: int, features: int, labels: LabelUse, *, std: float = 0.02) -> None:
@@ -61,10 +61,10 @@ class LabelHead(nn.Module):
         return Judgement(logits, features, None if self.classify is None else self.classify(features))
 
 
-def latent_share(latent: int) -> int:
-    """How many inputs of G labels take, beside `latent` of z.
+def embedding_size(latent: int) -> int:
+    """The size of the label embedding that is concatenated to z, where z has `latent` values.
 
-    As many as z has, and G learns one picture a class and stops looking at z (digits, 40 kimg: the standard deviation
-    of a pixel over z was .06 where this gives .12).
+    With an embedding as long as z, G ignored z and collapsed to one image per class (digits, 40 kimg: the standard
+    deviation of a pixel over z was .06; with this size it is .12).
     """
     return max(1, latent // 4)

@@ -1,7 +1,7 @@
-"""Which maps stay in full precision where autocast has the others in bf16: small ones cost nothing and lose most.
+"""Which maps stay in full precision under autocast to bf16: the small ones, which cost little and would lose the most.
 
-The four largest sizes are in bf16, as in Karras et al. 2020 (ADA, appendix D), but never the smallest (Huang et al.
-2024).
+The four largest sizes use bf16, as in Karras et al. 2020 (ADA, appendix D), but the smallest size never does (Huang et
+al. 2024).
 """
 
 from typing import Any
@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["exactly", "is_exact"]
+__all__ = ["full_precision", "is_full_precision"]
 
-REDUCED = 4  # sizes, from the image down
-
-
-def is_exact(level: int, levels: int) -> bool:
-    """Whether maps of a level (0: the smallest), of so many levels, stay in full precision."""
-    return level < max(1, levels - REDUCED)
+BF16_SIZES = 4  # the number of map sizes in bf16, from the image size down
 
 
-def exactly(part: nn.Module, *inputs: Tensor | None, when: bool = True) -> Any:
-    """What a part of a network makes of its inputs, in full precision whatever autocast says."""
+def is_full_precision(level: int, levels: int) -> bool:
+    """Whether maps of this level (0: the smallest) out of `levels` stay in full precision."""
+    return level < max(1, levels - BF16_SIZES)
+
+
+def full_precision(part: nn.Module, *inputs: Tensor | None, when: bool = True) -> Any:
+    """Apply part of a network to its inputs, without autocast if `when` is true."""
     device = next(x.device.type for x in inputs if x is not None)
     if not when or not torch.is_autocast_enabled(device):
         return part(*inputs)

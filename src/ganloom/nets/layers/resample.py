@@ -1,7 +1,7 @@
-"""Twice as large and half as large through the filter [1, 3, 3, 1] (Karras et al. 2020, StyleGAN2, appendix B).
+"""Double and halve maps with the filter [1, 3, 3, 1] (Karras et al. 2020, StyleGAN2, appendix B).
 
-Plain nearest neighbours and means let frequencies through that the smaller map cannot hold; this filter hardly does.
-Beyond its edge a map goes on with its last pixel.
+Nearest neighbours and 2x2 means pass frequencies that the smaller map cannot represent (aliasing); this filter removes
+most of them. Beyond its edge a map is padded with its outermost pixels.
 """
 
 import torch
@@ -14,23 +14,24 @@ __all__ = ["blur", "filtered_double", "filtered_halve"]
 
 
 def filtered_double(x: Tensor, size: Size) -> Tensor:
-    """[N, C, h, w] to twice its size, cut to `size` at the right and the bottom."""
-    # Bilinear interpolation by 2 has the weights 1/4 and 3/4: it is this filter, and its kernels are fast everywhere.
+    """Double [N, C, h, w], cropped to `size` at the right and the bottom."""
+    # Bilinear interpolation by 2 has the weights 1/4 and 3/4: the same filter, with fast kernels on every device.
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)[:, :, : size[0], : size[1]]
 
 
 def filtered_halve(x: Tensor) -> Tensor:
-    """[N, C, h, w] to half its size; an odd side is first continued by its last pixel."""
+    """Halve [N, C, h, w]; an odd side is first extended by repeating its last pixel."""
     height, width = x.shape[2:]
-    # Replicated by hand: on GPUs the backward pass of such padding adds up in any order.
+    # Padded by concatenation: on GPUs, the backward pass of replicate padding sums in a nondeterministic order.
     x = torch.cat([x[:, :, :1], x, *[x[:, :, -1:]] * (1 + height % 2)], dim=2)
     x = torch.cat([x[:, :, :, :1], x, *[x[:, :, :, -1:]] * (1 + width % 2)], dim=3)
     return _filter(x, stride=2)
 
 
 def blur(x: Tensor, padding: int, odd: tuple[int, int] = (0, 0), *, gain: float = 1.0) -> Tensor:
-    """[N, C, h, w] through the filter, which takes 3 pixels from each side; `padding` zeros on all sides are put on
-    before, and `odd` more at the bottom and at the right. As it stands before and after convolutions of stride 2.
+    """Filter [N, C, h, w], before or after a convolution of stride 2. Height and width shrink by 3 pixels.
+
+    Before filtering, `padding` zeros are added on all sides, and `odd` more at the (bottom, right).
     """
     x = F.pad(x, (padding, padding + odd[1], padding, padding + odd[0]))
     return _filter(x, stride=1, gain=gain)

@@ -1,6 +1,6 @@
-"""From the image down to a map of about 4 pixels, and back: sizes, widths, halving and doubling.
+"""Sizes and widths of maps from the image down to about 4 pixels, and how to halve and double a map.
 
-Stage sizes of a side are ceil(side / 2^k), so any image has them. `halve` of `double` is exactly what went in.
+After k halvings a side has ceil(side / 2^k) pixels, so images of any size work. `halve(double(x))` is exactly `x`.
 """
 
 import math
@@ -12,16 +12,16 @@ from ganloom.core.shapes import ImageShape
 
 __all__ = ["Size", "double", "halve", "map_sizes", "width_at"]
 
-SMALLEST, LARGEST = 8, 1024
+MIN_SIDE, MAX_SIDE = 8, 1024  # pixels
 Size = tuple[int, int]  # height, width
 
 
 def map_sizes(shape: ImageShape, family: str) -> list[Size]:
-    """Sizes by level, from about 4 pixels (level 0) up to the image. Raises ValueError for images out of range."""
+    """Map sizes by level, from about 4 pixels (level 0) to the image. Raises `ValueError` for an image out of range."""
     height, width = shape.height, shape.width
-    if not SMALLEST <= min(height, width) <= max(height, width) <= LARGEST:
+    if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
         raise ValueError(
-            f"{family} makes images of {SMALLEST} to {LARGEST} pixels a side, not {height}x{width}: "
+            f"{family} makes images of {MIN_SIDE} to {MAX_SIDE} pixels per side, not {height}x{width}: "
             f"choose another size with --size"
         )
     count = max(1, round(math.log2(min(height, width) / 4)))
@@ -29,17 +29,17 @@ def map_sizes(shape: ImageShape, family: str) -> list[Size]:
 
 
 def width_at(level: int, width: int, full: int = 32) -> int:
-    """Channels of the map at a level: `width` up to about `full` pixels, then half as many at each doubling."""
+    """Channels of the map at a level: `width` up to about `full` pixels; each further doubling halves them."""
     return max(1, width >> max(0, level - max(0, round(math.log2(full / 4)))))
 
 
 def double(x: Tensor, size: Size) -> Tensor:
-    """Nearest neighbour, twice as large, cut to `size` at the right and the bottom."""
+    """Double [N, C, h, w] by nearest neighbour, cropped to `size` at the right and the bottom."""
     return F.interpolate(x, scale_factor=2, mode="nearest")[:, :, : size[0], : size[1]]
 
 
 def halve(x: Tensor) -> Tensor:
-    """Means of 2x2 pixels; an odd side is first continued by its last pixel."""
+    """Halve [N, C, h, w] by 2x2 means; an odd side is first extended by repeating its last pixel."""
     height, width = x.shape[2:]
     if height % 2 or width % 2:
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")

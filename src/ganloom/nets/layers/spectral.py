@@ -1,4 +1,4 @@
-"""Spectral normalization (Miyato et al. 2018): each weight divided by its largest singular value."""
+"""Spectral normalization (Miyato et al. 2018): divide each weight by its largest singular value."""
 
 import torch
 import torch.nn.functional as F
@@ -9,14 +9,14 @@ from ganloom.nets.layers.labels import LabelEmbedding
 
 __all__ = ["SpectralNorm", "advance", "norms", "settle", "spectral_norm"]
 
-ITERATIONS = 15  # of the power method, from vectors that are not those of the weights
+ITERATIONS = 15  # of the power method, when u and v do not belong to the current weight
 
 
 class SpectralNorm(nn.Module):
-    """W / sigma with sigma = u' W v (eqs. 6 to 10); u and v are constants to the gradient, and follow W with `advance`.
+    """W / sigma with sigma = u' W v (eqs. 6 to 10). The gradient treats u and v as constants; `advance` updates them.
 
-    Unlike PyTorch's own, a forward pass changes nothing: the vectors move once an update, so what D says of an image
-    does not depend on how often it was asked, nor on the number of processes.
+    Unlike in PyTorch's own version, a forward pass does not change u and v. They are updated once per optimizer step,
+    so the output of D for an image does not depend on the number of forward passes or processes.
     """
 
     u: Tensor  # [rows]
@@ -36,14 +36,17 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def advance(self, weight: Tensor) -> None:
-        """One iteration of the power method."""
+        """Update u and v by one iteration of the power method."""
         rows = weight.flatten(1)
         self.v.copy_(F.normalize(rows.t().mv(self.u), dim=0))
         self.u.copy_(F.normalize(rows.mv(self.v), dim=0))
 
 
 def spectral_norm(network: nn.Module, *, embeddings: bool = True) -> None:
-    """Normalise each convolution, linear layer and, if asked, label embedding of a network whose weights are set."""
+    """Add spectral norm to every convolution, linear layer and, with `embeddings`, label embedding of a network.
+
+    Call it after the weights have been initialised.
+    """
     kinds = (nn.Conv2d, nn.Linear, LabelEmbedding) if embeddings else (nn.Conv2d, nn.Linear)
     for module in list(network.modules()):
         if isinstance(module, kinds):
@@ -51,7 +54,7 @@ def spectral_norm(network: nn.Module, *, embeddings: bool = True) -> None:
 
 
 def norms(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:
-    """The spectral norms of a network, each with its weight as it is before."""
+    """The spectral norms of a network, each with the weight that it divides, not yet normalised."""
     return [
         (norm, module.original)
         for module in network.modules()
@@ -60,12 +63,12 @@ def norms(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:
 
 
 def advance(network: nn.Module) -> None:
-    """Let the vectors of a network's spectral norms follow its weights."""
+    """Update u and v of every spectral norm of a network by one iteration, after its weights have changed a little."""
     for norm, weight in norms(network):
         norm.advance(weight)
 
 
 def settle(network: nn.Module) -> None:
-    """The same after the weights have become others altogether."""
+    """Bring u and v up to date after the weights have been replaced, for example by loading or averaging."""
     for _ in range(ITERATIONS):
         advance(network)

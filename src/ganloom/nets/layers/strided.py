@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from ganloom.nets.layers.labels import LabelEmbedding, modulated
 
-__all__ = ["Down", "Gathering", "Norm", "Spreading", "Up", "initialise"]
+__all__ = ["ConvFromVector", "ConvToVector", "Down", "Norm", "Up", "initialise"]
 
 Norm = Literal["batch", "layer", "none"]
 
 
-class Gathering(nn.Conv2d):
-    """With a kernel as large as the map, [N, C, H, W] -> [N, A].
+class ConvToVector(nn.Conv2d):
+    """A convolution whose kernel is as large as the map: [N, C, H, W] -> [N, A].
 
-    It is a product of matrices: as such it takes a third of what oneDNN's convolution takes, its transpose a quarter.
+    Computed as a matrix product, it takes a third of the time of oneDNN's convolution, and its transpose a quarter.
     """
 
     def __init__(self, before: int, after: int, size: int | tuple[int, int]) -> None:
@@ -26,8 +26,8 @@ class Gathering(nn.Conv2d):
         return F.linear(_flat(x), _flat(self.weight))
 
 
-class Spreading(nn.ConvTranspose2d):
-    """Its transpose: [N, A] -> [N, C, H, W]."""
+class ConvFromVector(nn.ConvTranspose2d):
+    """The transposed convolution of `ConvToVector`: [N, A] -> [N, C, H, W]."""
 
     def __init__(self, before: int, after: int, size: tuple[int, int]) -> None:
         super().__init__(before, after, size, bias=False)
@@ -38,7 +38,7 @@ class Spreading(nn.ConvTranspose2d):
 
 
 class Up(nn.Module):
-    """Transposed convolution, BatchNorm, ReLU; classes have gains and biases of their own beside BatchNorm's."""
+    """Transposed convolution, BatchNorm, ReLU; with labels, BatchNorm is followed by gains and biases per class."""
 
     def __init__(self, conv: nn.ConvTranspose2d, classes: int = 0) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class Up(nn.Module):
 class Down(nn.Module):
     """Convolution, normalisation, LeakyReLU; an odd map is padded by one pixel at the right and the bottom.
 
-    `layer` normalises each image over all of its values, so that D judges one image by itself, as penalties with a
-    goal for each image's gradient need (Gulrajani et al. 2017, section 4).
+    `layer` normalises each image over all of its values. D then judges each image independently of the others, as
+    penalties with a target for each image's gradient norm require (Gulrajani et al. 2017, section 4).
     """
 
     def __init__(self, before: int, after: int, norm: Norm) -> None:
@@ -79,7 +79,7 @@ class Down(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """N(0, .02) for weights and N(1, .02) for BatchNorm's (Radford et al. 2016, section 3)."""
+    """Draw weights from N(0, .02), those of normalisation layers from N(1, .02) (Radford et al. 2016, section 3)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
@@ -87,5 +87,5 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def _flat(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, H * W * C], without a copy where channels are last
+def _flat(x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, H * W * C], without a copy if x is channels-last
     return x.permute(0, 2, 3, 1).flatten(1)

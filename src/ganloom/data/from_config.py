@@ -1,4 +1,4 @@
-"""The prepared images of a source as the configuration asks for them, with a progress bar while they are made."""
+"""Prepare the images of a source as the section `data` of a configuration says, with a progress bar."""
 
 from pathlib import Path
 
@@ -8,13 +8,15 @@ from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import Source
 
-__all__ = ["packed"]
+__all__ = ["prepare_from_config"]
 
 
-def packed(source: Source, data: Data, dest: Path | None = None, workers: int | None = None) -> PackedDataset:
-    """The prepared images of a source: in `dest`, or in the cache without it. Raises `DataError`.
+def prepare_from_config(
+    source: Source, data: Data, dest: Path | None = None, workers: int | None = None
+) -> PackedDataset:
+    """The packed dataset of a source, in `dest` or else in the cache. Raises what `prepare` raises.
 
-    What Ctrl-C leaves half done, the same call takes up again.
+    After Ctrl-C, the same call resumes where this one stopped.
     """
     try:
         with progress_bar("preparing", source.name) as progress:

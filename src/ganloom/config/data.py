@@ -1,0 +1,64 @@
+"""The section `data`: which images, and how they are prepared."""
+
+from typing import Literal
+
+from ganloom.config.section import Section
+from ganloom.config.values import ClassNames, PartialShare, Pattern, Share, Size, Window
+
+__all__ = ["Data"]
+
+
+class Data(Section):
+    """The images: where they come from and how they are prepared."""
+
+    source: str
+    """Where the images come from: a folder, an archive, array files, a prepared dataset, a built-in name such as
+    `digits`, or `FILE.py:ARGUMENT` for a reader of your own.
+    """
+
+    size: Size | None = None
+    """Height and width of the training images. null: the images' own size, which must then be the same for all."""
+
+    channels: Literal[1, 3, 4] | None = None
+    """1 for grey, 3 for colour, 4 for colour with transparency. null: 1 where every image is grey, else 3."""
+
+    resize: Literal["crop", "fit", "stretch"] = "crop"
+    """How an image of another aspect ratio gets to `size`. `crop` cuts it from the middle, `fit` pads it with black,
+    `stretch` distorts it.
+    """
+
+    window: Window | None = None
+    """For images of more than 8 bits: the values that become black and white. null: the 0.5 % and 99.5 % percentiles
+    of all values. Images of 8 bits are not windowed.
+    """
+
+    fast: bool = False
+    """Let the JPEG decoder shrink large images. Faster, but the pixels are not exactly those of a full decode."""
+
+    holdout: PartialShare = 0.05
+    """Share of the images held out as the split `val`, which is never trained on. Applies where the source has no
+    splits of its own.
+    """
+
+    group_by: Pattern | None = None
+    """Pattern searched for in file names: files with the same match stay on the same side of the hold-out, such as
+    one patient's X-rays with `person(\\d+)`. null: each image for itself.
+    """
+
+    classes: ClassNames | None = None
+    """Classes to use; images of all others are left out. null: all classes."""
+
+    drop_duplicates: bool = False
+    """Keep only the first of images whose pixels are identical."""
+
+    max_skipped: Share = 0.05
+    """Largest share of image files that may be unusable; more is an error."""
+
+    follow_links: bool = False
+    """Follow symbolic links that lead out of the folder."""
+
+    labels: bool = False
+    """Train with class labels: G makes images of a class you ask for."""
+
+    mirror: bool = False
+    """Flip half of the training images left to right. Off unless asked for: the heart has a side."""
