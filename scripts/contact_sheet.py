@@ -1,6 +1,6 @@
 """Make contact-sheet.png, the picture at the top of the README, from grids that trainings left in this repository.
 
-    python docs/images/contact_sheet.py
+    python scripts/contact_sheet.py
 
 Each part shows the first rows and columns of its grid; nothing is picked. Enlarging is by Lanczos.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results"
 FONT = Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"
 WIDTH, GAP, LINE = 1316, 4, 40
@@ -57,7 +57,7 @@ def main() -> None:
     top += 2 * LINE + photos.height + 16
     caption("The built-in handwritten digits: about a minute on two CPU cores", 0, top)
     sheet.paste(digits, (0, top + LINE))
-    sheet.save(Path(__file__).with_name("contact-sheet.png"), optimize=True)
+    sheet.save(ROOT / "docs/images/contact-sheet.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ def evaluate(
             one size.
         data: the real images: anything that `ganloom.prepare` takes, prepared to the size and channels of the generated
             ones. By default those that the run was trained on; a model file or a folder of images needs `data`.
-        metrics: names such as "fd,kid" or ["fd", "kid"]; docs/metrics.md lists all. By default those of fd, kid, prdc,
-            vendi, ndb, ms-ssim and memorisation that can be measured. If a named metric cannot, none is measured.
+        metrics: names such as "fd,kid" or ["fd", "kid"]; docs/evaluation.md lists all. By default those of fd, kid,
+            prdc, vendi, ndb, ms-ssim and memorisation that can be measured. If a named metric cannot, none is measured.
         n: number of generated images. By default as many as there are real ones, or all images of a folder; at most
             10,000.
         n_real: number of real images, chosen by the seed. By default as many as generated ones, if there are as many.
