@@ -1,10 +1,8 @@
 """The command line. Torch and everything heavy is imported inside a command, so that `--help` answers at once."""
 
-import inspect as python_inspect
 import os
 import re
 import sys
-from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 from signal import SIGINT
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 import typer.core
 
-from ganloom.config.flags import FLAGS, settings_of
+from ganloom.config.flags import Flag, settings_of, with_flags
 from ganloom.core.errors import ConfigError, GanloomError, Interrupted
 from ganloom.core.runtime import set_environment, tune_process
 from ganloom.core.terminal import printable, shown
@@ -94,30 +92,12 @@ def train(
     api.train(data, recipe=recipe, out=out, device=device, settings=settings, **cast("TrainFlags", flags))
 
 
-def _with_train_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each row of the table of flags."""
-    signature = python_inspect.signature(command)
-    *own, _ = signature.parameters.values()
-    options = [
-        python_inspect.Parameter(
-            name,
-            python_inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                flag.kind | None, typer.Option(flag.option, help=flag.help, metavar=flag.metavar, min=flag.min)
-            ],
-        )
-        for name, flag in FLAGS.items()
-    ]
-    parameters = [*own[:4], *options, *own[4:]]
-    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[each.replace(kind=python_inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-    )
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
+def _option(flag: Flag) -> Any:
+    """How typer shows a flag of the table."""
+    return Annotated[flag.kind | None, typer.Option(flag.option, help=flag.help, metavar=flag.metavar, min=flag.min)]
 
 
-app.command()(_with_train_flags(train))
+app.command()(with_flags(train, _option))
 
 
 @app.command()

@@ -27,7 +27,8 @@ class Flag:
     metavar: str | None = None
     min: int | None = None
     format: str = "{}"  # how the value is written into the settings
-    kind: Any = str  # its Python type
+    annotation: Any = None  # of the keyword
+    kind: Any = str  # its type on the command line
 
 
 class TrainFlags(TypedDict, total=False):
@@ -69,7 +70,9 @@ def _table() -> dict[str, Flag]:
     for name, hint in get_type_hints(TrainFlags, include_extras=True).items():
         annotation, flag = get_args(hint)
         kind = next((each for each in (int, float, bool) if get_args(annotation) == (each, type(None))), str)
-        table[name] = replace(flag, kind=kind, option=flag.option or f"--{name.replace('_', '-')}")
+        table[name] = replace(
+            flag, kind=kind, option=flag.option or f"--{name.replace('_', '-')}", annotation=annotation
+        )
     return table
 
 
@@ -94,13 +97,16 @@ def settings_of(flags: Mapping[str, Any], settings: Mapping[str, Any] | None = N
     return result | dict(settings or {})
 
 
-def with_flags(function: F) -> F:
-    """Let the signature of a function that takes `**flags: Unpack[TrainFlags]` list them, for help() and notebooks."""
+def with_flags(function: F, annotate: Callable[[Flag], Any] = lambda flag: flag.annotation) -> F:
+    """Let the signature of a function that takes `**flags` list them: for help(), notebooks and the command line.
+
+    `annotate` gives the annotation of each.
+    """
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    hints = get_type_hints(TrainFlags)
     flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[name]) for name in FLAGS
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotate(flag))
+        for name, flag in FLAGS.items()
     ]
     function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
     return function

@@ -11,6 +11,7 @@ from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
 from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
 from ganloom.core.terminal import log
+from ganloom.training.buffers import snapshot
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["fit_memory", "peak_memory"]
@@ -101,6 +102,8 @@ def _shortened(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> I
     before = {name: getattr(step, name) for name in names}
     sizes = [(learner, learner.batch, learner.micro_batch) for learner in (step.d, step.g)]
     world, together = step.world, (step, step.fakes, step.retry)
+    modules = (step.g.net, step.d.net, step.augment, step.health, step.last_penalties)
+    restore = snapshot([buffer for module in modules for buffer in module.buffers()])
     for learner, micro in ((step.d, micro_batch), (step.g, micro_batch_g)):
         learner.micro_batch = micro
         learner.batch = min(learner.batch, 2 * micro)
@@ -111,6 +114,7 @@ def _shortened(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> I
     try:
         yield
     finally:
+        restore()  # a number is added to a buffer with content even while fake tensors are made
         step.fakes.clear()
         for learner, batch, micro in sizes:
             learner.batch, learner.micro_batch = batch, micro
