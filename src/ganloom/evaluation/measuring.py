@@ -95,8 +95,7 @@ def evaluate(
         StorageError: if the scores cannot be written.
 
     >>> import ganloom
-    >>> run = ganloom.train("digits", out="runs/measured", length="640 images", batch=32, device="cpu")
-    >>> scores = ganloom.evaluate("runs/measured", metrics="fd,kid", n=100, device="cpu")
+    >>> scores = ganloom.evaluate("runs/photos", metrics="fd,kid", n=100, device="cpu")
     >>> [score.label for score in scores]
     ['fd[loomnet-1]@100', 'kid[loomnet-1]@100']
     >>> scores["fd"] > 0
