@@ -138,3 +138,22 @@ def test_help_does_not_import_torch() -> None:
 def test_no_file_has_outgrown_one_sitting() -> None:
     long = {path.name: count for path in ROOT.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert long == {}
+
+
+def test_no_function_of_training_or_session_takes_more_than_six_parameters() -> None:
+    """Apart from `self`, and from what overrides a method of torch."""
+    many = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for room in ("training", "session", "guard")
+        for path in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name != "_load_from_state_dict"
+        if sum(each.arg != "self" for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)) > 6
+    ]
+    assert many == []
+
+
+def test_the_first_sentence_of_each_room_says_its_one_job() -> None:
+    rooms = list(ROOT.glob("*/__init__.py"))
+    lacking = [path.parent.name for path in rooms if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert rooms and lacking == []

@@ -1,11 +1,13 @@
 """Keyed randomness: a random number depends on its key alone, never on what was drawn before it."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-__all__ = ["key", "latents", "seed"]
+__all__ = ["key", "latents", "preserved", "seed"]
 
 
 def key(*parts: int | str) -> int:
@@ -24,6 +26,14 @@ def seed(*parts: int | str) -> None:
         torch.cuda.manual_seed_all(number)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(number)
+
+
+@contextlib.contextmanager
+def preserved(device: torch.device | None = None) -> Iterator[None]:
+    """Give the caller back the random state that PyTorch had before: `seed` changes that of the whole process."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
 def latents(

@@ -56,6 +56,7 @@ def compare(targets: Sequence[str | os.PathLike[str]]) -> Comparison:
     >>> comparison = ganloom.compare(["runs/photos", "runs/other"])
     >>> [name for name, _ in comparison.rows]
     ['fd[loomnet-1]@100']
+
     """
     if len(targets) < 2:
         raise DataError("name at least two runs to compare.")
