@@ -20,8 +20,8 @@ import ganloom
 from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
-from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError
+from ganloom.core.flags import FLAGS, settings_of
 from ganloom.core.terminal import log, shown
 
 
@@ -161,7 +161,7 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
 )  # fmt: skip
 def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("ganloom.api.train", lambda data, **given: heard.append((data, given)))
+    monkeypatch.setattr("ganloom.train", lambda data, **given: heard.append((data, given)))
     invoke("train", "photos", *flags)
     [(data, given)] = heard
     assert data == "photos"
@@ -171,13 +171,13 @@ def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypa
 @pytest.mark.parametrize(
     ("verb", "flags", "expected"),
     [
-        ("ganloom.api.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+        ("ganloom.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
          {"drop_duplicates": True, "fast": True, "follow_links": True}),
-        ("ganloom.api.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+        ("ganloom.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
          {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
         ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
          {"per_class": True, "n_real": 9, "trust_code": True}),
-        ("ganloom.api.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+        ("ganloom.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
          {"length": "2 hours", "data": "photos"}),
     ],
 )  # fmt: skip
