@@ -67,7 +67,7 @@ def test_train_first_says_what_it_chose(tmp_path: Path) -> None:
 
 def test_a_run_folder_holds_what_it_promises(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "run.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
+        "config.yaml", "run.json", "status.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
     }  # fmt: skip
     assert (run / "samples" / "reals.png").exists()
     with Image.open(run / "samples" / "000000000064.png") as grid:
@@ -232,7 +232,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--set", "a..b=3"], "unknown key"),
     (["train", "--set", "optimizer.g.schedule=cosin"], "Did you mean 'cosine'"),
     (["train", "--recipe", "mlp-28", "--batch", "1"], "micro-batch of 2"),
-    (["train", "--out", "."], "name one to make with --out"),
+    (["train", "--out", "."], "name a new one with --out"),
     (["resume", "no-such-run"], "no run at"),
     (["resume", "no-such-run", "--length", "soon"], "no run at"),
     (["sample", "no-such-run"], "no model file"),
