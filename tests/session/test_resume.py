@@ -277,7 +277,7 @@ def test_a_run_that_exists_is_refused(uninterrupted: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="no empty folder"):
+    with pytest.raises(RunError, match="not an empty folder"):
         train(tmp_path, as_settings(config()))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
