@@ -241,5 +241,5 @@ def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path)
 
 
 def test_the_word_fid_is_not_for_the_built_in_network() -> None:
-    with pytest.raises(ConfigError, match=r"fid, by the inception network, is too costly .*\. There are fd, kid"):
+    with pytest.raises(ConfigError, match=r"fid, by the inception network, is too costly .*\. Choose from fd, kid"):
         check(Evaluate(metrics=("fid",), best="fd"), [])
