@@ -125,7 +125,7 @@ def test_a_plateau_of_scores_made_longer_is_as_if_asked_for_at_once(slowed: Path
 
 
 def test_a_plateau_of_scores_without_scores_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="a plateau of scores needs scores"):
+    with pytest.raises(ConfigError, match="a plateau schedule with score=true needs scores"):
         train(tmp_path / "run", **{"optimizer.g.schedule": NEVER_BETTER})
 
 
