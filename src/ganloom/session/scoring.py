@@ -49,7 +49,7 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
     given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: {settings.best} is not a score that evaluate.metrics produces and of which lower or higher "
+            f"evaluate.best: {settings.best} is not a score of evaluate.metrics of which lower or higher "
             f"is better. {nearest(settings.best, given)}"
         )
 
