@@ -138,3 +138,15 @@ def test_help_does_not_import_torch() -> None:
 def test_no_file_has_outgrown_one_sitting() -> None:
     long = {path.name: count for path in ROOT.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400}
     assert long == {}
+
+
+def test_functions_of_trainings_take_few_parameters() -> None:
+    """At most six, besides self: a seventh belongs to one of the objects that are passed already."""
+    many = []
+    for path in (path for room in ("training", "session") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name != "_load_from_state_dict":  # PyTorch's own hook
+                names = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                if len(set(names) - {"self", "cls"}) > 6:
+                    many.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert many == []

@@ -20,10 +20,10 @@ class Status(BaseModel):
 
     - `running`: a process is training it.
     - `finished`: it reached its length, or early stopping ended it.
-    - `stopped`: a signal, a callback or the guard ended it, after it was saved; `reason` says which.
+    - `stopped`: a signal, a callback or the guard ended it; `reason` says which. It was saved, unless that says not.
     - `crashed`: an error ended it; `reason` is its message.
     - `died`: its process is gone and had no time to say why: killed, or the machine went down.
-    - `unknown`: nothing says, as in runs of ganloom 0.1 and older.
+    - `unknown`: there is no status.json, as in runs of older versions, or it is damaged.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
