@@ -10,7 +10,7 @@ from ganloom.api.images import remarks
 from ganloom.api.run import Run
 from ganloom.config import Config
 from ganloom.config.flags import TrainFlags, settings_of, with_flags
-from ganloom.core import distributed
+from ganloom.core import distributed, rng
 from ganloom.core.device import choose_device
 from ganloom.core.errors import DataError, RunError
 from ganloom.core.terminal import log, shown
@@ -72,7 +72,7 @@ def train(
     torch.Size([4, 1, 32, 32])
 
     """
-    with shown(verbose):
+    with shown(verbose), rng.preserved():
         given = settings_of(flags, settings)
         chosen_device = choose_device(device)
         request = make_request(data, recipe, chosen_device, given)
@@ -121,7 +121,7 @@ def resume(
     Run('runs/photos', finished, 640 images)
 
     """
-    with shown(verbose):
+    with shown(verbose), rng.preserved():
         chosen_device = choose_device(device)
         folder = open_folder(run.path if isinstance(run, Run) else Path(run).expanduser())
         changes = {} if length is None else {"train.length": length}
@@ -172,8 +172,9 @@ def plan(
     ...
     """
     given = settings_of(flags, settings)
-    request = make_request(data, recipe, choose_device(device), given)
-    check(request.config, request.source)
+    with rng.preserved():
+        request = make_request(data, recipe, choose_device(device), given)
+        check(request.config, request.source)
     return Plan(request.recipe, request.config, request.all_reasons(given))
 
 

@@ -1,11 +1,13 @@
 """Keyed randomness: a random number depends on its key alone, never on what was drawn before it."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-__all__ = ["key", "latents", "seed"]
+__all__ = ["key", "latents", "preserved", "seed"]
 
 
 def key(*parts: int | str) -> int:
@@ -24,6 +26,22 @@ def seed(*parts: int | str) -> None:
         torch.cuda.manual_seed_all(number)
     if torch.backends.mps.is_available():
         torch.mps.manual_seed(number)
+
+
+@contextlib.contextmanager
+def preserved() -> Iterator[None]:
+    """Afterwards PyTorch's generators continue where the caller's own draws left them."""
+    cpu = torch.default_generator.get_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
 
 
 def latents(

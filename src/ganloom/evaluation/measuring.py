@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ganloom import __version__, metrics
+from ganloom.core import rng
 from ganloom.core.device import choose_device, device_name
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.terminal import log, progress_bar, shown
@@ -103,7 +104,7 @@ def evaluate(
     True
 
     """
-    with shown(verbose):
+    with shown(verbose), rng.preserved():
         if not 0 <= seed < 2**32:
             raise ConfigError(f"the seed must be between 0 and {2**32 - 1:,}, not {seed}.")
         names = _metric_names(metrics)

@@ -49,9 +49,10 @@ def generate_floats(
             stop = min(start + batch, count)
             z = rng.latents(seed, start, stop - start, latent)
             labels = None if y is None else y[start:stop].to(device)
-            rng.seed(seed, start, "generate")  # for networks that draw noise
             try:
-                images = _forward(G, z, labels, truncation, device, dtype)
+                with rng.preserved():
+                    rng.seed(seed, start, "generate")  # for networks that draw noise
+                    images = _forward(G, z, labels, truncation, device, dtype)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or batch == 1:
                     raise

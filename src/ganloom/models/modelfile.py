@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import nn
 
 from ganloom import nets
-from ganloom.core import tensors
+from ganloom.core import rng, tensors
 from ganloom.core.code import Code, is_file
 from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.files import write_atomically
@@ -108,7 +108,8 @@ def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
             "it runs that code. If you trust its origin, add --trust-code; in Python, trust_code=True."
         )
     try:
-        G = header.build()
+        with rng.preserved():  # its initial weights are replaced at once
+            G = header.build()
         G.load_state_dict(tensors.unpack(path.read_bytes(), path))
     except (ConfigError, RuntimeError, OSError) as error:
         raise ModelError(f"{path} cannot be rebuilt: {str(error).splitlines()[0]}") from None
