@@ -3,6 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from ganloom.core.version import __version__
+
 if TYPE_CHECKING:
     from ganloom.api.images import inspect as inspect
     from ganloom.api.images import open_dataset as open_dataset
@@ -32,14 +34,14 @@ if TYPE_CHECKING:
     from ganloom.evaluation.measuring import evaluate as evaluate
     from ganloom.metrics.scores import Score as Score
     from ganloom.metrics.scores import Scores as Scores
+    from ganloom.planning.defaults import Reason as Reason
+    from ganloom.runs import RunFolder as RunFolder
     from ganloom.runs import Status as Status
     from ganloom.session.events import TrainingEvent as TrainingEvent
     from ganloom.synthesis.model import Model as Model
     from ganloom.synthesis.model import load as load
     from ganloom.tracking import Event as Event
     from ganloom.tracking import Tracker as Tracker
-
-__version__ = "0.1.0"
 
 # Public names are imported when they are first used, so that `import ganloom` does not import torch. Type checkers read
 # the imports above; a test compares the two lists.
@@ -58,8 +60,10 @@ _MODULES = {
     "Model": "synthesis.model",
     "ModelError": "core.errors",
     "Plan": "api.training",
+    "Reason": "planning.defaults",
     "Run": "api.run",
     "RunError": "core.errors",
+    "RunFolder": "runs",
     "Score": "metrics.scores",
     "Scores": "metrics.scores",
     "Status": "runs",
@@ -95,8 +99,10 @@ __all__ = [
     "Model",
     "ModelError",
     "Plan",
+    "Reason",
     "Run",
     "RunError",
+    "RunFolder",
     "Score",
     "Scores",
     "Status",

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from ganloom import __version__
 from ganloom.core.device import choose_device, computes_in_bf16, device_name
 from ganloom.core.files import cache_folder
 from ganloom.core.packages import is_installed, version_of
+from ganloom.core.version import __version__
 
 __all__ = ["report"]
 

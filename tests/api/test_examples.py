@@ -34,7 +34,8 @@ def photos(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if examples(name)])
 def test_examples_run(name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(photos, tmp_path / "runs" / "photos")
+    for run in ("photos", "other"):
+        shutil.copytree(photos, tmp_path / "runs" / run)
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)

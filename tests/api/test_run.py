@@ -159,11 +159,11 @@ def test_verbose_prints_what_the_command_line_prints(tmp_path: Path, capfd: Any)
 def test_a_library_call_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     tiny = torch.tensor(1e-40)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    environment = dict(os.environ)
-    random = torch.get_rng_state()
+    environment, random = dict(os.environ), torch.get_rng_state()
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings={**SETTINGS, "train.length": "64 images"})
     run.model(device="cpu").sample(2)
-    run.model(device="cpu").images(2)
+    ganloom.plan("digits", recipe="dcgan-32", device="cpu")
+    ganloom.evaluate(run.path, metrics="fd", n=60, device="cpu")
     assert torch.equal(torch.get_rng_state(), random)
     assert tiny.mul(0.5) > 0  # denormal numbers are not flushed
     assert {number: signal.getsignal(number) for number in handlers} == handlers

@@ -9,10 +9,10 @@ from typing import Any, Unpack
 from ganloom.api.images import remarks
 from ganloom.api.run import Run
 from ganloom.config import Config
-from ganloom.config.flags import TrainFlags, settings_of, with_flags
-from ganloom.core import distributed, rng
+from ganloom.core import distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import DataError, RunError
+from ganloom.core.flags import TrainFlags, settings_of, with_flags
 from ganloom.core.terminal import log, shown
 from ganloom.data.from_config import prepare_from_config
 from ganloom.data.sources import absolute, find
@@ -72,7 +72,7 @@ def train(
     torch.Size([4, 1, 32, 32])
 
     """
-    with shown(verbose), rng.preserved():
+    with shown(verbose):
         given = settings_of(flags, settings)
         chosen_device = choose_device(device)
         request = make_request(data, recipe, chosen_device, given)
@@ -121,7 +121,7 @@ def resume(
     Run('runs/photos', finished, 640 images)
 
     """
-    with shown(verbose), rng.preserved():
+    with shown(verbose):
         chosen_device = choose_device(device)
         folder = open_folder(run.path if isinstance(run, Run) else Path(run).expanduser())
         changes = {} if length is None else {"train.length": length}
@@ -172,9 +172,8 @@ def plan(
     ...
     """
     given = settings_of(flags, settings)
-    with rng.preserved():
-        request = make_request(data, recipe, choose_device(device), given)
-        check(request.config, request.source)
+    request = make_request(data, recipe, choose_device(device), given)
+    check(request.config, request.source)
     return Plan(request.recipe, request.config, request.all_reasons(given))
 
 

@@ -29,19 +29,11 @@ def seed(*parts: int | str) -> None:
 
 
 @contextlib.contextmanager
-def preserved() -> Iterator[None]:
-    """Afterwards PyTorch's generators continue where the caller's own draws left them."""
-    cpu = torch.default_generator.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    try:
+def preserved(device: torch.device | None = None) -> Iterator[None]:
+    """Give the caller back the random state that PyTorch had before: `seed` changes that of the whole process."""
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
         yield
-    finally:
-        torch.default_generator.set_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
 
 
 def latents(

@@ -51,10 +51,9 @@ def compare(targets: Sequence[str | os.PathLike[str]]) -> Comparison:
         RunError: for a folder that is not a run.
 
     >>> import ganloom
-    >>> for name in ("a", "b"):
-    ...     run = ganloom.train("digits", out=f"runs/{name}", length="640 images", batch=32, device="cpu")
-    ...     scores = ganloom.evaluate(run.path, metrics="fd", n=100, device="cpu")
-    >>> comparison = ganloom.compare(["runs/a", "runs/b"])
+    >>> for name in ("runs/photos", "runs/other"):
+    ...     scores = ganloom.evaluate(name, metrics="fd", n=100, device="cpu")
+    >>> comparison = ganloom.compare(["runs/photos", "runs/other"])
     >>> [name for name, _ in comparison.rows]
     ['fd[loomnet-1]@100']
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganloom import __version__, metrics
+from ganloom import metrics
 from ganloom.core import rng
 from ganloom.core.device import choose_device, device_name
 from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.terminal import log, progress_bar, shown
+from ganloom.core.version import __version__
 from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
 from ganloom.evaluation.storage import check_storage, store, writable
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
@@ -96,19 +97,18 @@ def evaluate(
         StorageError: if the scores cannot be written.
 
     >>> import ganloom
-    >>> run = ganloom.train("digits", out="runs/measured", length="640 images", batch=32, device="cpu")
-    >>> scores = ganloom.evaluate("runs/measured", metrics="fd,kid", n=100, device="cpu")
+    >>> scores = ganloom.evaluate("runs/photos", metrics="fd,kid", n=100, device="cpu")
     >>> [score.label for score in scores]
     ['fd[loomnet-1]@100', 'kid[loomnet-1]@100']
     >>> scores["fd"] > 0
     True
 
     """
-    with shown(verbose), rng.preserved():
+    where = choose_device(device)
+    with shown(verbose), rng.preserved(where):
         if not 0 <= seed < 2**32:
             raise ConfigError(f"the seed must be between 0 and {2**32 - 1:,}, not {seed}.")
         names = _metric_names(metrics)
-        where = choose_device(device)
         network = _extractor(names, extractor, weights).to(where)
         perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
         destination = None if out is None else writable(Path(out))

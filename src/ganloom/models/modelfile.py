@@ -108,7 +108,7 @@ def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
             "it runs that code. If you trust its origin, add --trust-code; in Python, trust_code=True."
         )
     try:
-        with rng.preserved():  # its initial weights are replaced at once
+        with rng.preserved():
             G = header.build()
         G.load_state_dict(tensors.unpack(path.read_bytes(), path))
     except (ConfigError, RuntimeError, OSError) as error:

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ganloom import augment, nets, objectives
 from ganloom.config import Config, check_sections, merge, nested, recipe_values
-from ganloom.core import code
+from ganloom.core import code, rng
 from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError
 from ganloom.core.packages import is_installed
@@ -105,7 +105,7 @@ def check(config: Config, source: Source) -> None:
         )
     nets.check_options(config.net.name, config.net.g, config.net.d)
     if config.data.size and not is_file(config.net.name):
-        with FakeTensorMode():  # computes nothing and takes no memory
+        with rng.preserved(), FakeTensorMode():  # computes nothing and takes no memory
             nets.build_generator(config.net.name, ImageShape(3, *config.data.size), config.net.latent, 0, config.net.g)
     objectives.loss(config.loss.name, config.loss.options)
     for name in config.penalties:

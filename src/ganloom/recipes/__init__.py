@@ -1,1 +1,1 @@
-"""Recipes: one complete configuration a file, with a comment that says when to use it."""
+"""Recipes: one complete configuration per file, with a comment that says when to use it."""

@@ -33,15 +33,16 @@ def roll_back(run: RunFolder, verdict: Verdict, step: AdversarialStep, seconds: 
         return "no other settings are known to help"
     to = checkpoint.go_back(run.checkpoints, step, every)
     evidence = {name: value if math.isfinite(value) else None for name, value in verdict.evidence.items()}
-    why = {"reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence}
-    _write(run, why, after, step.nimg, to, seconds)
+    at = {"nimg": step.nimg, "to": to, "seconds": seconds}
+    _write(run, config, after, {**at, "reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence})
     return None
 
 
 def halve(run: RunFolder, step: AdversarialStep, seconds: float) -> str:
     """Save the micro-batches that fitted into memory; returns a sentence."""
     after = {"train.micro_batch": step.d.micro_batch, "train.micro_batch_g": step.g.micro_batch}
-    text = _write(run, {"reason": OUT_OF_MEMORY}, after, step.nimg, step.nimg, seconds)
+    at = {"nimg": step.nimg, "to": step.nimg, "seconds": seconds}
+    text = _write(run, run.config, after, {**at, "reason": OUT_OF_MEMORY})
     modules = [*step.g.net.modules(), *step.d.net.modules()]
     mixes = any(isinstance(module, _BatchNorm | MinibatchDeviation) for module in modules)
     same = "The batch and its real images stay the same"
@@ -67,14 +68,12 @@ def caught_up(run: RunFolder, config: Config) -> Config:
     return config.with_overrides({key: value for key, value in last.after.items() if _at(now, key) == last.before[key]})
 
 
-def _write(run: RunFolder, why: dict[str, Any], after: dict[str, Any], nimg: int, to: int, seconds: float) -> str:
-    """Write the change, then the configuration; returns what changed, in words."""
-    config = run.config
+def _write(run: RunFolder, config: Config, after: dict[str, Any], facts: dict[str, Any]) -> str:
+    """Write the change, then the configuration; returns what changed, in words. `facts` are further fields of it."""
     now = config.model_dump(mode="json")
     before = {key: _at(now, key) for key in after}
     text = ", ".join(f"{key} {before[key]} -> {after[key]}" for key in after)
-    change = Change(**why, text=text, nimg=nimg, to=to, seconds=seconds, before=before, after=after)
-    run.save_changes([*run.changes, change])
+    run.save_changes([*run.changes, Change(**facts, text=text, before=before, after=after)])
     run.save_config(config.with_overrides(after))
     return text
 

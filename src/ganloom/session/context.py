@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ganloom.core import rng
 from ganloom.core.distributed import World, connect, reports_failure
 from ganloom.core.errors import GanloomError
 from ganloom.core.runtime import flushed_denormals
@@ -28,7 +29,7 @@ def connected(device: torch.device, dataset: Dataset) -> Iterator[Context]:
     """Join the other processes of this training, and set this one up for its arithmetic."""
     world = connect(device)
     try:
-        with flushed_denormals():
+        with flushed_denormals(), rng.preserved(device):
             yield Context(device, world, dataset)
     except GanloomError:
         reports_failure()  # ask now: the others fail as soon as this process has left them

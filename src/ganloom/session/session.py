@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from ganloom import __version__
 from ganloom.config import Config
 from ganloom.core.code import read
 from ganloom.core.device import device_name
@@ -16,6 +15,7 @@ from ganloom.core.distributed import leave_note, read_note
 from ganloom.core.errors import Interrupted, RunError
 from ganloom.core.memory import is_out_of_memory
 from ganloom.core.terminal import log
+from ganloom.core.version import __version__
 from ganloom.data.dataset import Dataset
 from ganloom.guard.guard import Guard
 from ganloom.models import modelfile

@@ -1,8 +1,8 @@
 """loomnet-1: a small encoder shipped with the package, for quick scores and for scores during training.
 
 scripts/train_loomnet.py trained it on real images only, grey and colour; its weights are frozen. docs/evaluation.md
-shows how well it detects faults. A score is called, for example, `fd[loomnet-1]@n`: it is only comparable with others
-of it, and is never called FID.
+shows how well it detects faults. A score has a name like `fd[loomnet-1]@n`. It is only comparable with scores of
+loomnet-1, and is never called FID.
 """
 
 from collections.abc import Sequence
