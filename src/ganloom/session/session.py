@@ -56,8 +56,7 @@ def begin(
 ) -> RunFolder:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device, dataset) as context:
-        pretrained = find_pretrained(config)
-        config, speed = preflight(config, context, pretrained=pretrained)
+        config, speed = preflight(config, context, pretrained=find_pretrained(config))
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
             id=uuid.uuid4().hex[:12],
@@ -188,7 +187,8 @@ class Session:
             every, verdict = self.intervals.checkpoint, end.verdict
             why_not = roll_back(self.folder, verdict, step, end.seconds, every) if verdict else None
             if world.any(why_not is not None, device):
-                log.info(f"guard     no rollback: {why_not}")
+                if why_not is not None:  # known to the first process
+                    log.info(f"guard     no rollback: {why_not}")
                 return step, end._replace(action="stop")
             world.barrier()
             self.config = self.folder.config
@@ -205,10 +205,7 @@ class Session:
         begins_healthy(folder, step)
         for damage in damaged:
             log.warning(f"damaged checkpoint skipped: {damage}")
-        pretrained = find_pretrained(config) if voucher is None else None
-        if pretrained is not None:
-            for line in load_pretrained(pretrained, step):
-                log.info(line)
+        fine_tunes = voucher is None and self._load_pretrained(step)
         messages.report_start(step, self.intervals, folder)
         if context.world.is_first:
             folder.forget_samples(after=step.nimg)
@@ -232,7 +229,7 @@ class Session:
                 )
                 recorder.reals(step)
                 spent = max(spent, recorder.report_changes(step.nimg))
-                if pretrained is not None:
+                if fine_tunes:
                     recorder.save(step, spent)  # the pretrained model may not stay where it is
                 if self.progress:
                     self.progress.update(step.nimg, spent)
@@ -243,6 +240,15 @@ class Session:
             raise messages.out_of_memory(error, step) from error
         finally:
             (recorder.trackers if recorder else console).close()
+
+    def _load_pretrained(self, step: AdversarialStep) -> bool:
+        """Load the weights that a fine-tuning starts from; returns whether this is one."""
+        pretrained = find_pretrained(self.config)
+        if pretrained is None:
+            return False
+        for line in load_pretrained(pretrained, step):
+            log.info(line)
+        return True
 
     def _header(self) -> modelfile.Header:
         """What the model file says of itself."""
