@@ -1,7 +1,7 @@
 """ganloom: train GANs on your own images."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ganloom.core.version import __version__
 
@@ -125,10 +125,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'ganloom' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"ganloom.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # who would take every misspelt name for one of type Any
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module 'ganloom' has no attribute '{name}'")
+        return getattr(importlib.import_module(f"ganloom.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -81,7 +81,7 @@ def train(
     from ganloom.config import parse_override
 
     settings = dict(parse_override(text) for text in set or [])
-    settings_of(flags)  # raises here rather than in each of the processes
+    settings_of(flags, settings)  # raises here rather than in each of the processes
     if processes > 1 and not explain:
         _launch(processes, device)
     tune_process()

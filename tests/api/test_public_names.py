@@ -51,16 +51,16 @@ def watch(event: ganloom.TrainingEvent) -> None:
         event.stop("good enough")
 
 
-
-
-
+ganloom.train("digits", callback=watch)
+ganloom.trian("digits")  # type: ignore[attr-defined]  # must be an error, or mypy calls the comment unused
+ganloom.train("digits", bacth=8)  # type: ignore[call-arg]
 """
 
 
 def test_every_public_name_exists_and_is_what_type_checkers_see() -> None:
     """The table that names are found by, and the imports that type checkers read, are the same list."""
     tree = ast.parse(Path(ganloom.__file__).read_text())
-    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     typed = {
         alias.asname: f"{node.module}".removeprefix("ganloom.")
         for node in guarded.body

@@ -195,6 +195,38 @@ def test_ctrl_c_saves_and_raises_keyboard_interrupt(tmp_path: Path) -> None:
     assert run.model(device="cpu").header.training["nimg"] == 96
 
 
+def test_a_second_ctrl_c_ends_it_at_once_and_the_run_says_so(tmp_path: Path) -> None:
+    def press_twice(event: TrainingEvent) -> None:
+        if event.nimg == 96 and event.kind == "step":
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=SETTINGS, callback=press_twice)
+    assert not isinstance(interrupted.value, ganloom.Interrupted)
+    status = ganloom.open_run(tmp_path / "run").status
+    assert (status.state, status.reason) == ("stopped", "SIGINT, without saving")
+
+
+def test_an_error_before_the_first_step_is_a_crash_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: object) -> None:
+        assert ganloom.open_run(tmp_path / "run").status.state == "running"
+        raise ZeroDivisionError("mine")
+
+    monkeypatch.setattr("ganloom.session.session.make_guard", fails)
+    with pytest.raises(ZeroDivisionError):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=SETTINGS)
+    assert ganloom.open_run(tmp_path / "run").status.state == "crashed"
+
+
+def test_a_rollback_does_not_close_the_trackers_of_the_user(tmp_path: Path) -> None:
+    tracker = Recording()
+    stalls = {"guard.every": "300 images", "guard.n": 64, "guard.stalled": "rollback", "optimizer.d.lr": 1e-12}
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings={**TINY, **stalls}, trackers=[tracker])
+    assert [change.reason for change in run.folder.changes] == ["stalled"]
+    assert tracker.calls.count("close") == 1 and tracker.calls[-1] == "close"
+
+
 def test_flags_are_settings_in_python(tmp_path: Path) -> None:
     plan = ganloom.plan("digits", batch=8, lr_g=1e-3, beta1=0.0, epochs=3, device="cpu")
     assert plan.config.train.batch == 8 and plan.config.optimizer.g.lr == 1e-3

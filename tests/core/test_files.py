@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ganloom.core import files
 from ganloom.core.errors import StorageError
 from ganloom.core.files import sha256, storage_errors, write_atomically
 
@@ -45,6 +46,26 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_being_read_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows does not replace it meanwhile."""
+    real, fails = os.replace, iter(range(2))
+
+    def busy(source: Path, target: Path) -> None:
+        if next(fails, None) is not None:
+            raise PermissionError(errno.EACCES, "Access is denied")
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    monkeypatch.setattr(files, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(files, "REPLACE_RETRIES", 1)
+    with pytest.raises(StorageError):
+        write_atomically(tmp_path / "file", b"data")
+    fails = iter(range(2))
+    monkeypatch.setattr(files, "REPLACE_RETRIES", 2)
+    write_atomically(tmp_path / "file", b"data")
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

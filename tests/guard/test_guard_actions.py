@@ -63,7 +63,7 @@ def dislikes_high_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Suspects divergence from the fourth look on if G's updates are large."""
     rule = RULES["divergence"]._replace(
         suspects=lambda now, past: past.looks >= 3 and now.update_g > 3e-4,
-        evidence=lambda now, past: {"distance": now.distance, "best": past.best},
+        evidence=lambda now, past: {"distance": now.distance, "best": past.best_distance},
     )
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": rule})
 

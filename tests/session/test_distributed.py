@@ -165,6 +165,11 @@ def train_and_send(out: Path, rank: int, number: signal.Signals, target: str) ->
     return run_to_the_end(command("train", *flags, "--processes", "2"), SEND=send)
 
 
+SENT = [
+    (signal.SIGTERM, "launcher"),
+    (signal.SIGINT, "group"),  # Ctrl-C in a terminal
+    (signal.SIGTERM, "self"),  # to the second process alone
+]
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent was killed")
 
@@ -194,9 +199,8 @@ def test_an_error_in_several_processes_is_printed_once_with_exit_code_2(tmp_path
 
 @unix
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "target"), [(signal.SIGTERM, "launcher"), (signal.SIGINT, "group")])
+@pytest.mark.parametrize(("number", "target"), SENT)
 def test_a_signal_ends_all_processes_with_a_saved_run(tmp_path: Path, number: signal.Signals, target: str) -> None:
-    """SIGTERM to the process that was started, and Ctrl-C in a terminal."""
     out = tmp_path / "run"
     done = train_and_send(out, 1, number, target)
     assert done.returncode == 128 + number, done.stdout
@@ -204,6 +208,8 @@ def test_a_signal_ends_all_processes_with_a_saved_run(tmp_path: Path, number: si
     stopped = [line for line in done.stdout.splitlines() if line.startswith("stopped at")]
     saved = max(int(path.stem) for path in (out / "checkpoints").glob("*.json"))
     assert len(stopped) == 1 and f"{saved:,} images" in stopped[0]
+    status = open_folder(out).status
+    assert (status.state, status.reason, status.nimg) == ("stopped", number.name, saved)
 
 
 @unix
@@ -297,7 +303,7 @@ def test_the_guard_goes_back_in_all_processes(tmp_path: Path) -> None:
     run = open_folder(out)
     assert [change.reason for change in run.changes] == ["stalled"]
     assert run.config.optimizer.d.lr == run.config.optimizer.g.lr
-    assert done.stdout.count("Gone back from") == 1 and log_of(out)[-1]["nimg"] == 960
+    assert done.stdout.count("Rolled back from") == 1 and log_of(out)[-1]["nimg"] == 960
 
 
 @pytest.fixture

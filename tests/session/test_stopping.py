@@ -3,9 +3,13 @@
 import signal
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ganloom.core.distributed import World
+from ganloom.session.loop import End, received, stop_wanted
 from ganloom.session.stopping import Stopped, StopSignals
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
@@ -50,3 +54,22 @@ def test_what_may_be_left_undone_is_cut_short() -> None:
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Stopped), signals.interrupting():
             pytest.fail("it had come already")
+
+
+def test_all_processes_stop_for_the_signal_that_one_of_them_has_received() -> None:
+    """This one has received none, and must not take the end for that of the training."""
+    other = SimpleNamespace(largest=lambda number, device: max(number, signal.SIGTERM))
+    step: Any = SimpleNamespace(world=other, device="cpu")
+    with StopSignals() as signals:
+        assert received(step, signals) == signal.SIGTERM
+        assert stop_wanted(step, None, 1.0, signals) == End(1.0, stopped_by=signal.SIGTERM)
+
+
+@pytest.mark.parametrize("reason", ["it is late", ""])
+def test_a_callback_stops_without_a_signal(reason: str) -> None:
+    step: Any = SimpleNamespace(world=World(), device="cpu")
+    recorder: Any = SimpleNamespace(notify=SimpleNamespace(stop_reason=None))
+    with StopSignals() as signals:
+        assert stop_wanted(step, recorder, 1.0, signals) is None
+        recorder.notify.stop_reason = reason
+        assert stop_wanted(step, recorder, 1.0, signals) == End(1.0, asked=reason)

@@ -99,7 +99,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     >>> ganloom.open_dataset("packed/opened").class_names
     ['circle', 'square', 'triangle', 'cross', 'ring']
     """
-    return open_packed(Path(path))
+    return open_packed(Path(path).expanduser())
 
 
 def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, verbose: bool = False) -> Path:
@@ -112,7 +112,7 @@ def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, ver
     >>> str(ganloom.unpack("packed/digits", "digits.zip"))
     'digits.zip'
     """
-    opened = open_packed(Path(dataset))
+    opened = open_packed(Path(dataset).expanduser())
     with shown(verbose), progress_bar("unpacking", opened.name) as progress:
         return unpacking.unpack(opened, Path(dest), progress)
 

@@ -123,7 +123,7 @@ def resume(
     """
     with shown(verbose):
         chosen_device = choose_device(device)
-        folder = open_folder(run.path if isinstance(run, Run) else Path(run))
+        folder = open_folder(run.path if isinstance(run, Run) else Path(run).expanduser())
         changes = {} if length is None else {"train.length": length}
         if data is not None:
             changes["data.source"] = absolute(os.fspath(data))

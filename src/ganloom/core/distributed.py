@@ -60,12 +60,16 @@ class World:
 
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether the flag is set in any process. Every process gets the same answer."""
+        return self.largest(int(flag), device) > 0
+
+    def largest(self, number: int, device: torch.device) -> int:
+        """The largest of the numbers that the processes give. Every process gets the same answer."""
         if self.size == 1:
-            return flag
-        total = torch.tensor(int(flag), device=device)
+            return number
+        shared = torch.tensor(number, device=device)
         with _collective():
-            dist.all_reduce(total)
-            return bool(total.item())
+            dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+            return int(shared.item())
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite the tensors in every process with the first one's values."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from ganloom.core.errors import StorageError
 __all__ = ["cache_folder", "sha256", "storage_errors", "write_atomically"]
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Windows does not replace a file that another process is reading. Readers are quick: they are waited for.
+REPLACE_RETRIES, RETRY_SECONDS = (40 if os.name == "nt" else 0), 0.05
 
 
 def cache_folder() -> Path:
@@ -47,10 +50,19 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            _replace(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    for _ in range(REPLACE_RETRIES):
+        with contextlib.suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(RETRY_SECONDS)
+    os.replace(source, target)
 
 
 def sha256(data: bytes) -> str:

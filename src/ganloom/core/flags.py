@@ -87,7 +87,8 @@ def settings_of(flags: Mapping[str, Any], settings: Mapping[str, Any] | None = N
             raise ConfigError(f"unknown keyword '{name}'. {nearest(name, FLAGS)} Other settings go into settings=...")
     if "length" in given and "epochs" in given:
         raise ConfigError("--length and --epochs set the same thing: give one of them.")
-    if "start" not in given and (given.get("freeze_d") or given.get("freeze_g")):
+    starts = "start" in given or any(key.partition(".")[0] == "start" for key in settings or {})
+    if not starts and (given.get("freeze_d") or given.get("freeze_g")):
         raise ConfigError("--freeze-d and --freeze-g freeze parts of a pretrained model: name it with --from.")
     result: dict[str, Any] = {}
     for name, value in given.items():

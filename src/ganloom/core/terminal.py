@@ -45,7 +45,7 @@ def shown(verbose: bool = True) -> Iterator[None]:
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
-        _stack.pop()
+        _stack.remove(console)
 
 
 class _Lines(logging.Handler):

@@ -20,7 +20,7 @@ class Status(BaseModel):
 
     - `running`: a process is training it.
     - `finished`: it reached its length, or early stopping ended it.
-    - `stopped`: a signal, a callback or the guard ended it, after it was saved; `reason` says which.
+    - `stopped`: a signal, a callback or the guard ended it; `reason` says which. It was saved, unless that says not.
     - `crashed`: an error ended it; `reason` is its message.
     - `died`: its process ended without recording a reason: it was killed, or the machine went down.
     - `unknown`: there is no readable status.json, as in runs of early versions of ganloom.

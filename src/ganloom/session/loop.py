@@ -20,6 +20,7 @@ from ganloom.training.step import AdversarialStep
 __all__ = ["End", "train_until_end"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
+NO_STOP, ASKED = -1, 0  # besides the numbers of signals, which are positive
 
 
 class End(NamedTuple):
@@ -50,9 +51,8 @@ def train_until_end(
         if began_at and crosses(intervals.evaluate, began_at - step.images_per_step, began_at):
             # A signal may have cut short the evaluation after which the training was saved.
             enough = evaluate(recorder if evaluated_at < began_at else None, step, intervals, seconds, signals)
-            if must_stop(step, recorder, signals):
-                end = stopped(seconds, recorder, signals)
-            elif enough:
+            end = stop_wanted(step, recorder, seconds, signals)
+            if end is None and enough:
                 end = End(seconds, action="stop")
             evaluated_at = began_at
         while end is None and not is_finished(step, intervals, seconds):
@@ -80,9 +80,7 @@ def train_until_end(
             if looks:
                 verdict = recorder.look(step, stats) if recorder else None
                 if action := agreed(step, verdict.action if verdict else None):
-                    end = End(seconds, action=action, verdict=verdict)
-                    if step.world.any(signals.received is not None, step.device):
-                        end = end._replace(stopped_by=signals.received)
+                    end = End(seconds, stopped_by=received(step, signals), action=action, verdict=verdict)
                     break
             if recorder and not last and crosses(intervals.sample, before, after):
                 recorder.samples(step)
@@ -93,14 +91,12 @@ def train_until_end(
                     break
             if recorder and saves:
                 recorder.save(step, seconds)
-            if must_stop(step, recorder, signals):
-                end = stopped(seconds, recorder, signals)
+            if end := stop_wanted(step, recorder, seconds, signals):
                 break
         end = end or End(seconds)
         if is_finished(step, intervals, seconds) and intervals.evaluate:
             evaluate(recorder if step.nimg > evaluated_at else None, step, intervals, seconds, signals)
-            if step.world.any(signals.received is not None, step.device):
-                end = end._replace(stopped_by=signals.received)
+            end = end._replace(stopped_by=received(step, signals))
         if recorder and end.action != "rollback" and not (end.verdict and end.verdict.is_ruin):
             recorder.save(step, seconds)
             recorder.samples(step)
@@ -129,14 +125,20 @@ def evaluate(
     return step.world.any(enough, step.device)
 
 
-def must_stop(step: AdversarialStep, recorder: Recorder | None, signals: StopSignals) -> bool:
-    """Whether any process has received a signal, or the callback wants to stop; the same answer in every process."""
-    asked = recorder is not None and recorder.notify.stop_reason is not None
-    return step.world.any(signals.received is not None or asked, step.device)
+def stop_wanted(step: AdversarialStep, recorder: Recorder | None, seconds: float, signals: StopSignals) -> End | None:
+    """The end, in every process, if one of them has received a signal or the callback wants to stop."""
+    asked = recorder.notify.stop_reason if recorder else None
+    number = signals.received or (NO_STOP if asked is None else ASKED)
+    number = step.world.largest(int(number), step.device)
+    if number == NO_STOP:
+        return None
+    return End(seconds, stopped_by=signal.Signals(number) if number > ASKED else None, asked=asked)
 
 
-def stopped(seconds: float, recorder: Recorder | None, signals: StopSignals) -> End:
-    return End(seconds, signals.received, recorder.notify.stop_reason if recorder else None)
+def received(step: AdversarialStep, signals: StopSignals) -> signal.Signals | None:
+    """The signal that a process has received: known to all, though only one of them may have got it."""
+    number = step.world.largest(int(signals.received or 0), step.device)
+    return signal.Signals(number) if number else None
 
 
 def diverged() -> Verdict:

@@ -11,13 +11,12 @@ from ganloom.guard.guard import Verdict
 from ganloom.metrics.scores import metric_of
 from ganloom.models import modelfile
 from ganloom.runs import Facts, RunFolder
-from ganloom.runs.status import State
 from ganloom.session.context import Context
 from ganloom.session.intervals import Intervals
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["State", "announce", "out_of_memory", "report_files", "report_start", "why_stopped"]
+__all__ = ["announce", "out_of_memory", "report_files", "report_start", "why_stopped"]
 
 
 def announce(config: Config, facts: Facts, out: Path, context: Context) -> None:

@@ -17,8 +17,10 @@ from ganloom.core.memory import is_out_of_memory
 from ganloom.core.terminal import log
 from ganloom.core.version import __version__
 from ganloom.data.dataset import Dataset
+from ganloom.guard.guard import Guard
 from ganloom.models import modelfile
 from ganloom.runs import Facts, RunFolder, create_folder
+from ganloom.runs.status import State
 from ganloom.session import messages
 from ganloom.session.changes import begins_healthy, caught_up, roll_back
 from ganloom.session.context import Context, connected
@@ -28,7 +30,8 @@ from ganloom.session.loop import End, train_until_end
 from ganloom.session.preflight import preflight
 from ganloom.session.progress import Progress
 from ganloom.session.recorder import Recorder
-from ganloom.session.trackers import make_trackers
+from ganloom.session.scoring import Scorer
+from ganloom.session.trackers import CallersTrackers, make_trackers
 from ganloom.session.watching import make_guard, make_scorer
 from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.console import Console
@@ -48,11 +51,12 @@ class Listeners:
     notify: Notifier | None = None
 
 
-def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torch.device, to: Listeners) -> RunFolder:
+def begin(
+    config: Config, dataset: Dataset, out: Path, recipe: str, device: torch.device, listeners: Listeners
+) -> RunFolder:
     """Start a run in the new folder `out` and train it. Raises `GanloomError` before anything is written."""
     with connected(device, dataset) as context:
-        pretrained = find_pretrained(config)
-        config, speed = preflight(config, context, pretrained=pretrained)
+        config, speed = preflight(config, context, pretrained=find_pretrained(config))
         code = {path: read(path) for path in config.own_files}
         facts = Facts(
             id=uuid.uuid4().hex[:12],
@@ -77,11 +81,13 @@ def begin(config: Config, dataset: Dataset, out: Path, recipe: str, device: torc
         folder = RunFolder(out)
         context.world.barrier()
         with folder.alone() if context.world.is_first else contextlib.nullcontext():
-            Session(folder, config, facts, context, to).train()
+            Session(folder, config, facts, context, listeners).train()
     return folder
 
 
-def resume(folder: RunFolder, config: Config, dataset: Dataset, device: torch.device, to: Listeners) -> RunFolder:
+def resume(
+    folder: RunFolder, config: Config, dataset: Dataset, device: torch.device, listeners: Listeners
+) -> RunFolder:
     """Continue a run from its newest whole checkpoint, or from the start if it has none.
 
     `config` is the run's own, with another length or another location of the same images.
@@ -107,7 +113,7 @@ def resume(folder: RunFolder, config: Config, dataset: Dataset, device: torch.de
                 f"note: the run started with torch {facts.torch} and {facts.threads} threads; with others it will "
                 "resume, but not bit-exactly."
             )
-        Session(folder, config, facts, context, to).train()
+        Session(folder, config, facts, context, listeners).train()
     return folder
 
 
@@ -119,15 +125,15 @@ def find_pretrained(config: Config) -> Pretrained | None:
 class Session:
     """Trains a run in this process: owns its folder, configuration, intervals, scorer, guard and recorder."""
 
-    def __init__(self, folder: RunFolder, config: Config, facts: Facts, context: Context, to: Listeners) -> None:
-        self.folder, self.config, self.facts, self.context, self.to = folder, config, facts, context, to
+    def __init__(self, folder: RunFolder, config: Config, facts: Facts, context: Context, listeners: Listeners) -> None:
+        self.folder, self.config, self.facts, self.context = folder, config, facts, context
         self.intervals = Intervals.of(config, facts)
         first = context.world.is_first
-        made = config, context.dataset, context.device
-        self.scorer = make_scorer(*made) if self.intervals.evaluate and first else None
-        self.guard = make_guard(*made) if self.intervals.guard and first else None
-        self.notify = to.notify or Notifier()
         self.progress = Progress(folder, self.intervals) if first else None
+        self.trackers = CallersTrackers(listeners.trackers if first else ())
+        self.notify = listeners.notify or Notifier()
+        self.scorer: Scorer | None = None
+        self.guard: Guard | None = None
 
     def train(self) -> None:
         """Train from the newest checkpoint to the end, and report it.
@@ -135,12 +141,18 @@ class Session:
         Raises `Interrupted` after a signal, and `RunError` where the guard has stopped the training; both have saved.
         """
         try:
-            step, end = self._train_with_rollbacks()
+            with contextlib.ExitStack() as at_the_end:
+                at_the_end.callback(self.trackers.end)
+                self._prepare()
+                step, end = self._train_with_rollbacks()
+            nimg = self.folder.changes[-1].to if end.action == "rollback" else step.nimg
+            messages.report_files(self.folder, self.config.evaluate.best)
+        except KeyboardInterrupt:  # a second Ctrl-C, or one before the first step
+            self._ended("stopped", "SIGINT, without saving")
+            raise
         except BaseException as error:
             self._ended("crashed", f"{type(error).__name__}: {error}".strip(": "))
             raise
-        nimg = self.folder.changes[-1].to if end.action == "rollback" else step.nimg
-        messages.report_files(self.folder, self.config.evaluate.best)
         if end.stopped_by:
             self._ended("stopped", end.stopped_by.name, nimg)
             log.info(f"stopped at {nimg:,} images; continue with: ganloom resume {self.folder.path}")
@@ -150,11 +162,20 @@ class Session:
             self._ended("stopped", why, nimg)
             leave_note("stopped", why)
             raise RunError(why)
-        if end.asked:
+        if end.asked is not None:
             self._ended("stopped", end.asked, nimg)
             log.info(f"stopped at {nimg:,} images ({end.asked}); continue with: ganloom resume {self.folder.path}")
             return
         self._ended("finished", "early stopping" if end.action == "stop" else None, nimg)
+
+    def _prepare(self) -> None:
+        """Say that it runs, then compute the features of real images for scorer and guard, which may take minutes."""
+        if self.progress is None:
+            return
+        self.progress.update(checkpoint.reached(self.folder.checkpoints), self.folder.saved_seconds() or 0.0)
+        made = self.config, self.context.dataset, self.context.device
+        self.scorer = make_scorer(*made) if self.intervals.evaluate else None
+        self.guard = make_guard(*made) if self.intervals.guard else None
 
     def _train_with_rollbacks(self) -> tuple[AdversarialStep, End]:
         """Train until it ends otherwise than by a rollback, or no further rollback is possible."""
@@ -166,7 +187,8 @@ class Session:
             every, verdict = self.intervals.checkpoint, end.verdict
             why_not = roll_back(self.folder, verdict, step, end.seconds, every) if verdict else None
             if world.any(why_not is not None, device):
-                log.info(f"guard     no rollback: {why_not}")
+                if why_not is not None:  # known to the first process
+                    log.info(f"guard     no rollback: {why_not}")
                 return step, end._replace(action="stop")
             world.barrier()
             self.config = self.folder.config
@@ -183,10 +205,7 @@ class Session:
         begins_healthy(folder, step)
         for damage in damaged:
             log.warning(f"damaged checkpoint skipped: {damage}")
-        pretrained = find_pretrained(config) if voucher is None else None
-        if pretrained is not None:
-            for line in load_pretrained(pretrained, step):
-                log.info(line)
+        fine_tunes = voucher is None and self._load_pretrained(step)
         messages.report_start(step, self.intervals, folder)
         if context.world.is_first:
             folder.forget_samples(after=step.nimg)
@@ -195,7 +214,7 @@ class Session:
         recorder, spent = None, voucher.seconds if voucher else 0.0
         try:
             if context.world.is_first:
-                trackers = Trackers([*make_trackers(folder, config, step.nimg, self.to.trackers), console])
+                trackers = Trackers([*make_trackers(folder, config, step.nimg), self.trackers, console])
                 recorder = Recorder(
                     folder=folder,
                     config=config,
@@ -210,7 +229,7 @@ class Session:
                 )
                 recorder.reals(step)
                 spent = max(spent, recorder.report_changes(step.nimg))
-                if pretrained is not None:
+                if fine_tunes:
                     recorder.save(step, spent)  # the pretrained model may not stay where it is
                 if self.progress:
                     self.progress.update(step.nimg, spent)
@@ -221,6 +240,15 @@ class Session:
             raise messages.out_of_memory(error, step) from error
         finally:
             (recorder.trackers if recorder else console).close()
+
+    def _load_pretrained(self, step: AdversarialStep) -> bool:
+        """Load the weights that a fine-tuning starts from; returns whether this is one."""
+        pretrained = find_pretrained(self.config)
+        if pretrained is None:
+            return False
+        for line in load_pretrained(pretrained, step):
+            log.info(line)
+        return True
 
     def _header(self) -> modelfile.Header:
         """What the model file says of itself."""
@@ -242,11 +270,10 @@ class Session:
             code=code,
         )
 
-    def _ended(self, state: messages.State, reason: str | None, nimg: int | None = None) -> None:
+    def _ended(self, state: State, reason: str | None, nimg: int | None = None) -> None:
         """Write how it ended. Where even that cannot be written, the error that ended it matters more."""
-        if self.progress is not None:
-            if state != "crashed":
-                self.progress.end(state, reason, nimg)
-                return
-            with contextlib.suppress(Exception):
-                self.progress.end(state, reason, nimg)
+        if self.progress is None:
+            return
+        failed = nimg is None
+        with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
+            self.progress.end(state, reason, nimg)

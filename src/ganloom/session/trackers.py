@@ -1,18 +1,29 @@
-"""The trackers of a run: its log, and what the configuration and the caller ask for besides."""
+"""The trackers of a run: its log, those of the configuration, and those of the caller."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ganloom.config import Config
 from ganloom.core.terminal import log
 from ganloom.runs import RunFolder
-from ganloom.tracking import Tracker
+from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.jsonl import Jsonl
 
-__all__ = ["make_trackers"]
+__all__ = ["CallersTrackers", "make_trackers"]
 
 
-def make_trackers(folder: RunFolder, config: Config, nimg: int, more: Sequence[Tracker] = ()) -> list[Tracker]:
-    """All of them drop what came after `nimg` images, but for those of the caller's, `more`, which know best."""
+class CallersTrackers(Trackers):
+    """Those of the caller. A rollback closes all others and makes them again; nobody here can make these again."""
+
+    def close(self) -> None:
+        """Nothing: the training may continue after a rollback."""
+
+    def end(self) -> None:
+        """Close them: the training has ended."""
+        super().close()
+
+
+def make_trackers(folder: RunFolder, config: Config, nimg: int) -> list[Tracker]:
+    """The log, and what the configuration asks for. All of them drop what came after `nimg` images."""
     trackers: list[Tracker] = [Jsonl(folder.log, nimg)]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
@@ -31,7 +42,7 @@ def make_trackers(folder: RunFolder, config: Config, nimg: int, more: Sequence[T
                 config=config.model_dump(mode="json"),
             )
         )
-    return [*trackers, *more]
+    return trackers
 
 
 def _started(make: Callable[[], Tracker], name: str) -> list[Tracker]:

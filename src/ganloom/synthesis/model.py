@@ -1,6 +1,7 @@
 """A trained generator, ready to generate images."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class Model:
         return torch.full((n,), list(self.class_names).index(class_name))
 
 
-def load(path: str | Path, *, device: str = "auto", trust_code: bool = False) -> Model:
+def load(path: str | os.PathLike[str], *, device: str = "auto", trust_code: bool = False) -> Model:
     """Load the model of a run folder, or a model.safetensors.
 
     A model of a custom network holds its Python code; `trust_code=True` allows to run it. Raises `ModelError` for

@@ -93,9 +93,8 @@ class Learner:
             weight.grad = torch.zeros_like(weight)  # every process must reduce the same sizes
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
         world.sum_in_place([used, *gradients, *stats.values()])
-        if (
-            missing
-        ):  # a weight that no process used, such as of layers yet to grow, has no gradient, as with one process
+        # A weight that no process used, such as of layers yet to grow, has no gradient, as with one process.
+        if missing:
             for weight, count in zip(self.weights, used.tolist(), strict=True):
                 if not count:
                     weight.grad = None
