@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ganloom
 from ganloom.cli import app
 from ganloom.config.flags import FLAGS
@@ -96,6 +98,7 @@ def test_flags_of_the_command_line_are_keywords_of_train_and_plan() -> None:
     assert only_typed == {"set", "processes", "explain"}  # settings, torchrun and plan in Python
 
 
+@pytest.mark.slow
 def test_a_users_script_is_typed(tmp_path: Path) -> None:
     """Mypy --strict accepts it, and knows every type: nothing is Any."""
     script = tmp_path / "script.py"
