@@ -20,8 +20,8 @@ import ganloom
 from conftest import tiny_flags
 from ganloom.cli import app, without_processes
 from ganloom.config import Config, recipe_names
-from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError, GanloomError
+from ganloom.core.flags import FLAGS, settings_of
 from ganloom.core.terminal import log, shown
 
 
@@ -67,7 +67,7 @@ def test_train_first_says_what_it_chose(tmp_path: Path) -> None:
 
 def test_a_run_folder_holds_what_it_promises(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "config.yaml", "run.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
+        "config.yaml", "run.json", "status.json", "log.jsonl", "samples", "checkpoints", "model.safetensors",
     }  # fmt: skip
     assert (run / "samples" / "reals.png").exists()
     with Image.open(run / "samples" / "000000000064.png") as grid:
@@ -161,7 +161,7 @@ def test_what_was_made_is_opened_if_asked(run: Path, tmp_path: Path, monkeypatch
 )  # fmt: skip
 def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("ganloom.api.train", lambda data, **given: heard.append((data, given)))
+    monkeypatch.setattr("ganloom.train", lambda data, **given: heard.append((data, given)))
     invoke("train", "photos", *flags)
     [(data, given)] = heard
     assert data == "photos"
@@ -171,13 +171,13 @@ def test_flags_are_settings(flags: list[str], settings: dict[str, Any], monkeypa
 @pytest.mark.parametrize(
     ("verb", "flags", "expected"),
     [
-        ("ganloom.api.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
+        ("ganloom.prepare", ["prepare", "in", "out", "--drop-duplicates", "--fast", "--follow-links"],
          {"drop_duplicates": True, "fast": True, "follow_links": True}),
-        ("ganloom.api.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
+        ("ganloom.prepare", ["prepare", "in", "out", "--max-skipped", "20%", "--classes", "a,b"],
          {"max_skipped": "20%", "classes": "a,b", "drop_duplicates": False}),
         ("ganloom.evaluation.measuring.evaluate", ["evaluate", "run", "--per-class", "--n-real", "9", "--trust-code"],
          {"per_class": True, "n_real": 9, "trust_code": True}),
-        ("ganloom.api.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
+        ("ganloom.resume", ["resume", "run", "--length", "2 hours", "--data", "photos"],
          {"length": "2 hours", "data": "photos"}),
     ],
 )  # fmt: skip
@@ -232,7 +232,7 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--set", "a..b=3"], "unknown key"),
     (["train", "--set", "optimizer.g.schedule=cosin"], "Did you mean 'cosine'"),
     (["train", "--recipe", "mlp-28", "--batch", "1"], "micro-batch of 2"),
-    (["train", "--out", "."], "name one to make with --out"),
+    (["train", "--out", "."], "name a new one with --out"),
     (["resume", "no-such-run"], "no run at"),
     (["resume", "no-such-run", "--length", "soon"], "no run at"),
     (["sample", "no-such-run"], "no model file"),

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from ganloom import cli
 from ganloom.api import training
 from ganloom.config import Config, merge, nested, recipe_names, recipe_values
-from ganloom.config.flags import FLAGS, settings_of
 from ganloom.core.errors import ConfigError
+from ganloom.core.flags import FLAGS, settings_of
 from ganloom.core.lengths import Length
 from ganloom.data.inspect import Findings, Sizes
 from ganloom.planning import defaults, proposal
@@ -169,7 +169,7 @@ def test_what_is_printed_can_be_typed(
     words = shlex.split(made.command(str(folder)))
     assert words[:2] == ["ganloom", "train"]
     called: list[tuple[Any, dict[str, Any]]] = []
-    monkeypatch.setattr("ganloom.api.train", lambda data, **rest: called.append((data, rest)))
+    monkeypatch.setattr("ganloom.train", lambda data, **rest: called.append((data, rest)))
     result = CliRunner().invoke(cli.app, words[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     [(data, given)] = called

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 import typer.core
 
-from ganloom.config.flags import Flag, settings_of, with_flags
+import ganloom
 from ganloom.core.errors import ConfigError, GanloomError, Interrupted
+from ganloom.core.flags import Flag, settings_of, with_flags
 from ganloom.core.runtime import set_environment, tune_process
 from ganloom.core.terminal import printable, shown
 
 if TYPE_CHECKING:
-    from ganloom.config.flags import TrainFlags
+    from ganloom.core.flags import TrainFlags
 
 __all__ = ["main"]
 
@@ -83,13 +84,11 @@ def train(
         _launch(processes, device)
     tune_process()
 
-    from ganloom import api
-
     if explain:
-        plan = api.plan(data, recipe=recipe, device=device, settings=settings, **cast("TrainFlags", flags))
+        plan = ganloom.plan(data, recipe=recipe, device=device, settings=settings, **cast("TrainFlags", flags))
         typer.echo("\n".join(printable(line) for line in str(plan).splitlines()))
         return
-    api.train(data, recipe=recipe, out=out, device=device, settings=settings, **cast("TrainFlags", flags))
+    ganloom.train(data, recipe=recipe, out=out, device=device, settings=settings, **cast("TrainFlags", flags))
 
 
 def _option(flag: Flag) -> Any:
@@ -114,9 +113,7 @@ def resume(
 
     tune_process()
 
-    from ganloom import api
-
-    api.resume(run, length=length, data=data, device=device)
+    ganloom.resume(run, length=length, data=data, device=device)
 
 
 @app.command()
@@ -139,9 +136,7 @@ def prepare(
     ] = False,
 ) -> None:
     """Pack images into a dataset from which trainings start at once; resume a preparation that was interrupted."""
-    from ganloom import api
-
-    api.prepare(
+    ganloom.prepare(
         source,
         dest,
         workers=workers,
@@ -165,9 +160,7 @@ def unpack(
     dest: Annotated[Path, typer.Argument(help="A folder to create, or a .zip in StyleGAN's format.")],
 ) -> None:
     """Write a prepared dataset as PNG files again, labels included."""
-    from ganloom import api
-
-    typer.echo(api.unpack(dataset, dest))
+    typer.echo(ganloom.unpack(dataset, dest))
 
 
 @app.command()
@@ -292,7 +285,7 @@ def evaluate(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or files that 'evaluate --out' wrote.")],
 ) -> None:
-    """Put scores side by side that may stand side by side, and say of the others why not."""
+    """Compare the scores of several runs, and say why others are not comparable."""
     from ganloom.evaluation.comparing import as_text, compare
 
     table = compare(runs)

@@ -10,7 +10,7 @@ import pytest
 
 import ganloom
 from ganloom.cli import app
-from ganloom.config.flags import FLAGS
+from ganloom.core.flags import FLAGS
 
 SCRIPT = """
 import ganloom
@@ -76,7 +76,10 @@ def test_every_public_name_exists_and_is_what_type_checkers_see() -> None:
 
 
 def test_importing_ganloom_does_not_import_torch() -> None:
-    script = "import sys, ganloom; ganloom.GanloomError; assert 'torch' not in sys.modules"
+    """Nor does looking at images and preparing them."""
+    script = (
+        "import sys, ganloom; ganloom.GanloomError, ganloom.prepare, ganloom.inspect; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -60,7 +60,7 @@ def start_or_resume(out: Path, settings: dict[str, Any]) -> None:
 def kill_again_and_again(settings: dict[str, Any], reference: Path, folder: Path, kills: int, seed: int) -> Outcome:
     """At least so many kills, and one run at least that has come to its end. Raises `AssertionError`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ganloom.api", "ganloom.synthesis.model", "sklearn.datasets"])
+    context.set_forkserver_preload(["ganloom.api.training", "ganloom.synthesis.model", "sklearn.datasets"])
     moments = random.Random(seed)
     began = time.monotonic()
     whole = context.Process(target=start_or_resume, args=(folder / "timed", settings))

@@ -9,10 +9,10 @@ from typing import Any, Unpack
 from ganloom.api.images import remarks
 from ganloom.api.run import Run
 from ganloom.config import Config
-from ganloom.config.flags import TrainFlags, settings_of, with_flags
 from ganloom.core import distributed
 from ganloom.core.device import choose_device
 from ganloom.core.errors import DataError, RunError
+from ganloom.core.flags import TrainFlags, settings_of, with_flags
 from ganloom.core.terminal import log, shown
 from ganloom.data.from_config import prepare_from_config
 from ganloom.data.sources import absolute, find
