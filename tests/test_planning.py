@@ -81,7 +81,7 @@ def test_every_decision_has_its_reason() -> None:
     assert made.recipe == "dcgan-32"
     assert reason(made, "size") == ("32x32", "their own size, nothing is lost")
     time, why = reason(made, "time")
-    assert time == "1.0 s a kimg" and why.endswith("1000 images/s; 400 kimg take about 7 minutes")
+    assert time == "1.0 s per kimg" and why.endswith("1000 images/s; 400 kimg take about 7 minutes")
 
 
 @pytest.mark.slow
@@ -252,11 +252,11 @@ def test_what_a_person_says_stands_and_other_rules_heed_it() -> None:
     made = derive(case(train__batch=128, optimizer__g__lr=1e-4))
     assert not {"train.batch", "optimizer.g.lr"} & set(made.settings)
     assert made.settings["optimizer.d.lr"] == 2e-4  # as published, for a batch of that size
-    assert reason(made, "batch") == ("128", "as you say")
-    assert reason(derive(case(classes=2, data__labels=True)), "labels") == ("true", "as you say")
+    assert reason(made, "batch") == ("128", "your setting")
+    assert reason(derive(case(classes=2, data__labels=True)), "labels") == ("true", "your setting")
     assert derive(case(train__batch=8)).settings["optimizer.d.lr"] == defaults.FAST
     large = derive(case((512, 512), train__length="30 minutes", data__size="32"))
-    assert large.settings["net.g.width"] == defaults.WIDE and reason(large, "size") == ("32", "as you say")
+    assert large.settings["net.g.width"] == defaults.WIDE and reason(large, "size") == ("32", "your setting")
     other = derive(case(net__g__width=48))
     assert "net.g.width" not in other.settings and other.settings["net.d.width"] == defaults.NARROW
 
@@ -306,7 +306,7 @@ def test_images_that_are_seen_often_are_augmented(images: int | None, given: dic
 )
 def test_an_augmentation_that_a_person_chose_or_refused_stands(images: int, key: str, value: Any, word: str) -> None:
     made = derive(Case(Sizes((32, 32), True, 1.0), images, 0, CPU, {key: value, "loss": "hinge"}))
-    assert "augment.name" not in made.settings and reason(made, "augment") == (word, "as you say")
+    assert "augment.name" not in made.settings and reason(made, "augment") == (word, "your setting")
 
 
 def test_derived_ada_can_be_tuned() -> None:
@@ -336,7 +336,7 @@ def test_larger_images_have_a_shorter_average(size: tuple[int, int], half_life: 
 )
 def test_an_average_that_a_person_chose_stands(size: tuple[int, int], given: dict[str, Any], word: str) -> None:
     made = derive(case(size, **given))
-    assert reason(made, "average") == (word, "as you say")
+    assert reason(made, "average") == (word, "your setting")
     assert not [each for each in made.settings if each.startswith("ema.")]
 
 
@@ -425,10 +425,10 @@ def test_explain_says_what_train_would_do_and_does_nothing(tmp_path: Path, monke
     explained = CliRunner().invoke(cli.app, [*arguments, "--explain"], catch_exceptions=False).output
     assert not (tmp_path / "runs").exists()
     assert f"width        {defaults.WIDE}" in explained
-    assert "batch        8              as you say" in explained
-    assert "seed         7              as you say" in explained
+    assert "batch        8              your setting" in explained
+    assert "seed         7              your setting" in explained
     of_average = CliRunner().invoke(cli.app, [*arguments, "--set", "ema.ramp_up=0.1", "--explain"]).output
-    assert of_average.count("as you say") == explained.count("as you say") + 1 and "ema.ramp_up" not in of_average
+    assert of_average.count("your setting") == explained.count("as you say") + 1 and "ema.ramp_up" not in of_average
     monkeypatch.setattr(training.session, "begin", lambda config, *rest: begun.append(config))
     assert CliRunner().invoke(cli.app, arguments, catch_exceptions=False).exit_code == 0
     assert begun[0].net.g == {"width": defaults.WIDE} and begun[0].train.batch == 8
@@ -451,7 +451,7 @@ def test_explain_names_each_decision_of_a_person_once(
     given = [word for each in settings for word in ("--set", each)]
     arguments = ["train", str(folder_of_images(tmp_path / "in")), *given, "--explain"]
     output = CliRunner().invoke(cli.app, arguments, catch_exceptions=False).output
-    decided = [line.split()[:2] for line in output.splitlines() if line.endswith("as you say")]
+    decided = [line.split()[:2] for line in output.splitlines() if line.endswith("your setting")]
     assert sorted(decided) == sorted([*pair] for pair in rows.items())
 
 
@@ -459,7 +459,7 @@ def test_explain_names_each_decision_of_a_person_once(
     ("arguments", "said"),
     [
         ([], "digits"),
-        (["in", "--recipe", "sngan-32"], "sngan-32       as you say"),
+        (["in", "--recipe", "sngan-32"], "sngan-32       your choice"),
         (["in", "--set", "net=mlp"], "a network of your choice"),
     ],
 )

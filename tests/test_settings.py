@@ -83,7 +83,7 @@ def test_all_keys_are_listed_one_per_line() -> None:
 def test_one_key_is_explained() -> None:
     lines = [line.strip() for line in shown("train.batch").splitlines()]
     assert lines[0] == "train.batch"
-    assert "Real images per update of D. null: StyleGAN2's rule, from the size of the images." in lines
+    assert "Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images." in lines
     assert "type     whole number above 0, or null" in lines
     assert "unit     images" in lines
     assert "default  64" in lines
@@ -153,7 +153,8 @@ def test_the_json_schema_describes_every_key_as_the_sections_do() -> None:
               if not text_of(field, schema)]  # fmt: skip
     assert silent == []
     batch = schema["$defs"]["Train"]["properties"]["batch"]
-    assert batch["description"] == "Real images per update of D. null: StyleGAN2's rule, from the size of the images."
+    described = "Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images."
+    assert batch["description"] == described
     assert {"exclusiveMinimum": 0, "type": "integer", "unit": "images"} in batch["anyOf"]
     assert schema["$defs"]["Ema"]["properties"]["half_life"]["default"] == "10 kimg"
     assert not any("\n" in text for text in descriptions(schema))

@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 
 class _Verbs(typer.core.TyperGroup):
-    """What all verbs share: they show the log, and a signal ends in the exit code that shells expect."""
+    """What all commands share: they show the log, and a signal gives the exit code that shells expect."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -51,13 +51,13 @@ FollowOption = Annotated[bool, typer.Option("--follow-links", help="Follow symbo
 WINDOW = (
     "Values that become black and white, for images of more than 8 bits. [default: their 0.5 and 99.5 % percentiles]"
 )
-HOLDOUT = "Share of images held out, where the source has no splits. [default: 5%]"
-GROUP_BY = "Images whose names match it with the same text, such as a patient's, stay on one side of the hold-out."
-MAX_SKIPPED = "Largest share of files that may be unusable. [default: 5%]"
+HOLDOUT = "Share of images to hold out, if the source has no splits. [default: 5%]"
+GROUP_BY = "Images whose names have the same match, such as one patient's, stay on the same side of the hold-out."
+MAX_SKIPPED = "Maximum share of files that may be unusable. [default: 5%]"
 METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
 TRUNCATION = (
-    "Fewer failures, less variety: z within T standard deviations, or styles within T of their mean's distance."
+    "Fewer failures, less variety: z within T standard deviations, or styles at T times their distance from the mean."
 )
 TrustOption = Annotated[bool, typer.Option("--trust-code", help="Run the Python code that the model contains.")]
 ProcessesOption = Annotated[int, typer.Option(min=1, help="Processes on this machine; usually one per GPU.")]
@@ -72,7 +72,9 @@ def train(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any key of the configuration; may be repeated.")
     ] = None,
     processes: ProcessesOption = 1,
-    explain: Annotated[bool, typer.Option("--explain", help="Say what would be done, and why; train nothing.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the settings to be used, and why; train nothing.")
+    ] = False,
     **flags: Any,
 ) -> None:
     """Train on a folder of images, an archive, array files, or a dataset by its name."""
@@ -121,21 +123,21 @@ def prepare(
     source: SourceArgument,
     dest: Annotated[Path, typer.Argument(help="The folder to create.")],
     size: Annotated[str | None, typer.Option(metavar="N|HxW", help="In pixels. [default: their own]")] = None,
-    channels: Annotated[int | None, typer.Option(help="1, 3 or 4. [default: grey or colour as found]")] = None,
-    resize: Annotated[str | None, typer.Option(help="crop to the ratio, fit it with black, or stretch.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1, 3 or 4. [default: 1 if all are grey, else 3]")] = None,
+    resize: Annotated[str | None, typer.Option(help="crop, fit (pad with black) or stretch.")] = None,
     window: Annotated[str | None, typer.Option(metavar="LOW:HIGH", help=WINDOW)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
     holdout: Annotated[str | None, typer.Option(metavar="SHARE", help=HOLDOUT)] = None,
     group_by: Annotated[str | None, typer.Option(metavar="REGEX", help=GROUP_BY)] = None,
-    classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these. [default: all]")] = None,
-    drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Of identical images take one.")] = False,
+    classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these classes. [default: all]")] = None,
+    drop_duplicates: Annotated[bool, typer.Option("--drop-duplicates", help="Keep one of identical images.")] = False,
     max_skipped: Annotated[str | None, typer.Option(metavar="SHARE", help=MAX_SKIPPED)] = None,
     follow_links: FollowOption = False,
     fast: Annotated[
         bool, typer.Option("--fast", help="Decode JPEGs at reduced size: faster, not exact to the pixel.")
     ] = False,
 ) -> None:
-    """Pack images into a dataset from which trainings start at once; resume a preparation that was interrupted."""
+    """Pack images into a dataset, so that training starts immediately. Resumes an interrupted preparation."""
     ganloom.prepare(
         source,
         dest,
@@ -159,7 +161,7 @@ def unpack(
     dataset: Annotated[Path, typer.Argument(help="A prepared dataset.")],
     dest: Annotated[Path, typer.Argument(help="A folder to create, or a .zip in StyleGAN's format.")],
 ) -> None:
-    """Write a prepared dataset as PNG files again, labels included."""
+    """Write a prepared dataset back as PNG files, with its labels."""
     typer.echo(ganloom.unpack(dataset, dest))
 
 
@@ -171,7 +173,7 @@ def inspect(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads. [default: one per core]")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Look at every image, report problems, and propose a training."""
+    """Check every image, report problems, and propose settings for training."""
     from ganloom.api import images
     from ganloom.core.device import choose_device
     from ganloom.planning.defaults import Reason
@@ -203,7 +205,7 @@ def sample(
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
     truncation: Annotated[float | None, typer.Option(metavar="T", help=TRUNCATION)] = None,
     separate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write one PNG each into DIR instead of a grid.")
+        Path | None, typer.Option(metavar="DIR", help="Write one PNG per image into DIR instead of a grid.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open the result.")] = False,
     trust_code: TrustOption = False,
@@ -251,7 +253,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split of the real images.")] = "train",
     extractor: Annotated[str | None, typer.Option(help=EXTRACTOR)] = None,
     weights: Annotated[Path | None, typer.Option(help="File with the extractor's weights.")] = None,
-    lpips_weights: Annotated[Path | None, typer.Option(help="Folder with alexnet and LPIPS weights.")] = None,
+    lpips_weights: Annotated[Path | None, typer.Option(help="Folder with the weights of AlexNet and LPIPS.")] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Also measure each class.")] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Seed of the generated images and of every random choice.")
@@ -260,7 +262,7 @@ def evaluate(
     trust_code: TrustOption = False,
     device: DeviceOption = "auto",
 ) -> None:
-    """Measure how good generated images are; every score is stored with what is needed to repeat it."""
+    """Measure how good generated images are; store every score with all that is needed to reproduce it."""
     from ganloom.evaluation.measuring import evaluate
 
     evaluate(
@@ -285,7 +287,7 @@ def evaluate(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or files that 'evaluate --out' wrote.")],
 ) -> None:
-    """Compare the scores of several runs, and say why others are not comparable."""
+    """Show comparable scores in one table, and say why the others are not comparable."""
     from ganloom.evaluation.comparing import as_text, compare
 
     table = compare(runs)
@@ -369,7 +371,7 @@ def _report(message: str) -> None:
 
 
 def main() -> None:
-    """What `ganloom` runs: errors that the user can fix end in one message and exit code 2, without a traceback."""
+    """The entry point of `ganloom`: errors that the user can fix give one message and exit code 2, no traceback."""
     set_environment()
     try:
         app()

@@ -126,6 +126,6 @@ def test_inspect_prints_findings_and_plan_and_writes_the_page(
     arguments = ["inspect", str(folder), "--html", str(tmp_path / "report.html"), "--device", "cpu"]
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    for part in ("16 of in", "proposed", "10.0 s a kimg", "ganloom train", str(tmp_path / "report.html")):
+    for part in ("16 of in", "proposed", "10.0 s per kimg", "ganloom train", str(tmp_path / "report.html")):
         assert part in result.output
-    assert "10.0 s a kimg" in (tmp_path / "report.html").read_text()
+    assert "10.0 s per kimg" in (tmp_path / "report.html").read_text()

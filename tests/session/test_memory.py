@@ -68,7 +68,7 @@ def bytes_kept(forward: Callable[[], object]) -> int:
 
 def test_every_network_is_one_of_those_or_says_why_not(digits: PackedDataset) -> None:
     assert {name.split(" ")[0] for name in RECOMPUTED} == set(nets.names()) - {"mlp"}
-    with pytest.raises(ConfigError, match=r"set it to false"):
+    with pytest.raises(ConfigError, match=r"set train\.recompute=false"):
         tiny(digits, net="mlp", train__recompute=True)
 
 

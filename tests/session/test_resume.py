@@ -168,7 +168,7 @@ def test_only_damaged_checkpoints_are_an_error_with_the_remedy(uninterrupted: Pa
     shutil.copytree(uninterrupted, run)
     for path in (run / "checkpoints").glob("*.safetensors"):
         path.write_bytes(b"torn")
-    with pytest.raises(RunError, match="begin from the start"):
+    with pytest.raises(RunError, match="to start from the beginning"):
         ganloom.resume(run, device="cpu")
 
 
@@ -176,7 +176,7 @@ def test_a_length_that_is_behind_the_run_is_refused_and_not_written(uninterrupte
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
     before = (run / "config.yaml").read_bytes()
-    with pytest.raises(RunError, match="has seen 960 images already: 320 images is shorter"):
+    with pytest.raises(RunError, match="has seen 960 images already, more than 320 images"):
         ganloom.resume(run, length="320 images", device="cpu")
     assert (run / "config.yaml").read_bytes() == before
 
@@ -277,7 +277,7 @@ def test_a_run_that_exists_is_refused(uninterrupted: Path) -> None:
 
 def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RunError, match="no empty folder"):
+    with pytest.raises(RunError, match="not an empty folder"):
         train(tmp_path, as_settings(config()))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

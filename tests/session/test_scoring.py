@@ -125,7 +125,7 @@ def test_a_plateau_of_scores_made_longer_is_as_if_asked_for_at_once(slowed: Path
 
 
 def test_a_plateau_of_scores_without_scores_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="a plateau of scores needs scores"):
+    with pytest.raises(ConfigError, match="a plateau schedule with score=true needs scores"):
         train(tmp_path / "run", **{"optimizer.g.schedule": NEVER_BETTER})
 
 
@@ -241,5 +241,5 @@ def test_a_damaged_best_model_is_replaced(digits: PackedDataset, tmp_path: Path)
 
 
 def test_the_word_fid_is_not_for_the_built_in_network() -> None:
-    with pytest.raises(ConfigError, match=r"fid, by the inception network, is too costly .*\. There are fd, kid"):
+    with pytest.raises(ConfigError, match=r"fid, by the inception network, is too costly .*\. Choose from fd, kid"):
         check(Evaluate(metrics=("fid",), best="fd"), [])

@@ -308,7 +308,7 @@ def test_another_network_is_refused_with_the_remedy(trained: Path, tmp_path: Pat
 
 def test_a_recipe_without_a_network_is_refused_with_the_remedy(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("data: null\n")
-    with pytest.raises(ConfigError, match="has no network: let it begin with 'base: dcgan-32'"):
+    with pytest.raises(ConfigError, match="has no network: begin it with a base, such as 'base: dcgan-32'"):
         fine_tuning(open_pretrained(trained), str(tmp_path / "mine.yaml"))
 
 
@@ -335,7 +335,7 @@ def test_a_run_without_a_checkpoint_is_refused(trained: Path, tmp_path: Path) ->
 
 
 def test_images_have_to_be_named(trained: Path) -> None:
-    with pytest.raises(ConfigError, match="say which images"):
+    with pytest.raises(ConfigError, match="name the images to fine-tune"):
         ganloom.train(settings={"start.model": str(trained)})
 
 
@@ -345,5 +345,5 @@ def test_a_model_file_of_an_unknown_recipe_asks_for_one(trained: Path, tmp_path:
     G, header = modelfile.read(trained / "model.safetensors")
     other = header.model_copy(update={"training": {**header.training, "recipe": "mine.yaml"}})
     modelfile.write(tmp_path / "model.safetensors", G, other)
-    with pytest.raises(ConfigError, match="name a --recipe for a dcgan"):
+    with pytest.raises(ConfigError, match="name one with --recipe, whose net is dcgan"):
         tuned("digits", tmp_path / "model.safetensors", tmp_path / "run")

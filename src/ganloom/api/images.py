@@ -38,7 +38,7 @@ def prepare(
     workers: int | None = None,
     verbose: bool = False,
 ) -> Dataset:
-    """Pack images into the folder `dest`, from which trainings start at once.
+    """Pack images into the folder `dest`, so that training on them starts immediately.
 
     The keywords are keys of the configuration's section `data`; None leaves the default. An interrupted preparation
     resumes where it stopped.
@@ -48,14 +48,14 @@ def prepare(
         dest: the folder to create.
         size: 64, "48x64" or (height, width), in pixels; by default the images' own.
         channels: 1, 3 or 4; by default grey or colour as found.
-        resize: "crop" to the ratio, "fit" it with black, or "stretch".
+        resize: "crop", "fit" (pad with black) or "stretch", for images of another aspect ratio.
         window: "LOW:HIGH" or (low, high): the values that become black and white, of images of more than 8 bits.
         holdout: the share of images kept from training where the source has no splits, such as "5%" or 0.05.
-        group_by: a regular expression; images whose names match it with the same text stay on one side of the hold-out.
-        classes: only these.
-        drop_duplicates: of identical images take one.
-        max_skipped: the largest share of files that may be unusable.
-        follow_links: let symbolic links lead out of the folder.
+        group_by: a regular expression; images whose names have the same match stay on one side of the hold-out.
+        classes: use only these classes.
+        drop_duplicates: keep only one of identical images.
+        max_skipped: the maximum share of files that may be unusable.
+        follow_links: follow symbolic links out of the folder.
         fast: decode JPEGs at reduced size: faster, not exact to the pixel.
         workers: threads; by default one per core.
         verbose: show progress, and what became of the files.
@@ -120,7 +120,7 @@ def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, ver
 def inspect(
     source: str | os.PathLike[str], *, follow_links: bool = False, workers: int | None = None, verbose: bool = False
 ) -> inspection.Findings:
-    """Look at every image of a source: sizes, classes, duplicates, damaged files. Raises `DataError` if there are none.
+    """Check every image of a source: sizes, classes, duplicates, damaged files. Raises `DataError` if there are none.
 
     >>> import ganloom
     >>> findings = ganloom.inspect("digits")
@@ -162,7 +162,7 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
     if account.skipped:
         yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
     if account.ungrouped:
-        yield f"alone     {account.ungrouped:,} images match no pattern of groups: each is its own group"
+        yield f"alone     {account.ungrouped:,} images do not match data.group_by (--group-by): each is its own group"
     if account.left_out:
         yield f"left out  {account.left_out:,} images of other classes"
     if account.ignored:

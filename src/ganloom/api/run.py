@@ -15,7 +15,7 @@ __all__ = ["Run", "open_run"]
 
 
 class Run:
-    """A run folder, finished or being trained by this or another process. Everything is read when it is asked for."""
+    """A run, finished or still training in this or another process. Its files are read when they are asked for."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder  # the paths of all its files
@@ -42,14 +42,14 @@ class Run:
     def best(self, *, device: str = "auto", trust_code: bool = False) -> Model:
         """The generator with the best score so far. Raises `ModelError` if nothing has been scored."""
         if not self.folder.best.exists():
-            raise ModelError(f"{self.path} has no best model yet: it is kept from the first evaluation on.")
+            raise ModelError(f"{self.path} has no best model yet: the first evaluation saves one.")
         return load(self.folder.best, device=device, trust_code=trust_code)
 
     def history(self) -> dict[str, list[float | None]]:
         """The log as columns of one length, ready for `pandas.DataFrame` or matplotlib: a row per image count.
 
         `nimg` is the number of training images seen. Losses, rates and speed come with log rows, scores such as
-        `fd[loomnet-1]@2000` with evaluations, `guard_...` with looks of the guard; None where there was none.
+        `fd[loomnet-1]@2000` with evaluations, `guard_...` with checks by the guard; None in all other rows.
         """
         rows: dict[int, dict[str, float | None]] = {}
         for row in read_log(self.folder.log):
@@ -59,7 +59,7 @@ class Run:
         return {name: [row.get(name) for row in rows.values()] for name in names}
 
     def scores(self) -> Scores:
-        """What `ganloom.evaluate` has measured on it; empty before. Raises `DataError` if scores.json is damaged."""
+        """The stored scores of `ganloom.evaluate`, if there are any. Raises `DataError` if scores.json is damaged."""
         return read_scores(self.folder.scores)
 
     def samples(self) -> dict[int, Path]:

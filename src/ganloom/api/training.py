@@ -1,4 +1,4 @@
-"""Train, resume, and say what a training would do."""
+"""Train, resume, and show what training would do."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -45,20 +45,20 @@ def train(
 
     Args:
         data: a folder, an archive, array files, a packed dataset, a dataset by name, or `FILE.py:ARGUMENT`, as for
-            `ganloom train`. Without any, the built-in handwritten digits.
+            `ganloom train`. By default the built-in handwritten digits.
         recipe: a name from `ganloom recipes`, or a YAML file. Without one, the settings are derived from images, device
             and length: `ganloom.plan` shows which, and why.
         out: the run folder to create; by default `runs/NAME-OF-DATA`.
         device: auto, cpu, cuda, cuda:N or mps.
         settings: any keys of the configuration, such as {"train.length": "30 epochs", "ema.half_life": "20 kimg"}. They
             override the recipe and the flags.
-        trackers: objects with the methods of `ganloom.Tracker`, besides those of the configuration.
-        callback: called with a `ganloom.TrainingEvent` after each step, log row, grid of samples, evaluation, look of
-            the guard and checkpoint; `event.stop()` ends the training.
+        trackers: objects with the methods of `ganloom.Tracker`, in addition to those of the configuration.
+        callback: called with a `ganloom.TrainingEvent` after each step, log row, grid of samples, evaluation, check by
+            the guard and checkpoint; `event.stop()` ends the run.
         verbose: show on the terminal what the command line shows. Otherwise nothing is printed: lines go to the logger
             `ganloom`.
         flags: the short flags of `ganloom train`, such as `size=64`, `epochs=30`, `batch=64`, `lr_g=2e-4`. `start` is
-            `--from`: a run folder or a model file to fine-tune, whose network and size are kept.
+            `--from`: a run folder or a model file to fine-tune; its network and image size are kept.
 
     Raises:
         GanloomError: for what the user can fix; the message names the remedy.
@@ -143,7 +143,7 @@ def resume(
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training would do. `print(plan)` shows a line per decision."""
+    """The settings that training would use. `print(plan)` shows one line per decision."""
 
     recipe: str
     config: Config
@@ -183,4 +183,6 @@ def refuse_shorter(folder: RunFolder, config: Config) -> None:
         return
     seen = checkpoint.reached(folder.checkpoints)
     if config.train.length.images(epoch=folder.facts.images, step=config.images_per_step) < seen:
-        raise RunError(f"{folder.path} has seen {seen:,} images already, more than {config.train.length}: give more.")
+        raise RunError(
+            f"{folder.path} has seen {seen:,} images already, more than {config.train.length}: give a greater length."
+        )

@@ -38,10 +38,10 @@ __all__ = ["Config", "check_sections"]
 
 
 class Config(Section):
-    """Everything that decides the outcome of a training. With the same images it is enough to repeat the training."""
+    """All settings that determine the outcome of a run. With the same images they are enough to repeat it."""
 
     seed: NonNegativeInt = 0
-    """Seed of everything random in the training."""
+    """Seed of all random numbers in training."""
 
     data: Data
     """The images: where they come from and how they are prepared."""
@@ -53,9 +53,8 @@ class Config(Section):
     """How the resolution grows during training, for networks that grow (`progressive`). null: full size throughout."""
 
     burn_in: BurnIn | None = None
-    """Settings that start at other values and move to their own along half a cosine (Huang et al. 2024). Like a
-    schedule it follows the length of the run: a run whose length is extended later has a longer burn-in too. null: no
-    burn-in.
+    """Settings that start the run at other values and move to their configured ones along half a cosine (Huang et al.
+    2024). The burn-in takes a share of the run's length, so extending the run also extends it. null: no burn-in.
     """
 
     start: Start | None = None
@@ -86,20 +85,19 @@ class Config(Section):
     """Grids of generated pictures, drawn during training from the same latents."""
 
     evaluate: Evaluate = Evaluate()
-    """Cheap scores during training, in the features of the encoder that ships with ganloom; the best model is kept."""
+    """Scores during training, in the features of the small encoder that ships with ganloom. Keeps the best model."""
 
     guard: Guard = Guard()
-    """Checks a training at intervals and acts on what it finds. `warn` only reports. `stop` ends the training.
-    `rollback` returns to the last healthy checkpoint and continues from there with changed settings, at most
-    `guard.rollbacks` times in a run; when no other settings are left to try, it stops. The best model is kept in every
-    case.
+    """Checks the run at intervals and acts on faults. `warn` only reports. `stop` ends the run. `rollback` returns to
+    the last healthy checkpoint and continues from there with changed settings, at most `guard.rollbacks` times in a
+    run; if there are no other settings to try, it ends the run. The best model is kept in every case.
     """
 
     log: Log = Log()
     """The log, log.jsonl in the run folder."""
 
     trackers: Trackers = Trackers()
-    """Where the log goes besides log.jsonl and the console."""
+    """Where the log is sent, in addition to log.jsonl and the console."""
 
     @classmethod
     def build(cls, values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> "Config":

@@ -23,8 +23,8 @@ class Data(Section):
     """1 for grey, 3 for colour, 4 for colour with transparency. null: 1 where every image is grey, else 3."""
 
     resize: Literal["crop", "fit", "stretch"] = "crop"
-    """How an image of another aspect ratio gets to `size`. `crop` cuts it from the middle, `fit` pads it with black,
-    `stretch` distorts it.
+    """How an image with another aspect ratio is brought to `size`. `crop` keeps the middle, `fit` pads with black,
+    `stretch` distorts the image.
     """
 
     window: Window | None = None
@@ -33,26 +33,26 @@ class Data(Section):
     """
 
     fast: bool = False
-    """Let the JPEG decoder shrink large images. Faster, but the pixels are not exactly those of a full decode."""
+    """Let the JPEG decoder shrink large images. Faster, but the pixels differ slightly from those of a full decode."""
 
     holdout: PartialShare = 0.05
-    """Share of the images held out as the split `val`, which is never trained on. Applies where the source has no
-    splits of its own.
+    """Share of the images held out as the split `val`, which is never trained on. Only used if the source has no splits
+    of its own.
     """
 
     group_by: Pattern | None = None
-    """Pattern searched for in file names: files with the same match stay on the same side of the hold-out, such as
-    one patient's X-rays with `person(\\d+)`. null: each image for itself.
+    """Pattern searched for in file names: files with the same match stay on the same side of the hold-out. With
+    `person(\\d+)`, for example, all X-rays of one patient do. null: each image is its own group.
     """
 
     classes: ClassNames | None = None
     """Classes to use; images of all others are left out. null: all classes."""
 
     drop_duplicates: bool = False
-    """Keep only the first of images whose pixels are identical."""
+    """Of images with identical pixels, keep only the first."""
 
     max_skipped: Share = 0.05
-    """Largest share of image files that may be unusable; more is an error."""
+    """Maximum share of image files that may be unusable; more is an error."""
 
     follow_links: bool = False
     """Follow symbolic links that lead out of the folder."""
@@ -61,4 +61,6 @@ class Data(Section):
     """Train with class labels: G makes images of a class you ask for."""
 
     mirror: bool = False
-    """Flip half of the training images left to right. Off unless asked for: the heart has a side."""
+    """Flip half of the training images left to right. Off by default, because in many images, such as X-rays of the
+    heart, left and right differ.
+    """

@@ -35,7 +35,7 @@ class Linear(Schedule):
     """`linear`: to `final` in a straight line over the run."""
 
     final: Fraction = 0.0
-    """Of `linear` and `cosine`: the share of the full rate that is left at the end of the run."""
+    """For `linear` and `cosine`: the rate at the end of the run, as a share of the full rate."""
 
 
 class Cosine(Schedule):
@@ -45,29 +45,29 @@ class Cosine(Schedule):
     """`cosine`: to `final` along half a cosine over the run (Loshchilov & Hutter 2017)."""
 
     final: Fraction = 0.0
-    """Of `linear` and `cosine`: the share of the full rate that is left at the end of the run."""
+    """For `linear` and `cosine`: the rate at the end of the run, as a share of the full rate."""
 
 
 class Plateau(Schedule):
-    """Multiply the rate by `factor` when the network's loss has not improved for more than `patience` intervals."""
+    """Multiply the rate by `factor` if the network's loss has not improved for more than `patience` intervals."""
 
     name: Literal["plateau"]
     """`plateau`: times `factor` whenever the network's loss has not improved for more than `patience` intervals."""
 
     score: bool = False
-    """Of `plateau`: watch the score `evaluate.best`, at every evaluation during training, instead of the loss."""
+    """For `plateau`: watch the score `evaluate.best`, at every evaluation during training, instead of the loss."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Of `plateau`: what the rate is multiplied by."""
+    """For `plateau`: what the rate is multiplied by."""
 
     patience: Annotated[NonNegativeInt, unit("intervals")] = 5
-    """Of `plateau`: intervals in a row without improvement that are tolerated; with `score`, evaluations."""
+    """For `plateau`: intervals in a row (with `score`: evaluations) that may pass without improvement."""
 
     interval: Interval = Length(1, "epochs")
-    """Of `plateau`: the length over which the loss is averaged before it is compared. Not used with `score`."""
+    """For `plateau`: the length over which the loss is averaged before it is compared. Not used with `score`."""
 
     threshold: NonNegative = 1e-4
-    """Of `plateau`: the mean loss counts as improved when it is below the best by more than this share of it."""
+    """For `plateau`: the mean loss counts as improved if it is below the best by more than this share of the best."""
 
 
 def _schedule(value: Any) -> Any:
@@ -97,10 +97,10 @@ class Optimizer(Section):
     """Weight decay: L2 regularization for Adam and RMSProp, decoupled for AdamW."""
 
     clip: Positive | None = None
-    """Largest norm of the gradient, to which it is scaled down. null: no gradient clipping."""
+    """Maximum norm of the gradient; a larger gradient is scaled down to it. null: no gradient clipping."""
 
     clip_weights: Positive | None = None
-    """Largest absolute value of a weight, to which it is clipped after each update (WGAN: Arjovsky et al. 2017).
+    """Maximum absolute value of the weights, to which they are clipped after each update (WGAN: Arjovsky et al. 2017).
     null: no weight clipping.
     """
 

@@ -124,26 +124,26 @@ class Penalty(Section):
     """A regularizer that is added to a network's loss."""
 
     weight: NonNegative | None
-    """What the penalty is multiplied by before it is added to the loss. 0: it has no effect. null, for `r1` alone:
-    StyleGAN2's rule, from the size of the images and the batch.
+    """Factor on the penalty before it is added to the loss. 0: it has no effect. null, only for `r1`: StyleGAN2's rule,
+    which depends on the sizes of the images and the batch.
     """
 
     interval: Annotated[PositiveInt, unit("updates of the network")] = 1
-    """The penalty is computed once in so many updates. A lazy penalty is multiplied by the interval, so its mean effect
-    stays the same.
+    """The penalty is computed once every so many updates, and multiplied by that number, so that its mean effect stays
+    the same (lazy regularization).
     """
 
 
 class Growth(Section):
     """Resolutions in ascending order, from about 4 pixels up, each twice the one before, for networks that grow.
 
-    One length stands for all levels. Of several, the first is for the smallest images, and the last is repeated for
-    all further levels.
+    One length applies to all levels. In a list, the first is for the smallest images, and the last is repeated for all
+    further levels.
     """
 
     hold: Lengths
-    """Length of training at each resolution before the next one begins to fade in. One length for all, or a list from
-    the smallest resolution up whose last entry is repeated.
+    """Length of training at each resolution before the next one begins to fade in. One length for all resolutions, or a
+    list from the smallest one up, whose last entry is repeated for further ones.
     """
 
     fade: Lengths
@@ -151,13 +151,14 @@ class Growth(Section):
 
 
 class BurnIn(Section):
-    """Settings that start at other values and move to their own along half a cosine (Huang et al. 2024).
+    """Settings that start the run at other values and move to their configured ones along half a cosine (Huang et al.
+    2024).
 
-    Like a schedule it follows the length of the run: a run whose length is extended later has a longer burn-in too.
+    The burn-in takes a share of the run's length, so extending the run also extends it.
     """
 
     share: Annotated[float, Field(gt=0, le=1), unit("share of the run")] = 0.1
-    """How long the burn-in takes."""
+    """Length of the burn-in."""
 
     lr: Positive = 1.0
     """Factor on both learning rates at the start."""
@@ -172,7 +173,7 @@ class BurnIn(Section):
     """Factor on the half-life of the EMA generator at the start."""
 
     augment: Fraction = 1.0
-    """Factor on a fixed probability p of `ada` at the start; without effect where p adapts."""
+    """Factor on a fixed probability p of `ada` at the start. It has no effect if p adapts."""
 
 
 class Start(Section):
@@ -184,18 +185,18 @@ class Start(Section):
     """
 
     sha256: str | None = None
-    """Checksum of the weights to start from. Filled in when the run starts, so that repeating it uses the same weights
-    or fails. null: take the model as it is now.
+    """Checksum of the weights to start from. It is filled in when the run starts; repeating the run then uses the same
+    weights or fails. null: use the model as it is now.
     """
 
     optimizers: bool = False
     """Also load the run's optimizer state. Use it to train further on the same images, not on others."""
 
     freeze_d: Stages = 0
-    """Stages of D that do not learn, counted from the image (Mo et al. 2020, FreezeD)."""
+    """Number of stages of D to freeze, counted from the image (Mo et al. 2020, FreezeD)."""
 
     freeze_g: Stages = 0
-    """Stages of G that do not learn, counted from z."""
+    """Number of stages of G to freeze, counted from z."""
 
 
 class Train(Section):
@@ -205,7 +206,7 @@ class Train(Section):
     """How long to train. Minutes and hours end the run by the clock."""
 
     batch: Images | None = 64
-    """Real images per update of D. null: StyleGAN2's rule, from the size of the images."""
+    """Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images."""
 
     micro_batch: Images | None = None
     """Images per forward pass of D; the gradients of a batch's micro-batches are averaged. Must divide the batch.
@@ -219,7 +220,7 @@ class Train(Section):
     """Images per forward pass of G. Must divide G's batch. null: as for D where that divides `train.batch_g`."""
 
     d_updates: Annotated[PositiveInt, unit("updates")] = 1
-    """Updates of D for each update of G, each with a batch of its own."""
+    """Updates of D per update of G, each with its own batch."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the forward and backward pass. `auto`: bf16 on GPUs that support it, otherwise fp32."""
@@ -246,8 +247,8 @@ class Ema(Section):
     """The EMA generator: the moving average of G's weights, which is sampled, scored and saved."""
 
     half_life: Interval | None = Length(10, "kimg")
-    """Half-life of the average. 0: no average, the EMA generator is G itself. null: StyleGAN2's rule, from the batch
-    size.
+    """Half-life of the average. 0: no average, the EMA generator is G itself. null: StyleGAN2's rule, which depends on
+    the batch size.
     """
 
     ramp_up: NonNegative = 0.05
@@ -263,7 +264,7 @@ class Checkpoint(Section):
     """Length between checkpoints. 0 images: only at the end."""
 
     keep: Annotated[PositiveInt, unit("checkpoints")] = 2
-    """Newest checkpoints to keep, besides one that the guard may need for a rollback."""
+    """How many of the newest checkpoints to keep, in addition to one that the guard may need for a rollback."""
 
 
 class Sample(Section):
@@ -277,7 +278,7 @@ class Sample(Section):
 
 
 class Evaluate(Section):
-    """Cheap scores during training, in the features of the encoder that ships with ganloom; the best model is kept."""
+    """Scores during training, in the features of the small encoder that ships with ganloom. Keeps the best model."""
 
     every: Interval | None = None
     """Length between evaluations. null: chosen once at the start by timing one, so that evaluations take the share
@@ -291,24 +292,24 @@ class Evaluate(Section):
     """Generated images per evaluation, and as many real ones where there are that many."""
 
     metrics: tuple[str, ...] = ("fd", "prdc")
-    """Metrics to compute. Only those that need nothing but features are cheap enough."""
+    """Metrics to compute. Only metrics that need nothing but features are accepted, as others take too long."""
 
     best: str = "fd"
-    """The number, produced by `evaluate.metrics`, that decides which model is the best."""
+    """The score that decides which model is the best; `evaluate.metrics` must produce it."""
 
     patience: Annotated[PositiveInt, unit("evaluations")] | None = None
-    """Stop the training after so many evaluations in a row without a new best. null: never."""
+    """Stop the run after so many evaluations in a row without a new best score. null: never."""
 
 
 Action = Literal["warn", "stop", "rollback"]
 
 
 class Guard(Section):
-    """Checks a training at intervals, on a few images and the training's own statistics, and acts on what it finds.
+    """Checks the run at intervals, on a few images and the run's own statistics, and acts on faults.
 
-    `warn` only reports. `stop` ends the training. `rollback` returns to the last healthy checkpoint and continues from
-    there with changed settings, at most `guard.rollbacks` times in a run; when no other settings are left to try, it
-    stops. The best model is kept in every case.
+    `warn` only reports. `stop` ends the run. `rollback` returns to the last healthy checkpoint and continues from there
+    with changed settings, at most `guard.rollbacks` times in a run; if there are no other settings to try, it ends the
+    run. The best model is kept in every case.
     """
 
     every: Interval | None = None
@@ -320,13 +321,13 @@ class Guard(Section):
     """Share of the training time that checks may take. Used only where `guard.every` is null."""
 
     n: Annotated[int, Field(ge=50), unit("images")] = 256
-    """Largest number of generated, of training and of held-out images in a check."""
+    """Maximum number of images of each kind in a check: generated, training and held-out images."""
 
     patience: Annotated[PositiveInt, unit("checks")] = 3
-    """Checks in a row that must find the same fault before the guard acts. NaN or infinite values need one."""
+    """Checks in a row that must find the same fault before the guard acts. For NaN or infinite values one is enough."""
 
     rollbacks: NonNegativeInt = 3
-    """Largest number of rollbacks in a run; the next one stops it."""
+    """Maximum number of rollbacks in a run. If one more were needed, the run stops."""
 
     divergence: Action = "rollback"
     """What to do about NaN or infinite values, or images that turn back into noise."""
@@ -335,16 +336,16 @@ class Guard(Section):
     """What to do about mode collapse: the generated images hardly differ from each other."""
 
     overpowering: Action = "warn"
-    """What to do when D is sure of every image and G no longer learns."""
+    """What to do if D recognises every generated image and G no longer improves."""
 
     overfitting: Action = "warn"
-    """What to do when D has memorised its training images."""
+    """What to do if D has memorised its training images."""
 
     memorisation: Action = "warn"
-    """What to do when G copies training images."""
+    """What to do if G copies training images."""
 
     stalled: Action = "warn"
-    """What to do when the images are still what they were at the start."""
+    """What to do if the images hardly improve, or one of the networks hardly changes."""
 
 
 class Log(Section):
@@ -362,14 +363,14 @@ class Wandb(Section):
     """Weights & Biases (pip install 'ganloom[wandb]')."""
 
     mode: Annotated[Literal["off", "online", "offline"], BeforeValidator(_off)] = "off"
-    """`online` sends the log to Weights & Biases, `offline` keeps it on disk for `wandb sync`."""
+    """`online` sends the log to Weights & Biases, `offline` stores it on disk for `wandb sync`."""
 
     project: str = "ganloom"
     """Name of the Weights & Biases project."""
 
 
 class Trackers(Section):
-    """Where the log goes besides log.jsonl and the console."""
+    """Where the log is sent, in addition to log.jsonl and the console."""
 
     tensorboard: bool = True
     """Write the log and the sample grids for TensorBoard into the run folder."""

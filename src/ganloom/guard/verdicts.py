@@ -109,9 +109,9 @@ RULES: Mapping[str, Rule] = {
         "discriminator overfitting",
         overfits,
         lambda now, past: {"gap": now.gap, "gap_auc": now.gap_auc},
-        "the discriminator has memorised the training images: its output falls {gap:.0%} as far for real images that "
-        "it has not seen as for generated ones.",
-        "More images, --set augment=ada, or a shorter training help.",
+        "the discriminator has memorised the training images: for real images that it has not seen, its output drops "
+        "{gap:.0%} as far as for generated ones.",
+        "More images, --set augment=ada, or a shorter run help.",
     ),
     "overpowering": Rule(
         "discriminator overpowering",

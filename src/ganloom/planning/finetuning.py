@@ -23,11 +23,13 @@ def fine_tuning(trained: Pretrained, recipe: str | None) -> tuple[str, dict[str,
         values = config.model_dump(mode="json")
     else:
         if recipe is None and name not in recipe_names():
-            raise ConfigError(f"{trained.path} does not say how to train it: name a --recipe with net {header.net}.")
+            raise ConfigError(
+                f"{trained.path} does not name a built-in recipe: name one with --recipe, whose net is {header.net}."
+            )
         values = recipe_values(name)
     if "net" not in values:
         raise ConfigError(
-            f"the recipe {name} has no network: start it with 'base: dcgan-32', for example, and list what differs."
+            f"the recipe {name} has no network: begin it with a base, such as 'base: dcgan-32', and add what differs."
         )
     of_recipe = named(values["net"])
     net: dict[str, Any] = {"name": header.net, "latent": header.latent, "g": header.options}

@@ -66,17 +66,17 @@ def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] |
             full_size(step)
         speed = images_per_minute(step)
     fits = "fits" if needed(batch) <= free else "would not fit"
-    memory = f"{batch} need {needed(batch) / 2**20:,.0f} MiB, which {fits} in half of what is free"
+    memory = f"{batch} images need {needed(batch) / 2**20:,.0f} MiB, which {fits} into half of the free memory"
     length = config.train.length
     whole = length.images(epoch=noise.count(), step=config.images_per_step) / speed if not length.is_time else 0
     lasts = f"; {length} take about {max(1, round(whole)):,} minutes" if whole else ""
     measured = f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s{lasts}"
     reasons = [
         *derived.reasons,
-        Reason("channels", str(shape.channels), "all images are grey" if findings.is_grey else "there is colour"),
+        Reason("channels", str(shape.channels), "all images are grey" if findings.is_grey else "some are in colour"),
         Reason("micro-batch", str(micro_batch), memory),
         Reason("mirror", "on" if mirror[0] else "off", mirror[1]),
-        Reason("time", f"{60_000 / speed:.1f} s a kimg", measured),
+        Reason("time", f"{60_000 / speed:.1f} s per kimg", measured),
     ]
     return Defaults(derived.recipe, settings, reasons)
 
@@ -84,15 +84,15 @@ def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] |
 def _mirror(findings: Findings) -> tuple[bool, str]:
     """Whether mirror images would look like real ones, and why."""
     if findings.count < MIN_FOR_MEAN:
-        return False, "too few images to tell whether left and right are alike"
+        return False, "too few images to tell whether left and right differ"
     part = f"the average image differs from its mirror image by {findings.asymmetry:.2f} standard deviations"
     if findings.asymmetry > SYMMETRIC:
-        return False, f"{part}: left and right are not alike"
+        return False, f"{part}: left and right differ"
     if findings.is_grey:
-        why = "but grey images are often medical, where left and right matter: --set data.mirror=true if yours may be"
-        return False, f"{part}, {why} mirrored"
+        why = "but grey images are often medical, where the sides matter: to mirror yours, --set data.mirror=true"
+        return False, f"{part}, {why}"
     if findings.splits["train"] >= FEW:
-        return False, f"{part}, but there are enough images: turn it on with --set data.mirror=true"
+        return False, f"{part}, but there are enough images without mirroring: turn it on with --set data.mirror=true"
     return True, f"{part}, and there are few images"
 
 

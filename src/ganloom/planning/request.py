@@ -75,7 +75,7 @@ def make_request(
         recipe, reasons, said = derived.recipe, derived.reasons, derived.said
         values = merge(recipe_values(recipe), nested(derived.settings))
     else:
-        why = "as you say: its settings apply" if recipe else "made for these images: its settings apply"
+        why = "your choice: its settings apply" if recipe else "made for these images: its settings apply"
         recipe = recipe or DIGITS
         values, reasons = recipe_values(recipe), [Reason("recipe", recipe, why)]
     if data is not None:

@@ -22,8 +22,8 @@ class Status(BaseModel):
     - `finished`: it reached its length, or early stopping ended it.
     - `stopped`: a signal, a callback or the guard ended it, after it was saved; `reason` says which.
     - `crashed`: an error ended it; `reason` is its message.
-    - `died`: its process is gone and had no time to say why: killed, or the machine went down.
-    - `unknown`: nothing says, as in runs of ganloom 0.1 and older.
+    - `died`: its process ended without recording a reason: it was killed, or the machine went down.
+    - `unknown`: there is no readable status.json, as in runs of early versions of ganloom.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

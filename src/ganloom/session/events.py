@@ -1,4 +1,4 @@
-"""What a training says to a callback while it runs."""
+"""The events that a run sends to a callback."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ Kind = Literal["step", "log", "samples", "scores", "guard", "alert", "saved"]
 
 @dataclass(frozen=True)
 class TrainingEvent:
-    """Something has just happened in a training.
+    """Something that has just happened in a run.
 
     - `step`: an update of both networks. `values`: seconds, images_per_second.
     - `log`: a row of the log. `values`: its columns.
     - `samples`: a grid of generated images, at `path`.
     - `scores`: an evaluation. `values`: scores by label, such as fd[loomnet-1]@2000.
-    - `guard`: the guard has looked. `values`: its signals.
-    - `alert`: the guard's verdict, a rollback, early stopping, or smaller micro-batches. `text` says it in words.
+    - `guard`: a check by the guard. `values`: its signals.
+    - `alert`: the guard's verdict, a rollback, early stopping, or smaller micro-batches. `text`: what happened.
     - `saved`: a checkpoint and the model, at `path`.
     """
 
@@ -31,7 +31,7 @@ class TrainingEvent:
     _stop: Callable[[str], None] = field(default=lambda reason: None, repr=False)
 
     def stop(self, reason: str = "a callback asked for it") -> None:
-        """Ask the training to end after this step. It is saved first, and `ganloom.resume` continues it."""
+        """End the run after this step. It is saved first, and `ganloom.resume` continues it."""
         self._stop(reason)
 
 

@@ -36,7 +36,7 @@ def announce(config: Config, facts: Facts, out: Path, context: Context) -> None:
         "length": f"{config.train.length}, {estimate}{intervals.total:,} images",
         "device": device_name(context.device),
         "scores": scores if intervals.evaluate else "none",
-        "guard": f"looks every {config.guard.every}" if intervals.guard else "none",
+        "guard": f"checks every {config.guard.every}" if intervals.guard else "none",
         "run": str(out),
     }
     for name, text in lines.items():
@@ -54,7 +54,7 @@ def report_start(step: AdversarialStep, intervals: Intervals, folder: RunFolder)
     log.info(f"growth    full resolution from {step.growth.final_resolution_at:,} images on")
     if step.growth.final_resolution_at > intervals.total:
         log.warning(
-            f"the training ends at {intervals.total:,} images, before the full resolution: its images stay coarse. "
+            f"the run ends at {intervals.total:,} images, before the full resolution: its images stay coarse. "
             "Make it longer (--length), or growth.hold and growth.fade shorter."
         )
 

@@ -40,7 +40,7 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
     schedules that follow scores where there are none.
     """
     if settings.every == NEVER and any(isinstance(each, Plateau) and each.score for each in schedules):
-        raise ConfigError("a plateau of scores needs scores: set evaluate.every=null, or an interval.")
+        raise ConfigError("a plateau schedule with score=true needs scores: set evaluate.every=null, or an interval.")
     for name in settings.metrics:
         if not _is_cheap(name):
             cheap = ", ".join(filter(_is_cheap, metrics.names()))
@@ -49,8 +49,8 @@ def check(settings: Evaluate, schedules: Sequence[object]) -> None:
     given = [key for name in settings.metrics for key in metrics.find(name).NUMBERS if MEANINGS[key].better]
     if settings.best not in given:
         raise ConfigError(
-            f"evaluate.best: {settings.best} is not a number that evaluate.metrics produces, with a better and a worse "
-            f"direction. {nearest(settings.best, given)}"
+            f"evaluate.best: {settings.best} is not a score of evaluate.metrics of which lower or higher "
+            f"is better. {nearest(settings.best, given)}"
         )
 
 

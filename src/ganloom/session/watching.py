@@ -42,11 +42,11 @@ def drop_infeasible(config: Config, dataset: Dataset) -> Config:
     if config.guard.every == NEVER:
         return config
     if dataset.count() < signals.MIN_IMAGES:
-        log.info(f"note: no guard: it needs at least {signals.MIN_IMAGES} training images")
+        log.info(f"note: the guard is off: it needs at least {signals.MIN_IMAGES} training images")
         config = config.model_copy(update={"guard": config.guard.model_copy(update={"every": NEVER})})
     elif (most := max(dataset.count("val"), dataset.count("test"))) < signals.MIN_IMAGES:
         log.info(
-            f"note: the guard cannot see overfitting: that takes {signals.MIN_IMAGES} held-out images, and there are "
-            f"{most}. Where the data has no splits, data.holdout=20% holds out more."
+            f"note: the guard cannot detect overfitting: it needs {signals.MIN_IMAGES} held-out images, and there are "
+            f"{most}. If the data has no splits, data.holdout=20% holds out more."
         )
     return config
