@@ -22,6 +22,8 @@ from ganloom.tracking.jsonl import read_log
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 
 def test_other_settings_go_further_each_time() -> None:
     config = tiny_config()
@@ -63,7 +65,7 @@ def dislikes_high_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Suspects divergence from the fourth look on if G's updates are large."""
     rule = RULES["divergence"]._replace(
         suspects=lambda now, past: past.looks >= 3 and now.update_g > 3e-4,
-        evidence=lambda now, past: {"distance": now.distance, "best": past.best},
+        evidence=lambda now, past: {"distance": now.distance, "best": past.best_distance},
     )
     monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": rule})
 
