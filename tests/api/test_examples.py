@@ -32,6 +32,7 @@ def photos(own_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ganloom.train(out=out, device="cpu", settings={**TINY, "train.length": "320 images"}).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NAMES if examples(name)])
 def test_examples_run(name: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for run in ("photos", "other"):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import ganloom
 from ganloom.cli import app
 from ganloom.core.flags import FLAGS
@@ -99,11 +101,13 @@ def test_flags_of_the_command_line_are_keywords_of_train_and_plan() -> None:
     assert only_typed == {"set", "processes", "explain"}  # settings, torchrun and plan in Python
 
 
-def test_a_users_script_is_typed(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_users_script_is_typed(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """Mypy --strict accepts it, and knows every type: nothing is Any."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(script)]
+    cache = pytestconfig.cache.mkdir("mypy") if pytestconfig.cache else tmp_path / "cache"  # a second time is quicker
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     lines = [line for line in done.stdout.splitlines() if "Revealed type is" in line]
     assert done.returncode == 0, done.stdout

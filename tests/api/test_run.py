@@ -263,6 +263,7 @@ def test_without_scores_there_is_no_best_model(tmp_path: Path) -> None:
 # status.json
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_has_died(tmp_path: Path) -> None:
     """Its status still says that it runs; its process is gone."""
     script = f"""

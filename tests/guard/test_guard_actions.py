@@ -22,6 +22,8 @@ from ganloom.tracking.jsonl import read_log
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
+pytestmark = pytest.mark.slow
+
 
 def test_other_settings_go_further_each_time() -> None:
     config = tiny_config()

@@ -24,6 +24,7 @@ BATCHES = {
     "train.batch_g": 16,
 }
 R1_OFF = {"penalties.r1.weight": 0}
+TWO = {"train.batch": 8, "train.batch_g": 8}  # micro-batches: a third process has nothing to do
 SETTINGS: dict[str, dict[str, Any]] = {
     "r1": {
         **BATCHES,
@@ -75,6 +76,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "penalties.feature_matching": {"weight": 1},
     },
 }
+SETTINGS |= {f"{name}, two micro-batches": {**SETTINGS[name], **TWO} for name in ("r1", "growing")}
 
 
 def fail_once(step: AdversarialStep) -> None:
