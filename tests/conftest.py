@@ -78,7 +78,7 @@ def memory_is_estimated_once() -> Iterator[None]:
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        for room in ("ganloom.session.memory", "ganloom.planning.proposal"):
+        for room in ("ganloom.session.memory", "ganloom.api.proposal"):
             patch.setattr(f"{room}.peak_memory", estimate_once)
         yield
 

@@ -13,15 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganloom import cli
-from ganloom.api import training
+from ganloom.api import proposal, training
+from ganloom.api.proposal import propose
 from ganloom.config import Config, merge, nested, recipe_names, recipe_values
 from ganloom.core.errors import ConfigError
 from ganloom.core.flags import FLAGS, settings_of
 from ganloom.core.lengths import Length
 from ganloom.data.inspect import Findings, Sizes
-from ganloom.planning import defaults, proposal
+from ganloom.planning import defaults
 from ganloom.planning.defaults import SHORT_AVERAGE, Case, Defaults, choose_recipe, derive
-from ganloom.planning.proposal import propose
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ganloom.evaluation.measuring import evaluate as evaluate
     from ganloom.metrics.scores import Score as Score
     from ganloom.metrics.scores import Scores as Scores
+    from ganloom.models.modelfile import Header as Header
     from ganloom.planning.defaults import Reason as Reason
     from ganloom.runs import RunFolder as RunFolder
     from ganloom.runs import Status as Status
@@ -55,6 +56,7 @@ _MODULES = {
     "Event": "tracking",
     "Findings": "data.inspect",
     "GanloomError": "core.errors",
+    "Header": "models.modelfile",
     "ImageShape": "core.shapes",
     "Interrupted": "core.errors",
     "Model": "synthesis.model",
@@ -94,6 +96,7 @@ __all__ = [
     "Event",
     "Findings",
     "GanloomError",
+    "Header",
     "ImageShape",
     "Interrupted",
     "Model",

@@ -175,9 +175,9 @@ def inspect(
 ) -> None:
     """Check every image, report problems, and propose settings for training."""
     from ganloom.api import images
+    from ganloom.api.proposal import propose
     from ganloom.core.device import choose_device
     from ganloom.planning.defaults import Reason
-    from ganloom.planning.proposal import propose
     from ganloom.report import inspection
 
     tune_process()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from packing import pack
 from torch import Tensor
 
+from ganloom.api.proposal import _Noise
 from ganloom.core.shapes import ImageShape
 from ganloom.data.stream import Stream, permute, resident
-from ganloom.planning.proposal import _Noise
 
 sizes = st.integers(1, 5000)
 keys = st.integers(0, 2**63 - 1)

@@ -14,9 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ganloom import cli
+from ganloom.api import proposal
 from ganloom.data.inspect import Findings, inspect
 from ganloom.data.sources import find
-from ganloom.planning import proposal
 from ganloom.report import inspection
 
 REASONS = [("size", "64x64", "as <they> are"), ("mirror", "off", "a heart has a side")]
@@ -122,7 +122,7 @@ def test_names_that_are_not_utf_8_or_would_control_a_terminal_are_shown_safely(
 def test_inspect_prints_findings_and_plan_and_writes_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposal.timing, "images_per_minute", lambda *arguments: 6000.0)
+    monkeypatch.setattr(proposal, "images_per_minute", lambda *arguments: 6000.0)
     arguments = ["inspect", str(folder), "--html", str(tmp_path / "report.html"), "--device", "cpu"]
     result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -49,7 +49,8 @@ class Run:
         """The log as columns of one length, ready for `pandas.DataFrame` or matplotlib: a row per image count.
 
         `nimg` is the number of training images seen. Losses, rates and speed come with log rows, scores such as
-        `fd[loomnet-1]@2000` with evaluations, `guard_...` with checks by the guard; None in all other rows.
+        `fd[loomnet-1]@2000` with evaluations, `guard_...` with checks by the guard. None in all other rows, and instead
+        of NaN and infinity.
         """
         rows: dict[int, dict[str, float | None]] = {}
         for row in read_log(self.folder.log):

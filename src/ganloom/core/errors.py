@@ -43,7 +43,7 @@ class StorageError(GanloomError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was saved and stopped because of a signal, such as Ctrl-C. `signal` says which."""
+    """A signal, such as Ctrl-C's, stopped the training; what it had learned is saved. `signal` says which."""
 
     def __init__(self, signal: Signals) -> None:
         super().__init__(signal.name)

@@ -29,11 +29,16 @@ def seed(*parts: int | str) -> None:
 
 
 @contextlib.contextmanager
-def preserved(device: torch.device | None = None) -> Iterator[None]:
+def preserved() -> Iterator[None]:
     """Give the caller back the random state that PyTorch had before: `seed` changes that of the whole process."""
-    devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        yield
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    with torch.random.fork_rng(devices=gpus):
+        try:
+            yield
+        finally:
+            if apple is not None:
+                torch.mps.set_rng_state(apple)
 
 
 def latents(

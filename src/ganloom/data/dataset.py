@@ -1,13 +1,15 @@
 """What training and metrics need of a set of images, wherever the images lie."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganloom.core.shapes import ImageShape
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "Labels"]
+
+Labels = NDArray[np.int64] | NDArray[np.float32]
 
 
 class Dataset(Protocol):
@@ -62,6 +64,6 @@ class Dataset(Protocol):
         self,
         index: NDArray[np.int64],  # [N], positions in the split
         split: str = "train",
-    ) -> NDArray[Any]:  # int64 [N], or float32 [N, K] where classes overlap; -1 is an image without a label
+    ) -> Labels:  # int64 [N], or float32 [N, K] where classes overlap; -1 is an image without a label
         """Their labels, in the same order."""
         ...

@@ -105,7 +105,7 @@ def evaluate(
 
     """
     where = choose_device(device)
-    with shown(verbose), rng.preserved(where):
+    with shown(verbose), rng.preserved():
         if not 0 <= seed < 2**32:
             raise ConfigError(f"the seed must be between 0 and {2**32 - 1:,}, not {seed}.")
         names = _metric_names(metrics)

@@ -50,7 +50,7 @@ def generate_floats(
             z = rng.latents(seed, start, stop - start, latent)
             labels = None if y is None else y[start:stop].to(device)
             try:
-                with rng.preserved(device):
+                with rng.preserved():
                     rng.seed(seed, start, "generate")  # for networks that draw noise
                     images = _forward(G, z, labels, truncation, device, dtype)
             except RuntimeError as error:

@@ -22,7 +22,8 @@ class Status(BaseModel):
     - `finished`: it reached its length, or early stopping ended it.
     - `stopped`: a signal, a callback or the guard ended it; `reason` says which. It was saved, unless that says not.
     - `crashed`: an error ended it; `reason` is its message.
-    - `died`: its process ended without recording a reason: it was killed, or the machine went down.
+    - `died`: its process ended without recording a reason: it was killed, or the machine went down. Seen on the
+      machine that trained it, except on Windows; elsewhere such a run stays `running`, with an old `updated`.
     - `unknown`: there is no readable status.json, as in runs of early versions of ganloom.
     """
 

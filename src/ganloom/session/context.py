@@ -29,7 +29,7 @@ def connected(device: torch.device, dataset: Dataset) -> Iterator[Context]:
     """Join the other processes of this training, and set this one up for its arithmetic."""
     world = connect(device)
     try:
-        with flushed_denormals(), rng.preserved(device):
+        with flushed_denormals(), rng.preserved():
             yield Context(device, world, dataset)
     except GanloomError:
         reports_failure()  # ask now: the others fail as soon as this process has left them

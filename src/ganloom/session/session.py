@@ -94,7 +94,7 @@ def resume(
     """
     if why := read_note("stopped"):  # by the guard: torchrun restarts whatever has ended with an error
         raise RunError(why)
-    facts = folder.facts
+    facts, before = folder.facts, folder.status
     if dataset.content_hash != facts.content_hash:
         raise RunError(
             f"the images of {config.data.source} are not those that {folder.path} started with: restore them, name "
@@ -103,6 +103,10 @@ def resume(
     with connected(device, dataset) as context, folder.alone() if context.world.is_first else contextlib.nullcontext():
         config, speed = preflight(caught_up(folder, config), context, speed=facts.images_per_minute)
         facts = facts.model_copy(update={"images_per_minute": speed})
+        if context.world.is_first and before.state == "running":  # on another machine
+            log.warning(
+                f"status.json says that {before.host} was training this run at {before.updated}: stop it there."
+            )
         if context.world.is_first:
             folder.clean()
             folder.save_config(config)
