@@ -34,6 +34,7 @@ def test_every_recipe_says_what_it_is_and_when_to_use_it(name: str) -> None:
     assert any("Use it" in line for line in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_names_what_there_is(name: str) -> None:
     """Networks, losses, penalties, augmentations and their options."""

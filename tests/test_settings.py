@@ -177,11 +177,13 @@ def descriptions(schema: Any) -> Iterator[str]:
 # docs/
 
 
+@pytest.mark.slow
 def test_generated_pages_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, ROOT / "scripts" / "docs", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_an_outdated_page_is_named_with_the_remedy(tmp_path: Path) -> None:
     """In a copy that shares the source and has no pages."""
     (tmp_path / "scripts").mkdir()

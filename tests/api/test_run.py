@@ -24,6 +24,8 @@ from ganloom.core.errors import ConfigError, ModelError, RunError
 from ganloom.runs import Status
 from ganloom.runs.status import read_status, write_status
 
+pytestmark = pytest.mark.slow
+
 SETTINGS: dict[str, Any] = {
     **TINY,
     "train.length": "320 images",
@@ -263,7 +265,6 @@ def test_without_scores_there_is_no_best_model(tmp_path: Path) -> None:
 # status.json
 
 
-@pytest.mark.slow
 def test_a_training_that_was_killed_has_died(tmp_path: Path) -> None:
     """Its status still says that it runs; its process is gone."""
     script = f"""

@@ -25,6 +25,8 @@ from ganloom.report.run import write_report
 from ganloom.runs import Facts, RunFolder, create_folder
 from ganloom.tracking.jsonl import Jsonl
 
+pytestmark = pytest.mark.slow
+
 FACTS = Facts(
     id="0123456789ab", created="2026-01-02T03:04:05+00:00", dataset="cells", content_hash="c" * 64, images=320,
     shape=(1, 8, 8), class_names=["cat", "dog"], recipe="digits", ganloom="0.1.0", torch="2.11.0",
@@ -275,7 +277,6 @@ def test_damaged_files_are_reported(tmp_path: Path) -> None:
         assert part in words, part
 
 
-@pytest.mark.slow
 def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     assert "listed below" not in report(run).words
@@ -285,7 +286,6 @@ def test_scores_of_an_earlier_model_or_other_images_are_pointed_out(tmp_path: Pa
     assert "of the model after 0.6 kimg" in words and "other images than this run was trained on" in words
 
 
-@pytest.mark.slow
 def test_the_summary_prefers_a_score_of_this_model_and_these_images(tmp_path: Path) -> None:
     run = complete(tmp_path / "run")
     later = {"created": "2026-02-01T00:00:00+00:00", "value": 99.0}
@@ -295,7 +295,6 @@ def test_the_summary_prefers_a_score_of_this_model_and_these_images(tmp_path: Pa
     assert "Quality, against other images: " in report(run).words
 
 
-@pytest.mark.slow
 def test_a_timed_run_is_complete_by_the_time_of_its_last_checkpoint(tmp_path: Path) -> None:
     """When a timed training ends after a step, that step may have no row in the log."""
     run = complete(tmp_path / "run")
@@ -332,7 +331,6 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "<i>evil" in seen.words and "<b>bold, a & b" in seen.words
 
 
-@pytest.mark.slow
 def test_huge_grids_do_not_make_a_huge_page(tmp_path: Path) -> None:
     run = begin(tmp_path / "run", shape=(3, 256, 256))
     log(run)

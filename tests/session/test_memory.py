@@ -15,6 +15,8 @@ from ganloom.core.shapes import ImageShape
 from ganloom.data.packed import PackedDataset
 from stepping import Noise, make, same, tiny, weights
 
+pytestmark = pytest.mark.slow
+
 NARROW: dict[str, Any] = {"net__g": {"width": 8}, "net__d": {"width": 8}, "train__batch": 8}
 STYLES = {**NARROW, "net": "stylegan2", "net__latent": 8}
 RECOMPUTED: dict[str, dict[str, Any]] = {

@@ -21,6 +21,8 @@ from ganloom.session import memory, preflight
 from ganloom.tracking.jsonl import read_log
 from stepping import same, state, tiny, weights
 
+pytestmark = pytest.mark.slow
+
 MOST = 8  # images that fit
 WORDS = {
     "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

@@ -14,6 +14,8 @@ from ganloom.objectives import losses, penalties
 from ganloom.training.step import AdversarialStep
 from stepping import OFF, saved_and_restored, state, tiny
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 BATCH = 4  # images a step, unless a case has more
 SMALL = {"train__batch": BATCH, "train__d_updates": 1}
@@ -128,7 +130,6 @@ def test_the_cases_are_where_they_say_they_are(digits: PackedDataset) -> None:
     }
 
 
-@pytest.mark.slow
 def test_a_run_that_grows_is_resumed_in_a_fade_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     """Through the doors that a person uses: checkpoints, log with its levels, pictures, model."""
     growing = {"net": "progressive", "growth": {"hold": "32 images", "fade": "96 images"}, "train__batch": 16}
