@@ -106,7 +106,8 @@ def test_a_users_script_is_typed(tmp_path: Path, pytestconfig: pytest.Config) ->
     """Mypy --strict accepts it, and knows every type: nothing is Any."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    cache = pytestconfig.cache.mkdir("mypy") if pytestconfig.cache else tmp_path / "cache"  # a second time is quicker
+    kept = getattr(pytestconfig, "cache", None)  # a second time is quicker
+    cache = kept.mkdir("mypy") if kept else tmp_path / "cache"
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(cache), str(script)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     lines = [line for line in done.stdout.splitlines() if "Revealed type is" in line]
