@@ -114,7 +114,7 @@ def test_the_group_pattern_is_searched_in_every_name(tmp_path: Path) -> None:
         find(str(tmp_path / "in")), Preprocessing(), Selection(holdout=0.1, group_by=r"person(\d+)"), tmp_path / "out"
     )
     assert dataset.description.account.ungrouped == 20
-    assert any("20 images have names without the pattern" in line for line in remarks(dataset))
+    assert any("20 images do not match data.group_by" in line for line in remarks(dataset))
 
 
 def test_a_destination_that_is_a_link_is_resolved_before_the_work(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_held_out_images_that_are_training_images_are_left_out() -> None:
 
 
 def test_memorisation_is_refused_if_every_held_out_image_was_trained_on() -> None:
-    with pytest.raises(DataError, match="hold other images out"):
+    with pytest.raises(DataError, match="hold out other images"):
         scores(NEW, TRAINING[:300])
 
 

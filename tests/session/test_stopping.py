@@ -17,9 +17,11 @@ unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     assert {number: signal.getsignal(number) for number in before} == before
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @unix

@@ -182,7 +182,7 @@ def test_a_network_that_is_still_growing_is_refused(tmp_path: Path) -> None:
             "growth": {"hold": "64 images", "fade": "64 images"},
         },
     )  # fmt: skip
-    for model in (growing.path, growing.model):
+    for model in (growing.path, growing.folder.model):
         with pytest.raises(ConfigError, match=r"still growing, at level .* of 3"):
             tuned("digits", model, tmp_path / "run")
 
