@@ -98,7 +98,23 @@ def _option(flag: Flag) -> Any:
     return Annotated[flag.kind | None, typer.Option(flag.option, help=flag.help, metavar=flag.metavar, min=flag.min)]
 
 
-app.command()(with_flags(train, _option))
+EXAMPLES = """\b
+Examples:
+  ganloom train photos/                                 any folder; settings follow from the images
+  ganloom train photos/ --explain                       what it would do, and why
+  ganloom train photos/ --length "2 hours" --size 64
+  ganloom train photos/ --epochs 30 --batch 64 --lr-g 2e-4 --lr-d 1e-4
+  ganloom train photos.zip --recipe sngan-32            see ganloom recipes
+  ganloom train flowers/ --recipe sngan-projection-32   one folder per class: ask for a class afterwards
+  ganloom train photos/ --recipe few-images-64          a few hundred images
+  ganloom train medmnist:pathmnist --recipe mlp-pathmnist
+  ganloom train more/ --from runs/photos --freeze-d 2   fine-tune
+  ganloom train photos/ --set ema.half_life="20 kimg"   any setting: see ganloom config
+  ganloom train photos/ --processes 2
+More: docs/command-line.md
+"""
+
+app.command(epilog=EXAMPLES)(with_flags(train, _option))
 
 
 @app.command()

@@ -249,6 +249,18 @@ def test_wrong_keywords_are_refused_with_the_remedy(flags: dict[str, Any], words
         ganloom.train("digits", device="cpu", **flags)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"callback": 3}, "callback must be a function"), ({"trackers": [object()]}, "lacks scalars, event")],
+)
+def test_what_cannot_be_called_is_refused_before_there_is_a_run(
+    given: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        ganloom.train(out=tmp_path / "run", device="cpu", settings=SETTINGS, **given)
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run at"):
         ganloom.open_run(tmp_path)

@@ -77,6 +77,13 @@ class Run:
         progress = f"{status.nimg:,}" + (f" of {status.total:,}" if status.total else "")
         rows = [("run", str(self.path)), ("state", status.state), ("images", progress)]
         rows += [("reason", status.reason)] if status.reason else []
+        # A score while training has its extractor and count in its name, such as fd[loomnet-1]@2000.
+        newest_scores = {
+            name: next((value for value in reversed(column) if value is not None), None)
+            for name, column in self.history().items()
+            if "@" in name
+        }
+        rows += [(name, f"{value:.4g} (while training)") for name, value in newest_scores.items() if value is not None]
         rows += [(score.name, score.text) for score in self.scores()]
         picture = "" if newest is None else f'<img src="{png_url(newest.read_bytes())}">'
         return table(rows) + picture

@@ -11,7 +11,7 @@ from ganloom.api.run import Run
 from ganloom.config import Config
 from ganloom.core import distributed
 from ganloom.core.device import choose_device
-from ganloom.core.errors import DataError, RunError
+from ganloom.core.errors import ConfigError, DataError, RunError
 from ganloom.core.flags import TrainFlags, settings_of, with_flags
 from ganloom.core.terminal import log, shown
 from ganloom.data.from_config import prepare_from_config
@@ -73,6 +73,7 @@ def train(
 
     """
     with shown(verbose):
+        listeners = _listeners(trackers, callback)
         given = settings_of(flags, settings)
         chosen_device = choose_device(device)
         request = make_request(data, recipe, chosen_device, given)
@@ -89,7 +90,6 @@ def train(
         if config.data.labels and not dataset.labelled and request.chose("labels"):
             log.info("labels    off: some images have none")
             config = config.with_overrides({"data.labels": False})
-        listeners = Listeners(tuple(trackers), Notifier(callback))
         return Run(session.begin(config, dataset, target, request.recipe, chosen_device, listeners))
 
 
@@ -122,6 +122,7 @@ def resume(
 
     """
     with shown(verbose):
+        listeners = _listeners(trackers, callback)
         chosen_device = choose_device(device)
         folder = open_folder(run.path if isinstance(run, Run) else Path(run).expanduser())
         changes = {} if length is None else {"train.length": length}
@@ -137,11 +138,23 @@ def resume(
             raise DataError(f"{error} If the images were moved, name their new location with --data.") from None
         check(config, source)
         dataset = prepare_from_config(source, config.data)
-        listeners = Listeners(tuple(trackers), Notifier(callback))
         return Run(session.resume(folder, config, dataset, chosen_device, listeners))
 
 
-@dataclass(frozen=True)
+def _listeners(trackers: Sequence[Tracker], callback: Callback | None) -> Listeners:
+    """Raises `ConfigError` for what cannot be called: better now than in the middle of a training."""
+    if callback is not None and not callable(callback):
+        raise ConfigError(f"callback must be a function of one event, not {type(callback).__name__}.")
+    for tracker in trackers:
+        lacking = [
+            name for name in ("scalars", "event", "images", "close") if not callable(getattr(tracker, name, None))
+        ]
+        if lacking:
+            raise ConfigError(f"the tracker {type(tracker).__name__} lacks {', '.join(lacking)}: see ganloom.Tracker.")
+    return Listeners(tuple(trackers), Notifier(callback))
+
+
+@dataclass(frozen=True, repr=False)
 class Plan:
     """The settings that training would use. `print(plan)` shows one line per decision."""
 
@@ -149,7 +162,7 @@ class Plan:
     config: Config
     reasons: Sequence[Reason]  # what, value, why
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(f"{what:<12} {value:<14} {why}" for what, value, why in self.reasons)
 
 

@@ -19,7 +19,8 @@ def choose_device(kind: str = "auto") -> torch.device:
     """
     name, _, index = kind.partition(":")
     if name not in KINDS or (index and not (name == "cuda" and index.isdigit())):
-        raise DeviceError(f"unknown device '{kind}'. {nearest(kind, KINDS)}")
+        hint = "Did you mean 'cuda'?" if name == "gpu" else nearest(kind, KINDS)
+        raise DeviceError(f"unknown device '{kind}'. {hint}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda":

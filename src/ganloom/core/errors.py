@@ -46,5 +46,5 @@ class Interrupted(KeyboardInterrupt):
     """A signal, such as Ctrl-C's, stopped the training; what it had learned is saved. `signal` says which."""
 
     def __init__(self, signal: Signals) -> None:
-        super().__init__(signal.name)
+        super().__init__(f"{signal.name}: what was learned is saved, and 'resume' continues it")
         self.signal = signal

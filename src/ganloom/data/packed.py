@@ -83,6 +83,11 @@ class PackedDataset:
         self._is_large = sum(description.splits.values()) * description.row_bytes > SMALL_BYTES
         self._mapped = 0  # upper bound of the bytes read since mapped pages were last released
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{count:,} {split}" for split, count in self.description.splits.items())
+        classes = f" in {len(self.class_names)} classes" if self.class_names else ""
+        return f"PackedDataset({str(self.path)!r}, {self.shape}, {splits}{classes})"
+
     @property
     def name(self) -> str:
         return self.description.name

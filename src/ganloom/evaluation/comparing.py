@@ -58,7 +58,7 @@ def compare(targets: Sequence[str | os.PathLike[str]]) -> Comparison:
     ['fd[loomnet-1]@100']
 
     """
-    if len(targets) < 2:
+    if isinstance(targets, str | os.PathLike) or len(targets) < 2:
         raise DataError("name at least two runs to compare.")
     columns = [_scores(Path(target).expanduser()) for target in targets]
     rows: list[tuple[str, list[Score]]] = []

@@ -57,7 +57,7 @@ def read_status(path: Path) -> Status:
     except (OSError, ValidationError):
         return Status(state="unknown")
     if status.state == "running" and status.host == socket.gethostname() and not _is_alive(status):
-        return status.model_copy(update={"state": "died", "reason": "its process is gone"})
+        return status.model_copy(update={"state": "died", "reason": "its process is gone", "seconds_left": None})
     return status
 
 
