@@ -120,7 +120,7 @@ def test_a_kill_around_a_rollback_changes_nothing(
             patch.setattr(recorder.Recorder, "save", killed)
             with pytest.raises(KeyboardInterrupt):
                 train(tmp_path / f"killed-{kill}", **SHORT)
-        resumed = ganloom.resume(tmp_path / f"killed-{kill}", device="cpu")
+        resumed = ganloom.resume(tmp_path / f"killed-{kill}", device="cpu").folder
         assert_same_run(resumed.path, whole.path)
         told = [change.model_dump(exclude={"seconds"}) for change in resumed.changes]
         assert told == [change.model_dump(exclude={"seconds"}) for change in whole.changes]
@@ -132,7 +132,7 @@ def test_a_kill_around_a_rollback_changes_nothing(
         patch.setattr(RunFolder, "save_config", killed_between)
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "between", **SHORT)
-    resumed = ganloom.resume(tmp_path / "between", device="cpu")
+    resumed = ganloom.resume(tmp_path / "between", device="cpu").folder
     assert_same_run(resumed.path, whole.path)
 
 
