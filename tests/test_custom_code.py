@@ -138,6 +138,7 @@ def test_a_recipe_may_name_files_from_the_working_folder_or_from_home(
     assert config.net.g == {"width": 5} and config.data.source == f"{here}/rings.py:40"
 
 
+@pytest.mark.slow
 def test_the_report_names_the_code_by_its_hash(copied: Path) -> None:
     invoke("report", "run")
     page = (copied / "run" / "report.html").read_text()
@@ -287,6 +288,7 @@ def test_evaluate_runs_code_only_with_the_flag(copied: Path) -> None:
     assert "fd[loomnet-1]@50" in invoke("evaluate", "run", *asked, "--trust-code")
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_run_the_source_of_a_run_unasked(here: Path) -> None:
     train("rings.py:60", **{"train.length": "32 images"})
     with pytest.raises(RunError, match=r"come from the code in .*rings\.py.*--trust-code"):

@@ -52,4 +52,5 @@ def test_a_folder_is_not_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_version_of_a_module_whose_distribution_has_another_name() -> None:
-    assert version_of("torch") == torch.__version__ and version_of("PIL.Image") == "installed"
+    assert version_of("torch").partition("+")[0] == torch.__version__.partition("+")[0]  # but for the build
+    assert version_of("PIL.Image") == "installed"

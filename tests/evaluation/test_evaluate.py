@@ -23,6 +23,8 @@ from ganloom.evaluation.inputs import renumbered
 from ganloom.metrics.scores import Scores, read_scores, write_scores
 from ganloom.models import modelfile
 
+pytestmark = pytest.mark.slow
+
 QUICK = "fd,kid"
 
 
@@ -46,7 +48,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.slow
 def test_a_run_is_measured_by_the_default_metrics_and_stores_its_scores(run: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("scores*")))
     scores = ganloom.evaluate(run, n=300)
@@ -55,7 +56,6 @@ def test_a_run_is_measured_by_the_default_metrics_and_stores_its_scores(run: Pat
     assert (run / "scores" / "memorisation.png").exists()
 
 
-@pytest.mark.slow
 def test_every_number_says_what_it_is(run: Path) -> None:
     (score,) = ganloom.evaluate(run, metrics="fd", n=200, n_real=300, seed=3)
     encoder = sha256((Path(metrics.__file__).parent / "extractors" / "loomnet-1.safetensors").read_bytes())
@@ -68,14 +68,12 @@ def test_every_number_says_what_it_is(run: Path) -> None:
     assert score.low is not None and score.high is not None and score.low < score.value < score.high
 
 
-@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers_and_another_seed_others(run: Path) -> None:
     first, again, other = (ganloom.evaluate(run, metrics=QUICK, n=200, seed=seed).to_dict() for seed in (0, 0, 1))
     assert first == again
     assert first.keys() == other.keys() and all(first[key] != other[key] for key in first)
 
 
-@pytest.mark.slow
 def test_a_model_file_against_images_writes_a_report(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "report.json"
     scores = ganloom.evaluate(run / "model.safetensors", "digits", metrics="fd,memorisation", n=200, out=out)
@@ -85,7 +83,6 @@ def test_a_model_file_against_images_writes_a_report(run: Path, tmp_path: Path) 
     assert not (run / "report.json").exists()
 
 
-@pytest.mark.slow
 def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
     """Two halves of one set are near; one class of ten is far."""
     near = ganloom.evaluate(folders["first"], folders["second"], metrics="fd,prdc", n=150)
@@ -94,7 +91,6 @@ def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
     assert near["recall[loomnet-1]@150"] > 2 * far["recall[loomnet-1]@150"]
 
 
-@pytest.mark.slow
 def test_a_folder_of_images_is_compared_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
     """Generated at 16x16 in colour, the real ones 8x8 and grey: these are prepared to the size of those."""
     for index in range(120):
@@ -103,7 +99,6 @@ def test_a_folder_of_images_is_compared_at_its_own_size(folders: dict[str, Path]
     assert ganloom.evaluate(tmp_path, folders["first"], metrics="fd")[0].n_generated == 120
 
 
-@pytest.mark.slow
 def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
     scores = ganloom.evaluate(folders["first"], folders["second"], metrics="fd", per_class=True)
     classes = {score.class_name: score for score in scores if score.class_name is not None}
@@ -113,7 +108,6 @@ def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
     )
 
 
-@pytest.mark.slow
 def test_labels_of_a_conditional_model_are_as_frequent_as_the_real_ones(run: Path) -> None:
     scores = ganloom.evaluate(run, metrics="fd", per_class=True, n=1000)
     counts = [score.n_generated for score in scores if score.class_name is not None]
@@ -217,7 +211,6 @@ def test_a_damaged_scores_file_is_not_overwritten_in_silence(run: Path, tmp_path
         ganloom.evaluate(copy, metrics="fd", n=100)
 
 
-@pytest.mark.slow
 def test_classes_are_matched_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
     """Class 1 of a folder with 1 and 7 is class 7 of one with all ten."""
     for name in ("1", "7"):
@@ -258,7 +251,6 @@ def test_one_metric_that_is_impossible_is_refused_before_the_others_are_measured
     assert caplog.messages and "fd[" not in caplog.text
 
 
-@pytest.mark.slow
 def test_a_default_metric_that_fails_does_not_stop_the_others(
     run: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -274,7 +266,6 @@ def test_a_default_metric_that_fails_does_not_stop_the_others(
         ganloom.evaluate(run, metrics="fd,vendi", n=150)
 
 
-@pytest.mark.slow
 def test_scores_that_another_evaluation_wrote_meanwhile_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kid = ganloom.evaluate(run, metrics="kid", n=150)
     measure = measuring.metrics.find("fd").measure
@@ -289,7 +280,6 @@ def test_scores_that_another_evaluation_wrote_meanwhile_are_kept(run: Path, monk
     assert read_scores(run / "scores.json") == [*kid, *fd]
 
 
-@pytest.mark.slow
 def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path], tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(folders["first"], home / "train")
@@ -311,7 +301,6 @@ def test_a_run_is_compared_with_other_images_in_its_own_shape(run: Path, tmp_pat
     assert score.shape == "32x32 grey"
 
 
-@pytest.mark.slow
 def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

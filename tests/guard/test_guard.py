@@ -61,6 +61,7 @@ class Memorising(nn.Module):
 # Signals
 
 
+@pytest.mark.slow
 def test_a_look_leaves_no_trace(digits: PackedDataset, probe: Probe) -> None:
     settings = {"net__d": {"width": 8, "norm": "spectral"}, "augment": {"name": "ada", "p": 0.5}}
     watched, alone = tiny(digits, **settings), tiny(digits, **settings)

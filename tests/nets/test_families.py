@@ -98,6 +98,7 @@ def test_images_without_a_final_activation_are_finite_and_of_the_right_scale(var
     assert images.abs().max() > 1, "its images are bounded: remove it from UNBOUNDED"
 
 
+@pytest.mark.slow
 @every_kind
 @every_variant
 def test_only_a_classifier_returns_class_logits(variant: str, kind: str) -> None:
@@ -122,6 +123,7 @@ def cancelled_biases(network: nn.Module) -> set[str]:
     return {f"{name}.bias" for name, module in layers.items() if module.bias is not None}
 
 
+@pytest.mark.slow
 @every_kind
 @every_variant
 def test_gradients_reach_every_weight_and_are_finite(variant: str, kind: str) -> None:
@@ -143,6 +145,7 @@ def test_gradients_reach_every_weight_and_are_finite(variant: str, kind: str) ->
             assert weight.grad.abs().max() > 1e-9 * largest, name
 
 
+@pytest.mark.slow
 @every_kind
 @every_variant
 def test_second_derivatives_are_finite_and_reach_every_weight(variant: str, kind: str) -> None:

@@ -237,6 +237,7 @@ def test_the_error_for_another_shape_of_images_says_what_is_expected(digits: Pac
 NARROW = {"net.g.width": 8, "net.d.width": 8, "train.batch": 4, "train.length": "1 kimg"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [False, True], ids=["as it is", "with labels"])
 @pytest.mark.parametrize("name", recipe_names())
 def test_no_recipe_is_refused_and_each_takes_a_step(name: str, labels: bool) -> None:

@@ -34,8 +34,12 @@ def settings(**more: object) -> dict[str, object]:
     return {**TINY, "net.d": {"width": 8, "norm": "layer"}, "penalties.r1": penalty, **more}
 
 
+# Neither scores nor guard: of these, the tests say nothing, and they take seconds.
+PLAIN = {"train.length": "32 images", "sample.count": 4, "evaluate.every": "0 images", "guard.every": "0 images"}
+
+
 def tuned(data: str, trained: Path, out: Path, **more: object) -> Path:
-    given = {"start.model": str(trained), "train.length": "32 images", "sample.count": 4, **more}
+    given = {"start.model": str(trained), **PLAIN, **more}
     return ganloom.train(data, out=out, device="cpu", settings=given).path
 
 
@@ -47,6 +51,7 @@ def state(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_intervals_that_a_run_timed_are_timed_again(trained: Path) -> None:
     _, values = fine_tuning(open_pretrained(trained), None)
     assert values["guard"]["every"] is None and values["evaluate"]["every"] is None
@@ -164,11 +169,12 @@ def test_all_but_the_gains_of_classes_stays_where_labels_come_or_go(before: int,
     assert all(torch.equal(kept[name], value) for name, value in state(old).items() if "of_class" not in name)
 
 
+@pytest.mark.slow
 def test_another_batch_has_other_micro_batches(trained: Path, tmp_path: Path) -> None:
     for batch in (16, 64):
         run = ganloom.train(
             "digits", out=tmp_path / str(batch), device="cpu",
-            settings={"start.model": str(trained), "train.length": "64 images", "train.batch": batch},
+            settings={**PLAIN, "start.model": str(trained), "train.batch": batch},
         )  # fmt: skip
         train = run.config.train
         assert (train.batch, train.batch_g, train.micro_batch, train.micro_batch_g) == (batch,) * 4
@@ -192,10 +198,11 @@ def test_a_pinned_hash_is_kept(trained: Path, tmp_path: Path) -> None:
         tuned("digits", trained, tmp_path / "run", **{"start.sha256": "0" * 64})
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_the_pretrained_network(trained: Path, tmp_path: Path) -> None:
     run = ganloom.train(
         "digits", recipe="sngan-32", out=tmp_path / "run", device="cpu",
-        settings={"start.model": str(trained), "train.length": "64 images", "sample.count": 4},
+        settings={**PLAIN, "start.model": str(trained), "train.length": "64 images"},
     )  # fmt: skip
     assert (run.config.loss.name, run.config.net.name, run.config.net.d["norm"]) == ("hinge", "dcgan", "layer")
 
@@ -245,10 +252,11 @@ def test_spectral_norms_follow_weights_that_were_taken_over() -> None:
         assert torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_training_takes_over_size_channels_labels_network_and_method(trained: Path, tmp_path: Path) -> None:
     run = ganloom.train(
         "shapes:16", out=tmp_path / "run", device="cpu",
-        settings={"start.model": str(trained), "train.length": "32 images", "sample.count": 4},
+        settings={**PLAIN, "start.model": str(trained)},
     )  # fmt: skip
     config = run.config
     assert (config.data.size, config.data.channels, config.data.labels) == ((32, 32), 1, True)
@@ -278,6 +286,7 @@ def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_the_same(traine
     assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
 
 
+@pytest.mark.slow
 def test_the_pretrained_model_may_be_removed_afterwards(trained: Path, tmp_path: Path) -> None:
     """As after a kill before the first interval, or when the guard rolls back to the beginning."""
     model = tmp_path / "model.safetensors"

@@ -8,7 +8,7 @@ training step has seeded.
 
 import importlib
 import pkgutil
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -21,7 +21,8 @@ __all__ = ["Adaptive", "build", "names"]
 class Adaptive(Protocol):
     """An augmentation whose probability changes during training."""
 
-    p: Tensor  # a scalar, the current probability
+    if TYPE_CHECKING:  # from Python 3.12 on, isinstance() does not find buffers
+        p: Tensor  # a buffer: a scalar, the current probability
     target: float | None  # the mean sign of D(real) that p is steered to; None if p is fixed
 
     def reach(self, factor: float) -> None:

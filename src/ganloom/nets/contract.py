@@ -3,7 +3,7 @@
 Besides the protocols below, a Generator may set `truncates = False` if the norm of z has no effect on its images.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -34,7 +34,8 @@ class Staged(Protocol):
 class Styled(Protocol):
     """A Generator that maps z to styles w and w to images; truncation acts on w."""
 
-    path_length: Tensor  # a buffer: the running mean path length, the target of the penalty `path_length`
+    if TYPE_CHECKING:  # from Python 3.12 on, isinstance() does not find buffers
+        path_length: Tensor  # a buffer: the running mean path length, the target of the penalty `path_length`
 
     def styles(self, z: Tensor, y: Tensor | None) -> Tensor:
         """One style per layer, [N, layers, width]; in training mode with style mixing."""
@@ -57,7 +58,9 @@ class Styled(Protocol):
 class Growing(Protocol):
     """A network that starts with small images and grows. In a family, either both networks grow or neither."""
 
-    level: Tensor  # a buffer: 0 for images of about 4 pixels, 1 for 8, 2 for 16 ...; at 1.5, level 2 is half faded in
+    if TYPE_CHECKING:  # from Python 3.12 on, isinstance() does not find buffers
+        # A buffer: 0 for images of about 4 pixels, 1 for 8, 2 for 16 ...; at 1.5, level 2 is half faded in.
+        level: Tensor
 
     @property
     def levels(self) -> int:
