@@ -192,4 +192,6 @@ def test_an_outdated_page_is_named_with_the_remedy(tmp_path: Path) -> None:
     script = tmp_path / "scripts" / "docs"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "out of date: docs/configuration.md, docs/reference.md. Run scripts/docs and commit the result." in done.stderr
+    assert (
+        "out of date: docs/configuration.md, docs/reference.md. Run scripts/docs and commit the result." in done.stderr
+    )
