@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 
 import ganloom
 from conftest import tiny_flags
-from ganloom.cli import app, without_processes
+from ganloom.cli import app
 from ganloom.config import Config, recipe_names
+from ganloom.core.distributed import without_processes
 from ganloom.core.errors import ConfigError, GanloomError
 from ganloom.core.flags import FLAGS, settings_of
 from ganloom.core.terminal import log, shown

@@ -359,21 +359,10 @@ def _launch(processes: int, device: str) -> None:
     if "WORLD_SIZE" in os.environ:
         raise ConfigError("--processes and torchrun do the same thing: use only one of them.")
     from ganloom.core.device import check_processes
-    from ganloom.core.distributed import launch
+    from ganloom.core.distributed import launch, without_processes
 
     check_processes(processes, device)
     raise SystemExit(launch(processes, without_processes(sys.argv[1:])))
-
-
-def without_processes(arguments: list[str]) -> list[str]:
-    """The command line without `--processes N`, for each of the processes."""
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        if not skip and not argument.startswith("--processes"):
-            kept.append(argument)
-        skip = argument == "--processes"
-    return kept
 
 
 def _report(message: str) -> None:

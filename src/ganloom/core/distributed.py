@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ganloom.core.errors import Interrupted, RunError
 
-__all__ = ["World", "connect", "launch", "leave_note", "read_note", "reports_failure"]
+__all__ = ["World", "connect", "launch", "leave_note", "read_note", "reports_failure", "without_processes"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STORE_TIMEOUT = datetime.timedelta(seconds=20)
@@ -204,6 +204,17 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         return code
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def without_processes(arguments: list[str]) -> list[str]:
+    """The command line without `--processes N`, for each of the processes."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and not argument.startswith("--processes"):
+            kept.append(argument)
+        skip = argument == "--processes"
+    return kept
 
 
 def _first_failure(workers: Sequence["subprocess.Popen[bytes]"]) -> int:
