@@ -127,7 +127,7 @@ def synthetic(folder: Path, images: int, side: int, noise: bool) -> PackedDatase
         name="synthetic", shape=(3, side, side), class_names=[], splits={"train": images}, rows_per_shard=rows,
         preprocessing="", selection="", window=None, account=account, source_key="", content_hash="",
     )  # fmt: skip
-    (folder / "dataset.json").write_text(description.model_dump_json())
+    (folder / "dataset.json").write_bytes(description.to_json())
     return open_packed(folder)
 
 

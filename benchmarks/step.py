@@ -41,6 +41,7 @@ from convolutions import calls_of, seconds_of
 from ganloom.config import Config, recipe_values
 from ganloom.core.distributed import World
 from ganloom.core.runtime import flushed_denormals, tune_process
+from ganloom.core.terminal import shown_on
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -141,7 +142,7 @@ def make_recorder(config: Config, dataset: PackedDataset, folder: Path) -> Recor
     run = RunFolder(folder)
     for sub in (run.samples, run.checkpoints):
         sub.mkdir(parents=True)
-    console = Console(10**9, None, run.sample, Terminal(file=io.StringIO(), force_terminal=True, width=120))
+    console = Console(10**9, None, run.sample)
     header = modelfile.Header(
         net=config.net.name, latent=config.net.latent, options=config.net.g, shape=dataset.description.shape,
         labels=False, class_names=[], training={},
@@ -164,11 +165,12 @@ def contend(name: str, setup: Setup, folder: Path) -> None:
             serve(contender.steps, contender.convolutions)
             return
         step = make_step(config, dataset)
-        recorder = make_recorder(config, dataset, folder / "run")
-        without_files = WithoutFiles(recorder.folder, config, recorder.header, recorder.trackers, recorder.console)
-        serve(program(step, without_files, config.log.every.images(epoch=dataset.count(), step=setup.batch)))
-        answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
-        recorder.trackers.close()
+        with shown_on(Terminal(file=io.StringIO(), force_terminal=True, width=120)):
+            recorder = make_recorder(config, dataset, folder / "run")
+            without_files = WithoutFiles(recorder.folder, config, recorder.header, recorder.trackers, recorder.console)
+            serve(program(step, without_files, config.log.every.images(epoch=dataset.count(), step=setup.batch)))
+            answer(timed(lambda: recorder.save(step, 0.0)) + timed(lambda: recorder.samples(step)))
+            recorder.trackers.close()
 
 
 def serve(steps: Callable[[int], None], convolutions: Callable[[], float] | None = None) -> None:

@@ -18,9 +18,9 @@ from ganloom.core.pictures import grid
 from ganloom.data.packed import PackedDataset
 from ganloom.models import modelfile
 from ganloom.runs import RunFolder, open_folder
+from ganloom.runs.checkpoints import Manifest
 from ganloom.tracking.jsonl import read_log
 from ganloom.training.assembly import assemble
-from ganloom.training.checkpoint import Manifest
 
 TRAIN = "import json, sys, ganloom; ganloom.train(**json.loads(sys.argv[1]))"
 COLUMNS = 8  # of images on a sheet, if there are no classes

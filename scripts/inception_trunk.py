@@ -18,7 +18,7 @@ from ganloom.core.errors import ConfigError, ModelError
 from ganloom.metrics.extractors import resize
 from ganloom.metrics.extractors.contract import Extractor, Outputs
 from ganloom.metrics.extractors.inception import build, features_of, fold
-from ganloom.metrics.extractors.weights import file_sha256
+from ganloom.metrics.extractors.weights import hashed
 
 __all__ = ["Trunk", "trunk"]
 
@@ -34,12 +34,11 @@ class Trunk(Extractor):
     def __init__(self, path: Path) -> None:
         """Raises `ModelError` for a file with other tensors."""
         super().__init__()
-        self.weights = file_sha256(path)
         network = fold(build())
         names = [name for name, _ in network.named_children()]
         self.body = nn.Sequential(*network[: names.index(LAST) + 1], nn.AdaptiveAvgPool2d(1), nn.Flatten())
         try:
-            with np.load(path) as file:
+            with hashed(path) as (content, self.weights), np.load(content) as file:
                 values = [torch.from_numpy(file[name].astype(np.float32)) for name in file.files]
             self.body.load_state_dict(dict(zip(self.body.state_dict(), values, strict=True)), assign=True)
         except (ValueError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:

@@ -16,7 +16,9 @@ def state_of(run: Path) -> dict[str, torch.Tensor]:
 
 
 def log_of(run: Path) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in read_log(run / "log.jsonl")]
+    """Its rows, but for what the user has changed, such as the length of a run that is made longer."""
+    rows = [row for row in read_log(run / "log.jsonl") if row.get("event") != "settings"]
+    return [{k: v for k, v in row.items() if k not in TIME_COLUMNS} for row in rows]
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -1,6 +1,8 @@
 """What the tests share: a cache of their own, the built-in dataset, and a training small enough for a test."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, bef
 import torch
 
 from ganloom.config import Config, merge, recipe_values
+from ganloom.core import phases
 from ganloom.data.packed import PackedDataset
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -42,6 +45,14 @@ TINY = {
 def seeded() -> None:
     """What a test draws does not depend on the tests before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def nobody() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -80,6 +91,14 @@ def memory_is_estimated_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for room in ("ganloom.session.memory", "ganloom.api.proposal"):
             patch.setattr(f"{room}.peak_memory", estimate_once)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_said_of_time() -> Iterator[None]:
+    """What takes long on a busy machine says so in the log, which tests read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phases, "WATCH", phases.Watch(threaded=False))
         yield
 
 

@@ -17,6 +17,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
 from ganloom.training.learner import Learner
+from ganloom.training.state import pack_state
 from ganloom.training.step import AdversarialStep
 
 CPU = torch.device("cpu")
@@ -54,15 +55,15 @@ def gradients(learner: Learner, act: Callable[[], object]) -> list[Tensor]:
 
 def state(step: AdversarialStep) -> dict[str, Tensor]:
     """Everything that a checkpoint would hold."""
-    return {name: tensor.clone() for name, tensor in checkpoint._state(step)}
+    return {name: tensor.clone() for name, tensor in pack_state(step)}
 
 
 def saved_and_restored(step: AdversarialStep, dataset: PackedDataset, folder: Path) -> AdversarialStep:
     """The step that a resumed process has after `step` was saved and killed."""
     checkpoint.save(folder, step, seconds=0.0, keep=1)
     fresh = make(step.config, dataset)
-    manifest, passed_over = checkpoint.load_newest(folder, fresh)
-    assert manifest is not None and not passed_over
+    loaded = checkpoint.load_newest(folder, fresh)
+    assert loaded.manifest is not None and not loaded.skipped
     return fresh
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ganloom.config import Config, known_keys, merge, nested, parse_override
+from ganloom.config import Config, known_keys, merge, nested, parse_override, recipe_values
 from ganloom.config.sections import Cosine, Plateau
 from ganloom.core.errors import ConfigError
 from ganloom.core.lengths import Length
@@ -94,8 +94,8 @@ def test_a_share_may_be_written_in_percent(written: Any) -> None:
     ("written", "message"),
     [
         ("many", "'many' is not a fraction; write '5%' or 0.05"),
-        ("101%", "or equal to 1"),
-        (-0.1, "greater than or equal"),
+        ("101%", "at most 1"),
+        (-0.1, "at least 0"),
     ],
 )
 def test_an_invalid_share_is_refused(written: Any, message: str) -> None:
@@ -182,35 +182,35 @@ def test_an_unknown_key_of_any_schedule_is_named_without_the_name_of_the_schedul
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("train.batch", "many", r"^train\.batch: .*valid integer.*got 'many'"),
-        ("train.batch", 0, r"^train\.batch: .*greater than 0"),
-        ("train.batch", 1.5, r"^train\.batch: .*got 1\.5"),
+        ("train.batch", "many", r"^train\.batch: .*must be a whole number, not 'many'"),
+        ("train.batch", 0, r"^train\.batch: .*must be above 0"),
+        ("train.batch", 1.5, r"^train\.batch: .*, not 1\.5"),
         ("train", 5, r"^train is a section: set its keys, such as train\.length, instead of 5"),
         ("train.length", "30 parsecs", r"^train\.length: '30 parsecs' is not a length; write a number and a unit"),
         ("train.length", 30, r"^train\.length: '30' is not a length"),
         ("data.size", "8 by 8", r"^data\.size: '8 by 8' is not a size; write '64' or 'HEIGHTxWIDTH'"),
         ("data.size", 0, r"^data\.size: .*each side needs at least 1 pixel"),
-        ("data.channels", 2, r"^data\.channels: .*1, 3 or 4.*got 2"),
+        ("data.channels", 2, r"^data\.channels: .*1, 3 or 4.*, not 2"),
         ("net", 5, r"^net is a section: .*net\.name, instead of 5"),
-        ("seed", -1, r"^seed: .*greater than or equal to 0"),
-        ("penalties.r1.weight", -1, r"^penalties\.r1\.weight: .*got -1"),
+        ("seed", -1, r"^seed: .*must be at least 0"),
+        ("penalties.r1.weight", -1, r"^penalties\.r1\.weight: .*, not -1"),
         ("penalties.r1.interval", 2, r"^'penalties\.r1\.weight' is missing\.$"),
-        ("optimizer.g.lr", 0, r"^optimizer\.g\.lr: .*greater than 0"),
+        ("optimizer.g.lr", 0, r"^optimizer\.g\.lr: .*must be above 0"),
         ("optimizer.g.lr", float("nan"), r"^optimizer\.g\.lr: "),
         ("optimizer.g.lr", float("inf"), r"^optimizer\.g\.lr: .*finite"),
-        ("optimizer.g.beta2", 1, r"^optimizer\.g\.beta2: .*less than 1"),
-        ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam', 'adamw' or 'rmsprop'.*got 'adan'"),
-        ("optimizer.d.clip_weights", 0, r"^optimizer\.d\.clip_weights: .*greater than 0"),
+        ("optimizer.g.beta2", 1, r"^optimizer\.g\.beta2: .*must be below 1"),
+        ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam', 'adamw' or 'rmsprop'.*, not 'adan'"),
+        ("optimizer.d.clip_weights", 0, r"^optimizer\.d\.clip_weights: .*must be above 0"),
         ("growth.hold", "1 kimg", r"^'growth\.fade' is missing\.$"),
-        ("growth", {"hold": [], "fade": "1 kimg"}, r"^growth\.hold: .*at least 1 item"),
+        ("growth", {"hold": [], "fade": "1 kimg"}, r"^growth\.hold: .*0 entries, and needs 1"),
         ("growth", {"hold": ["1 kimg", "x"], "fade": "1 kimg"}, r"^growth\.hold\.1: 'x' is not a length"),
         ("start.freeze_d", 1, r"^'start\.model' is missing\.$"),
-        ("start", {"model": "runs/x", "freeze_g": -1}, r"^start\.freeze_g: .*greater than or equal to 0"),
+        ("start", {"model": "runs/x", "freeze_g": -1}, r"^start\.freeze_g: .*must be at least 0"),
         ("augment.policy", ["color"], r"^'augment\.name' is missing\.$"),
         ("augment", 5, r"^augment is a section: .*augment\.name, instead of 5"),
         ("optimizer.g.schedule.name", "cosin", r"^unknown optimizer\.g\.schedule 'cosin'\. Did you mean 'cosine'"),
-        ("optimizer.g.schedule", {"name": "cosine", "final": "x"}, r"^optimizer\.g\.schedule\.final: .*got 'x'"),
-        ("optimizer.g.schedule", {"name": "cosine", "final": 2}, r"^optimizer\.g\.schedule\.final: .*got 2"),
+        ("optimizer.g.schedule", {"name": "cosine", "final": "x"}, r"^optimizer\.g\.schedule\.final: .*, not 'x'"),
+        ("optimizer.g.schedule", {"name": "cosine", "final": 2}, r"^optimizer\.g\.schedule\.final: .*, not 2"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_key(key: str, value: Any, message: str) -> None:
@@ -415,3 +415,9 @@ def test_a_start_takes_all_of_a_model_and_lets_all_of_it_learn() -> None:
 def test_a_run_of_length_zero_is_refused(length: str) -> None:
     with pytest.raises(ConfigError, match=r"^train\.length: length must be positive"):
         build(train__length=length)
+
+
+def test_a_file_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("[" * 3000 + "]" * 3000)
+    with pytest.raises(ConfigError, match="is not a configuration: it is nested too deeply"):
+        recipe_values(str(tmp_path / "deep.yaml"))

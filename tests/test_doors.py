@@ -37,7 +37,19 @@ MODULES = sorted(
 # Outside the extras, everything imports with these alone.
 MINIMAL = {"torch", "numpy", "PIL", "pydantic", "pydantic_core", "yaml", "typer", "rich", "safetensors", "filelock"}
 # Imported inside the one function that needs them: the extras, and what takes long to import.
-LAZY = {"sklearn", "wandb", "pooch", "requests", "pydicom", "lmdb", "datasets", "matplotlib", "onnxruntime", "scipy"}
+LAZY = {
+    "sklearn",
+    "wandb",
+    "pooch",
+    "requests",
+    "pydicom",
+    "lmdb",
+    "datasets",
+    "matplotlib",
+    "onnxruntime",
+    "pyarrow",
+    "scipy",
+}
 
 
 def path_of(module: str) -> Path:

@@ -49,6 +49,16 @@ def test_recipe_and_size_follow_from_the_images(
     assert choose_recipe(Sizes(common, uniform, ratio)) == (recipe, size)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "recipe"), [(16, "dcgan-32"), (32, "dcgan-32"), (48, "dcgan-64"), (128, "dcgan-64")]
+)
+@pytest.mark.parametrize("common", [(28, 28), (480, 640)])
+def test_the_recipe_is_that_for_the_size_that_was_asked_for(common: tuple[int, int], wanted: int, recipe: str) -> None:
+    for size in (wanted, f"{wanted}x{wanted}", (wanted, wanted)):
+        made = derive(Case(Sizes(common, True, 1.0), 1000, 0, torch.device("cpu"), {"data.size": size}))
+        assert made.recipe == recipe
+
+
 @pytest.mark.parametrize("height", [16, 32, 47, 48, 64, 200, 1000])
 @pytest.mark.parametrize("width", [16, 30, 48, 64, 300, 2000])
 def test_every_size_proposed_can_be_trained(height: int, width: int) -> None:
@@ -69,6 +79,7 @@ def a_machine_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds of training, in no time: 1,000 images a second."""
     monkeypatch.setattr(proposal, "images_per_minute", lambda *arguments: 60_000.0)
+    monkeypatch.setattr(training, "measure_costs", lambda *arguments: [])  # tests/api/test_costs.py measures them
 
 
 def findings(size: tuple[int, int] = (32, 32), count: int = 500, **given: Any) -> Findings:
@@ -88,7 +99,7 @@ def test_every_decision_has_its_reason() -> None:
     assert made.recipe == "dcgan-32"
     assert reason(made, "size") == ("32x32", "their own size, nothing is lost")
     time, why = reason(made, "time")
-    assert time == "1.0 s per kimg" and why.endswith("1000 images/s; 400 kimg take about 7 minutes")
+    assert time == "1.0 s per kimg" and why.endswith("1,000 images/s; 400 kimg take about 7 minutes")
 
 
 @pytest.mark.slow

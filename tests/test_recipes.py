@@ -81,13 +81,13 @@ def test_what_needs_labels_has_them(name: str) -> None:
         ),
         (
             "dcgan-cifar10-64",
-            {"data.size": [64, 64], "train.length": "25 epochs", "train.batch": 128, "checkpoint.every": "1 epochs",
-             "checkpoint.keep": 25, "sample.every": "1 epochs"},
+            {"data.size": [64, 64], "train.length": "25 epochs", "train.batch": 128, "checkpoint.every": "1 epoch",
+             "checkpoint.keep": 25, "sample.every": "1 epoch"},
         ),
         (
             "mlp-pathmnist",
             {"net.name": "mlp", "data.size": [28, 28], "data.channels": 1, "train.length": "50 epochs",
-             "sample.every": "1 epochs", "log.every": "1 epochs"},
+             "sample.every": "1 epoch", "log.every": "1 epoch"},
         ),
         ("chest-xray-64", {"data.size": [64, 64], "data.channels": 1, "data.mirror": False, "train.batch": 16}),
         ("lsgan-32", {"loss.name": "lsgan", "net.d.norm": "none", "penalties.r1.interval": 4}),

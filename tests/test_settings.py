@@ -1,6 +1,7 @@
 """The table of settings, and what is made of it: `ganloom config`, the JSON schema, docs/configuration.md."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,56 @@ def test_every_key_of_every_section_is_described() -> None:
 def test_a_key_says_what_null_means_wherever_it_may_be_null() -> None:
     silent = [each.key for each in describe.settings() if "or null" in each.type and "null" not in each.description]
     assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("ReduceLROnPlateau", "optimizer.g.schedule.name"),
+        ("gradient accumulation", "train.micro_batch"),
+        ("EMA", "ema"),
+        ("exponential moving average", "ema"),
+        ("FID", "evaluate.metrics"),
+        ("early stopping", "evaluate.patience"),
+        ("checkpoint", "checkpoint.every"),
+        ("mixed precision", "train.precision"),
+        ("AMP", "train.precision"),
+        ("gradient checkpointing", "train.recompute"),
+        ("gradient clipping", "optimizer.d.clip"),
+        ("gradient penalties", "penalties"),
+        ("batch size", "train.batch"),
+        ("scheduler", "optimizer.g.schedule"),
+        ("cosine annealing", "optimizer.g.schedule.name"),
+        ("warm-up", "optimizer.g.schedule.warmup"),
+        ("fine-tuning", "start"),
+        ("transfer learning", "start"),
+        ("conditional GAN", "data.labels"),
+        ("validation set", "data.holdout"),
+        ("n_critic", "train.d_updates"),
+        ("mode collapse", "guard.collapse"),
+        ("latent dimension", "net.latent"),
+        ("weight decay", "optimizer.g.weight_decay"),
+    ],
+)
+def test_the_fields_own_words_lead_to_the_settings(word: str, key: str) -> None:
+    assert key in [each.key for each in describe.find(word)]
+    assert key in shown(word)
+
+
+def test_a_part_of_a_word_leads_nowhere() -> None:
+    assert "data.group_by" not in [each.key for each in describe.find("AMP")]  # "example"
+    with pytest.raises(ConfigError, match="unknown key 'xample'"):
+        describe.find("xample")
+
+
+def test_the_settings_of_the_glossary_exist() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if " | " in line]
+    words = {row[0].lstrip("| ") for row in rows}
+    for word in ("kimg", "D(x), D(G(z))", "fd, FID", "coverage", "EMA", "R1", "truncation", "mode collapse"):
+        assert word in words
+    known = [*known_keys(Config), "start.freeze_d"]
+    for key in (part for row in rows for part in re.findall(r"`([a-z_]+\.[a-z_.]+|growth|start|ema)`", row[-1])):
+        assert describe.find(key) and (key in known or key.startswith(("net.", "penalties."))), key
 
 
 def test_every_key_is_a_setting_once() -> None:
@@ -77,13 +128,13 @@ def test_recipes_that_set_a_key_are_listed_with_the_value() -> None:
 def test_all_keys_are_listed_one_per_line() -> None:
     lines = shown().splitlines()
     assert [line.split()[0] for line in lines] == [each.key for each in describe.settings()]
-    assert "train.batch                     64          Real images per update of D." in lines
+    assert "train.batch                     64          Real images per update of D (batch size)." in lines
 
 
 def test_one_key_is_explained() -> None:
     lines = [line.strip() for line in shown("train.batch").splitlines()]
     assert lines[0] == "train.batch"
-    assert "Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images." in lines
+    assert lines[1].startswith("Real images per update of D (batch size). null: StyleGAN2's rule, which depends on")
     assert "type     whole number above 0, or null" in lines
     assert "unit     images" in lines
     assert "default  64" in lines
@@ -153,7 +204,9 @@ def test_the_json_schema_describes_every_key_as_the_sections_do() -> None:
               if not text_of(field, schema)]  # fmt: skip
     assert silent == []
     batch = schema["$defs"]["Train"]["properties"]["batch"]
-    described = "Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images."
+    described = (
+        "Real images per update of D (batch size). null: StyleGAN2's rule, which depends on the size of the images."
+    )
     assert batch["description"] == described
     assert {"exclusiveMinimum": 0, "type": "integer", "unit": "images"} in batch["anyOf"]
     assert schema["$defs"]["Ema"]["properties"]["half_life"]["default"] == "10 kimg"

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from ganloom.core.errors import GanloomError as GanloomError
     from ganloom.core.errors import Interrupted as Interrupted
     from ganloom.core.errors import ModelError as ModelError
+    from ganloom.core.errors import OutOfMemoryError as OutOfMemoryError
     from ganloom.core.errors import RunError as RunError
     from ganloom.core.errors import StorageError as StorageError
     from ganloom.core.runtime import tune_process as tune_process
     from ganloom.core.shapes import ImageShape as ImageShape
     from ganloom.data.dataset import Dataset as Dataset
     from ganloom.data.inspect import Findings as Findings
+    from ganloom.data.inspect import Sizes as Sizes
+    from ganloom.data.view import SplitView as SplitView
     from ganloom.evaluation.comparing import Comparison as Comparison
     from ganloom.evaluation.comparing import compare as compare
     from ganloom.evaluation.measuring import evaluate as evaluate
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from ganloom.metrics.scores import Scores as Scores
     from ganloom.models.modelfile import Header as Header
     from ganloom.planning.defaults import Reason as Reason
+    from ganloom.runs import Change as Change
+    from ganloom.runs import Facts as Facts
     from ganloom.runs import RunFolder as RunFolder
     from ganloom.runs import Status as Status
     from ganloom.session.events import TrainingEvent as TrainingEvent
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 # Public names are imported when they are first used, so that `import ganloom` does not import torch. Type checkers read
 # the imports above; a test compares the two lists.
 _MODULES = {
+    "Change": "runs",
     "Comparison": "evaluation.comparing",
     "Config": "config",
     "ConfigError": "core.errors",
@@ -54,6 +60,7 @@ _MODULES = {
     "Dataset": "data.dataset",
     "DeviceError": "core.errors",
     "Event": "tracking",
+    "Facts": "runs",
     "Findings": "data.inspect",
     "GanloomError": "core.errors",
     "Header": "models.modelfile",
@@ -61,6 +68,7 @@ _MODULES = {
     "Interrupted": "core.errors",
     "Model": "synthesis.model",
     "ModelError": "core.errors",
+    "OutOfMemoryError": "core.errors",
     "Plan": "api.training",
     "Reason": "planning.defaults",
     "Run": "api.run",
@@ -68,6 +76,8 @@ _MODULES = {
     "RunFolder": "runs",
     "Score": "metrics.scores",
     "Scores": "metrics.scores",
+    "Sizes": "data.inspect",
+    "SplitView": "data.view",
     "Status": "runs",
     "StorageError": "core.errors",
     "Tracker": "tracking",
@@ -87,6 +97,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Change",
     "Comparison",
     "Config",
     "ConfigError",
@@ -94,6 +105,7 @@ __all__ = [
     "Dataset",
     "DeviceError",
     "Event",
+    "Facts",
     "Findings",
     "GanloomError",
     "Header",
@@ -101,6 +113,7 @@ __all__ = [
     "Interrupted",
     "Model",
     "ModelError",
+    "OutOfMemoryError",
     "Plan",
     "Reason",
     "Run",
@@ -108,6 +121,8 @@ __all__ = [
     "RunFolder",
     "Score",
     "Scores",
+    "Sizes",
+    "SplitView",
     "Status",
     "StorageError",
     "Tracker",

@@ -17,6 +17,7 @@ __all__ = ["report"]
 EXTRAS = {  # extra: (module, what for)
     "medical": ("pydicom", "DICOM files"),
     "lmdb": ("lmdb", "the LSUN datasets"),
+    "parquet": ("pyarrow", "parquet files of images"),
     "hf": ("datasets", "datasets of Hugging Face"),
     "onnx": ("onnxruntime", "custom extractors in ONNX files"),
     "wandb": ("wandb", "tracking with Weights & Biases"),

@@ -4,9 +4,13 @@ import ast
 import inspect
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import ganloom
 from ganloom.cli import app
@@ -22,7 +26,8 @@ reveal_type(run)
 reveal_type(model)
 reveal_type(model.sample(4, seed=1))
 reveal_type(model.images(2))
-reveal_type(run.best())
+reveal_type(run.model("best"))
+reveal_type(model.grid(4, class_name=["a", 3], columns=2))
 reveal_type(run.history())
 reveal_type(run.scores())
 reveal_type(run.samples())
@@ -36,6 +41,9 @@ reveal_type(ganloom.plan("digits", batch=8))
 dataset = ganloom.prepare("photos", "packed", size=64)
 reveal_type(dataset)
 reveal_type(dataset.shape)
+reveal_type(len(dataset))
+reveal_type(dataset[0])
+reveal_type(dataset.view("val"))
 reveal_type(ganloom.open_dataset("packed"))
 reveal_type(ganloom.unpack("packed", "pngs"))
 reveal_type(ganloom.inspect("photos"))
@@ -43,6 +51,8 @@ reveal_type(ganloom.load("run"))
 scores = ganloom.evaluate("run", n=100)
 reveal_type(scores)
 reveal_type(scores[0])
+reveal_type(scores["fd"])
+reveal_type(scores.to_rows())
 reveal_type(ganloom.compare(["a", "b"]))
 reveal_type(ganloom.tune_process())
 
@@ -101,6 +111,33 @@ def test_flags_of_the_command_line_are_keywords_of_train_and_plan() -> None:
     assert only_typed == {"set", "processes", "explain"}  # settings, torchrun and plan in Python
 
 
+def returned(hint: Any) -> Iterator[type]:
+    """The classes of ganloom in an annotation."""
+    for inner in typing.get_args(hint):
+        yield from returned(inner)
+    kind = typing.get_origin(hint) or hint
+    if isinstance(kind, type) and kind.__module__.startswith("ganloom"):
+        yield kind
+
+
+def test_what_public_functions_and_methods_return_is_exported() -> None:
+    """So that a typed user can name it in annotations."""
+    within = {"Tensor": torch.Tensor, "SplitView": ganloom.SplitView}
+    found = {}
+    for name in ganloom.__all__:
+        thing = getattr(ganloom, name)
+        members = {name: thing} if inspect.isfunction(thing) else vars(thing) if inspect.isclass(thing) else {}
+        for member, function in members.items():
+            function = function.fget if isinstance(function, property) else function
+            if inspect.isfunction(function) and not member.startswith("_"):
+                hints = typing.get_type_hints(inspect.unwrap(function), localns=within)
+                found.update({kind.__name__: f"{name}.{member}" for kind in returned(hints.get("return"))})
+    assert {"Run", "Sizes", "Facts", "Change", "SplitView"} <= set(found)
+    assert {kind: where for kind, where in found.items() if kind not in ganloom.__all__} == {
+        "Code": "RunFolder.custom_code"  # for ganloom itself
+    }
+
+
 @pytest.mark.slow
 def test_a_users_script_is_typed(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     """Mypy --strict accepts it, and knows every type: nothing is Any."""
@@ -117,12 +154,12 @@ def test_a_users_script_is_typed(tmp_path: Path, pytestconfig: pytest.Config) ->
 
 
 def test_no_module_but_the_command_line_ends_the_process() -> None:
-    """`raise SystemExit` and `sys.exit` belong to cli.py: a library never ends its caller's process."""
+    """`raise SystemExit` and `sys.exit` belong to cli: a library never ends its caller's process."""
     root = Path(ganloom.__file__).parent
     ends = [
         f"{path.relative_to(root)}:{node.lineno}"
         for path in root.rglob("*.py")
-        if path.name != "cli.py"
+        if path.parent.name != "cli"
         for node in ast.walk(ast.parse(path.read_text()))
         if (isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node))
         or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("sys.exit", "os._exit", "exit", "quit"))

@@ -83,7 +83,7 @@ def test_models_of_a_run_make_images(run: Run) -> None:
     images = model.images(3, seed=4)
     assert all(isinstance(image, Image.Image) and image.size == (32, 32) for image in images)
     assert repr(model) == "Model(dcgan, 32x32 grey, 10 classes, trained with 320 images)"
-    assert run.best(device="cpu").shape == model.shape
+    assert run.model("best", device="cpu").shape == model.shape
 
 
 def test_the_history_has_columns_of_one_length(run: Run) -> None:
@@ -92,6 +92,12 @@ def test_the_history_has_columns_of_one_length(run: Run) -> None:
     assert history["nimg"] == sorted(set(history["nimg"]))  # type: ignore[type-var]
     for name in ("loss_d", "loss_g", "lr_g", "fd[loomnet-1]@100", "guard_auc"):
         assert any(value is not None for value in history[name]), name
+
+
+def test_a_run_is_given_wherever_its_folder_may(run: Run) -> None:
+    assert os.fspath(run) == str(run.path)
+    assert ganloom.load(run, device="cpu").header == run.model(device="cpu").header
+    assert ganloom.open_run(run).path == run.path
 
 
 def test_samples_are_found_by_images_seen(run: Run) -> None:
@@ -240,13 +246,20 @@ def test_flags_are_settings_in_python(tmp_path: Path) -> None:
     ("flags", "words"),
     [
         ({"length": "3 epochs", "epochs": 3}, "give one of them"),
-        ({"freeze_d": 1}, "--from"),
+        ({"freeze_d": 1}, "name it with `start`"),
         ({"bacth": 8}, "Did you mean 'batch'"),
     ],
 )
 def test_wrong_keywords_are_refused_with_the_remedy(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ganloom.train("digits", device="cpu", **flags)
+
+
+def test_a_plan_is_a_line_and_prints_a_table() -> None:
+    plan = ganloom.plan("digits", device="cpu", batch=8)
+    assert repr(plan) == "Plan(digits: dcgan, bce, 1 minute; print it for reasons)"
+    assert "recipe" in str(plan) and len(str(plan).splitlines()) > 1
+    assert "<table>" in plan._repr_html_() and " --" not in str(ganloom.plan("shapes", device="cpu"))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +283,7 @@ def test_without_scores_there_is_no_best_model(tmp_path: Path) -> None:
     settings = {**SETTINGS, "evaluate.every": "0 images", "train.length": "64 images"}
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings)
     with pytest.raises(ModelError, match="no best model"):
-        run.best()
+        run.model("best")
     assert list(run.scores()) == []
 
 

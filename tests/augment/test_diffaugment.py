@@ -263,8 +263,8 @@ def test_augmentations_are_found_by_their_file() -> None:
             {"policy": ["color", "flip"]},
             r"'policy\.1' of augment.*'color', 'translation' or 'cutout'.*'flip'",
         ),
-        ("diffaugment", {"policy": []}, r"'policy' of augment \(diffaugment\).*at least 1 item"),
-        ("diffaugment", {"policy": "color"}, r"'policy' of augment \(diffaugment\).*valid tuple"),
+        ("diffaugment", {"policy": []}, r"'policy' of augment \(diffaugment\).*has 0 entries, and needs 1"),
+        ("diffaugment", {"policy": "color"}, r"'policy' of augment \(diffaugment\).*must be a list"),
     ],
 )
 def test_unknown_names_and_options_are_refused_with_the_remedy(

@@ -165,7 +165,7 @@ def test_options_are_checked_when_annotations_are_strings(tmp_path: Path) -> Non
     )
     module = code.load_file(written(tmp_path / "mine.py", text))
     assert keyword_options("net", module.Net, {"width": "5"}) == {"width": 5}
-    with pytest.raises(ConfigError, match="option 'width' of net: Input should be greater than 0"):
+    with pytest.raises(ConfigError, match="option 'width' of net: must be above 0"):
         keyword_options("net", module.Net, {"width": 0})
     with pytest.raises(ConfigError, match="the annotations of it cannot be read: name 'Nowhere' is not defined"):
         keyword_options("it", module.lost, {})

@@ -1,5 +1,6 @@
 """Devices, the processes that share them, and optional packages."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -54,3 +55,10 @@ def test_a_folder_is_not_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_version_of_a_module_whose_distribution_has_another_name() -> None:
     assert version_of("torch").partition("+")[0] == torch.__version__.partition("+")[0]  # but for the build
     assert version_of("PIL.Image") == "installed"
+
+
+def test_more_processes_than_a_machine_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    check_processes(8, "cpu")
+    with pytest.raises(DeviceError, match=r"100,000 processes are too many for this machine's 2 cores: .* 2 at most"):
+        check_processes(100_000, "cpu")

@@ -118,3 +118,8 @@ def test_every_other_unit_may_be_an_interval(unit: str) -> None:
 
 def test_a_length_is_text_in_json() -> None:
     assert TypeAdapter(Length).dump_python(Length(30, "epochs"), mode="json") == "30 epochs"
+
+
+def test_seconds_are_a_length_of_time() -> None:
+    length = Length.parse("90 seconds")
+    assert length.is_time and length.minutes == 1.5 and str(Length.parse("1 second")) == "1 second"

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganloom.core.pictures import GAP, grid, save_png, to_float, to_uint8
+from ganloom.core.errors import ConfigError
+from ganloom.core.pictures import GAP, enlarged, grid, save_picture, save_png, to_float, to_pil, to_uint8
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_half_precision_is_read_before_it_is_scaled() -> None:
 
 @pytest.mark.parametrize(
     ("count", "columns", "rows", "across"),
-    [(1, None, 1, 1), (4, None, 2, 2), (5, None, 2, 3), (10, None, 3, 4), (6, 2, 3, 2), (3, 5, 1, 5)],
+    [(4, None, 2, 2), (5, None, 2, 3), (10, None, 3, 4), (6, 2, 3, 2), (3, 5, 1, 5)],
 )
 def test_pictures_stand_in_rows_with_a_gap_between_them(
     count: int, columns: int | None, rows: int, across: int
@@ -51,7 +52,7 @@ def test_pictures_stand_in_rows_with_a_gap_between_them(
 
 
 def test_the_sheet_under_pictures_with_alpha_is_transparent() -> None:
-    sheet = grid(torch.full((1, 4, 2, 2), 9, dtype=torch.uint8))
+    sheet = grid(torch.full((2, 4, 2, 2), 9, dtype=torch.uint8))
     assert sheet[:, 0, 0].tolist() == [255, 255, 255, 0]
     assert sheet[:, GAP, GAP].tolist() == [9, 9, 9, 9]
 
@@ -63,3 +64,53 @@ def test_a_png_holds_the_very_pixels(tmp_path: Path, channels: int, mode: str) -
     with Image.open(tmp_path / "image.png") as read:
         assert read.mode == mode
         assert np.array_equal(np.asarray(read).reshape(5, 7, channels), image.permute(1, 2, 0).numpy())
+
+
+def test_a_single_picture_has_no_frame() -> None:
+    image = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
+    assert torch.equal(grid(image, padding=9), image[0])
+
+
+@pytest.mark.parametrize("padding", [0, 1, 7])
+def test_padding_is_between_pictures_and_around_them(padding: int) -> None:
+    sheet = grid(torch.zeros(4, 1, 3, 4, dtype=torch.uint8), 2, padding=padding)
+    assert sheet.shape == (1, 2 * (3 + padding) + padding, 2 * (4 + padding) + padding)
+    assert int((sheet == 0).sum()) == 4 * 12
+
+
+def test_blank_places_stay_white() -> None:
+    sheet = grid(torch.full((3, 1, 2, 2), 7, dtype=torch.uint8), 2, padding=0, blank=[1])
+    assert sheet[0].tolist() == [[7, 7, 255, 255], [7, 7, 255, 255], [7, 7, 7, 7], [7, 7, 7, 7]]
+
+
+def test_enlarging_repeats_pixels_and_mixes_none() -> None:
+    image = torch.tensor([[[[1, 2], [3, 4]]]], dtype=torch.uint8)
+    assert enlarged(image, 2)[0, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])
+def test_a_picture_has_the_format_of_its_suffix(tmp_path: Path, suffix: str, channels: int) -> None:
+    image = torch.full((channels, 8, 8), 200, dtype=torch.uint8)
+    path = tmp_path / "new" / f"picture{suffix}"
+    save_picture(path, to_pil(image))
+    with Image.open(path) as written:
+        assert written.format == {"jpg": "JPEG", "jpeg": "JPEG"}.get(suffix[1:].lower(), suffix[1:].upper())
+        assert written.size == (8, 8)
+        exact = np.asarray(written.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
+        if written.format != "JPEG":
+            assert (exact == 200).all()
+
+
+@pytest.mark.parametrize("name", ["picture.gif", "picture", "folder/", "picture.png.txt"])
+def test_another_suffix_is_refused_with_the_three(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"\.png, \.jpg or \.webp"):
+        save_picture(tmp_path / name, Image.new("L", (2, 2)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_too_large_for_its_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"more than \.webp files can have: write a \.png"):
+        save_picture(tmp_path / "wide.webp", Image.new("L", (20_000, 1)))
+    with pytest.raises(ConfigError, match="fewer images"):
+        grid(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), padding=200_000)

@@ -1,5 +1,7 @@
 import json
+import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,23 @@ def test_a_dtype_that_torch_lacks_is_an_error_that_names_the_file(type_: str) ->
     header = json.dumps({"x": {"dtype": type_, "shape": [8], "data_offsets": [0, 8]}}).encode()
     with pytest.raises(ModelError, match="the file is not a readable safetensors file"):
         unpack(struct.pack("<Q", len(header)) + header + bytes(8), "the file")
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file names are Unicode there")
+def test_metadata_is_read_from_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
+    """The library cannot: a run in such a folder would take its best model for missing, and replace it by any other."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe"))
+    path.write_bytes(pack(TENSORS, METADATA))
+    assert read_metadata(path) == METADATA
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"123", struct.pack("<Q", 2**60), struct.pack("<Q", 4) + b"[1]x", struct.pack("<Q", 2) + b"[]",
+     struct.pack("<Q", 20) + b'{"__metadata__": [1]}'],
+    ids=["empty", "short", "huge", "no JSON", "list", "metadata of another kind"],
+)  # fmt: skip
+def test_a_damaged_header_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ModelError, match="is not a readable safetensors file"):
+        read_metadata(tmp_path / "file")

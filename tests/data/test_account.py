@@ -14,6 +14,7 @@ from making import STORED, encoded, entries, noise, packed_by_name, png_header, 
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from ganloom.config import Reading
 from ganloom.core.errors import DataError
 from ganloom.data.prepare import Preprocessing, Selection, prepare
 from ganloom.data.sources import find
@@ -370,7 +371,9 @@ def test_links_that_are_now_followed_are_packed_though_they_were_not_before(
     write(tmp_path / "in" / "0.png", encoded(noise(2, 3, 1, 0)))
     (tmp_path / "in" / "1.png").symlink_to(tmp_path / "far" / "1.png")
     counts = [
-        prepare(find(str(tmp_path / "in"), follow), HOW, Selection(holdout=0), max_skipped=1.0).count()
+        prepare(
+            find(Reading(source=str(tmp_path / "in"), follow_links=follow)), HOW, Selection(holdout=0), max_skipped=1.0
+        ).count()
         for follow in (False, True)
     ]
     assert counts == [1, 2]

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making import encoded, entries, labels, noise, packed_by_name, pictures, png_header, prepared, rows, skipped, write
 
+from ganloom.config import Reading
 from ganloom.core.errors import DataError
 from ganloom.data.prepare import Preprocessing
 from ganloom.data.sources import archive, find
@@ -115,8 +116,8 @@ def test_a_dataset_json_in_stylegans_format_labels_the_images(tmp_path: Path, ki
     listing = json.dumps({"labels": [[name, label] for name, label in zip(names, (6, 0, 2, 6), strict=True)]}).encode()
     files = {name: encoded(noise(4, 5, 3, seed)) for seed, name in enumerate(names)} | {"dataset.json": listing}
     dataset = prepared(pack(work / kind, files), work / "out")
-    assert labels(dataset) == [6, 0, 2, 6]
-    assert dataset.class_names == [str(number) for number in range(7)]
+    assert labels(dataset) == [2, 0, 1, 2]
+    assert dataset.class_names == ["0", "2", "6"]
     assert np.array_equal(rows(dataset)[2], noise(4, 5, 3, 2))
 
 
@@ -517,3 +518,29 @@ def test_labels_whose_header_states_too_much_are_a_clear_error(tmp_path: Path, s
     )
     with pytest.raises(DataError, match=r"a\.npz"):
         prepared(work / "a.npz", work / "out")
+
+
+def damaged(path: Path, content: bytes) -> None:
+    """Change a stored member, so that its checksum is wrong."""
+    whole = path.read_bytes()
+    assert content in whole
+    path.write_bytes(whole.replace(content, content[::-1], 1))
+
+
+@pytest.mark.parametrize("name", ["notes.xyz", "masks/0.png", "notes.csv"])
+def test_a_damaged_member_that_nobody_asked_for_is_no_obstacle(tmp_path: Path, name: str) -> None:
+    content = bytes(range(200))
+    path = as_zip(tmp_path / "work" / "a.zip", {**GOOD, name: content}, zipfile.ZIP_STORED)
+    damaged(path, content)
+    source = find(str(path))
+    assert len(list(source.items())) == len(GOOD) + name.endswith("png")
+    if name.endswith("csv"):
+        assert any("notes.csv cannot be read" in text for _, text in source.remarks)
+
+
+def test_a_damaged_member_that_the_user_named_is_an_error(tmp_path: Path) -> None:
+    content = b"file_name,label\n0.png,cat\n1.png,dog\n"
+    path = as_zip(tmp_path / "work" / "a.zip", {**GOOD, "labels.csv": content}, zipfile.ZIP_STORED)
+    damaged(path, content)
+    with pytest.raises(DataError, match=r"labels\.csv of .* cannot be unpacked"):
+        find(Reading(source=str(path), label_file="labels.csv"))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ganloom.config import Reading
 from ganloom.core.errors import DataError
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
@@ -207,7 +208,53 @@ def test_links_that_lead_out_are_followed_when_asked_and_then_it_is_another_data
     folder = tmp_path / "in"
     scan(folder / "a.dcm", RAMP)
     (folder / "b.dcm").symlink_to(scan(tmp_path / "elsewhere" / "b.dcm", RAMP[::-1].copy()))
-    without, followed = find(f"{prefix}{folder}"), find(f"{prefix}{folder}", follow_links=True)
+    without, followed = find(f"{prefix}{folder}"), find(Reading(source=f"{prefix}{folder}", follow_links=True))
     assert [*without.fingerprint()] != [*followed.fingerprint()]
     assert prepare(without, Preprocessing(), max_skipped=1).description.account.taken == 1
     assert prepare(followed, Preprocessing()).description.account.taken == 2
+
+
+def test_files_without_a_suffix_are_recognised_by_their_content(tmp_path: Path) -> None:
+    for number in range(3):
+        scan(tmp_path / "in" / f"IM{number:04}", RAMP + np.uint16(number))
+    scan(tmp_path / "in" / "DICOMDIR", RAMP)
+    source = find(str(tmp_path / "in"))
+    assert isinstance(source, DicomSource)
+    assert [item.name for item in source.items()] == ["IM0000", "IM0001", "IM0002"] and source.ignored == 1
+
+
+def test_objects_that_are_no_images_are_ignored_and_counted(tmp_path: Path) -> None:
+    scan(tmp_path / "in" / "1.dcm", RAMP)
+    report = pydicom.dcmread(tmp_path / "in" / "1.dcm")
+    for field in ("Rows", "Columns", "PixelData"):
+        delattr(report, field)
+    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID = "1.2.840.10008.5.1.4.1.1.88.11"  # a report
+    report.save_as(tmp_path / "in" / "2.dcm")
+    dataset = prepared(tmp_path / "in", tmp_path / "out")
+    account = dataset.description.account
+    assert (account.taken, account.skipped, account.ignored) == (1, 0, 1)
+
+
+def test_a_missing_decoder_is_one_line_with_the_package(tmp_path: Path) -> None:
+    scan(tmp_path / "in" / "1.dcm", RAMP)
+    scan(tmp_path / "in" / "2.dcm", RAMP)
+    data = pydicom.dcmread(tmp_path / "in" / "2.dcm")
+    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+    data.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8" + bytes(50)])
+    data["PixelData"].VR = "OB"
+    data.save_as(tmp_path / "in" / "2.dcm")
+    (reason,) = skipped(prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)).values()
+    assert reason == "is compressed with JPEG-LS Lossless Image Compression: to read it, pip install pyjpegls"
+
+
+def test_dicom_without_a_suffix_among_other_images_is_named(tmp_path: Path) -> None:
+    scan(tmp_path / "in" / "IM0001", RAMP)
+    write(tmp_path / "in" / "photo.png", encoded(noise(16, 16)))
+    (remark,) = find(str(tmp_path / "in")).remarks
+    assert remark.topic == "dicom" and "1 of 1 other files are DICOM (IM0001)" in remark.text
+
+
+def test_frames_of_one_file_stay_on_one_side_of_the_hold_out(tmp_path: Path) -> None:
+    scan(tmp_path / "in" / "volume.dcm", np.zeros((5, 8, 8), np.uint16))
+    groups = [item.group for item in find(str(tmp_path / "in")).items()]
+    assert groups == ["volume.dcm"] * 5

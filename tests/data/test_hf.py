@@ -75,7 +75,7 @@ def test_images_without_classes_have_no_labels() -> None:
 
 def test_a_row_without_a_class_has_no_label() -> None:
     write("owner/name/train.parquet", rows(1, 2, 3), [1, None, -1])
-    assert [item.label for item in hf.open_source("owner/name").items()] == [1, None, None]
+    assert [item.label for item in hf.open_source("owner/name").items()] == [0, None, None]
 
 
 def test_a_damaged_image_is_an_oserror_of_that_image_alone() -> None:

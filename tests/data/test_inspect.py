@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.inspect import Sizes, _look_at, look_at_sizes
+from ganloom.data.inspect import Sizes, _look_at, enlarged, look_at_sizes
 from ganloom.data.sources import Item, find
 from ganloom.data.sources.digits import DigitsSource
 from ganloom.data.window import LazyWindow
@@ -39,6 +39,20 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_text("no image")
     with pytest.raises(DataError, match=r"none of the images of .* can be read"):
         sizes(tmp_path)
+
+
+def test_images_that_are_enlarged_more_than_twice_are_worth_a_line(tmp_path: Path) -> None:
+    sizes(tmp_path, 7, 7, 7)
+    source = find(str(tmp_path))
+    assert enlarged(source, (10, 14)) == enlarged(source, (5, 7)) == enlarged(source, (4, 4)) == ""
+    assert enlarged(source, None) == ""
+    said = enlarged(source, (20, 14))
+    assert "5x7 pixels and are enlarged 4.0 times, to 20x14" in said and "--size 5x7" in said
+
+
+def test_what_cannot_be_read_is_not_said_to_be_small(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no image")
+    assert enlarged(find(str(tmp_path)), (64, 64)) == ""
 
 
 @pytest.mark.slow

@@ -13,19 +13,26 @@ from making import entries, labels, packed_by_name, pictures, prepared, skipped,
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources import find
-from ganloom.data.sources.layout import Layout, is_hidden, is_image
+from ganloom.data.sources.layout import OUTSIDE, Layout
+from ganloom.data.sources.listing import LISTING, Table, read_listing
+from ganloom.data.sources.naming import is_hidden, is_image
 
 Placed = dict[str, tuple[str, Any]]
 
 
-def placed(*paths: str, listing: Any = None) -> tuple[Placed, list[str]]:
+def placed(*paths: str) -> tuple[Placed, list[str]]:
     """(split, label) of each path, and the class names."""
-    content = None if listing is None else json.dumps(listing).encode()
-    layout = Layout(sorted(paths), content)
-    assert all(not fault for *_, fault in layout)
-    found = {path: (split, label) for path, split, label, _ in layout}
+    layout = Layout(sorted(paths))
+    assert not any(place.fault for place in layout)
+    found = {path: (split, label) for path, split, label, *_ in layout}
     assert {split for split, _ in found.values()} <= set(layout.splits)
     return found, layout.class_names
+
+
+def listed(listing: Any, *paths: str) -> Table | None:
+    """The table that a dataset.json gives."""
+    content = json.dumps(listing).encode()
+    return read_listing([LISTING, *paths], dict.fromkeys(paths, "train"), lambda *_: iter([(LISTING, content)]))
 
 
 def classes_of(*paths: str) -> tuple[dict[str, Any], list[str]]:
@@ -58,12 +65,12 @@ def test_splits_have_classes_numbered_together(names: tuple[str, str]) -> None:
     train, other = names
     found, classes = placed(f"{train}/dog/1.png", f"{train}/cat/1.png", f"{other}/dog/1.png", f"{other}/ant/1.png")
     split = "test" if other == "test" else "val"
-    assert classes == ["ant", "cat", "dog"]
+    assert classes == ["cat", "dog"]
     assert found == {
-        f"{train}/cat/1.png": ("train", 1),
-        f"{train}/dog/1.png": ("train", 2),
-        f"{other}/dog/1.png": (split, 2),
-        f"{other}/ant/1.png": (split, 0),
+        f"{train}/cat/1.png": ("train", 0),
+        f"{train}/dog/1.png": ("train", 1),
+        f"{other}/dog/1.png": (split, 1),
+        f"{other}/ant/1.png": (split, None),  # a class without a training image is none
     }
 
 
@@ -99,7 +106,7 @@ def test_train_alone_has_no_copies() -> None:
 def test_a_folder_of_splits_beside_the_splits_with_other_images_is_not_a_copy(tmp_path: Path) -> None:
     pictures(tmp_path / "in", "train/1.png", "val/1.png", "old/train/1.png", "train/train/1.png")
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.5)
-    assert skipped(dataset) == {"old/train/1.png": "is outside the split folders"}
+    assert skipped(dataset) == {"old/train/1.png": OUTSIDE}
     assert dataset.description.splits == {"train": 2, "val": 1}
 
 
@@ -134,16 +141,16 @@ def test_a_few_images_outside_class_folders_are_skipped_and_with_more_there_are_
     many = [f"{name}/{index}.png" for name in ("cat", "dog") for index in range(19)]
     few, more = Layout([*many, "logo.png", "x.png"]), Layout([*many, "logo.png", "x.png", "y.png"])
     assert few.class_names == ["cat", "dog"] and more.class_names == []
-    faults = {path: fault for path, _, _, fault in few if fault}
+    faults = {place.path: place.fault for place in few if place.fault}
     assert faults == dict.fromkeys(["logo.png", "x.png"], "is outside the class folders")
-    assert not any(fault for *_, fault in more)
+    assert not any(place.fault for place in more)
 
 
 @pytest.mark.parametrize("outside", ["more/1.png", "more/cat/1.png", "cover.png"])
 def test_images_outside_the_split_folders_are_skipped_with_the_reason(tmp_path: Path, outside: str) -> None:
     pictures(tmp_path / "in", "train/cat/1.png", "train/dog/1.png", "val/cat/1.png", outside)
     dataset = prepared(tmp_path / "in", tmp_path / "out", max_skipped=0.25)
-    assert skipped(dataset) == {outside: "is outside the split folders"}
+    assert skipped(dataset) == {outside: OUTSIDE}
     assert dataset.class_names == ["cat", "dog"]
     assert dataset.description.splits == {"train": 2, "val": 1}
 
@@ -188,7 +195,9 @@ def test_a_listing_gives_labels_order_and_names(tmp_path: Path) -> None:
 
 
 def test_a_listing_without_names_numbers_the_classes() -> None:
-    assert placed("a.png", "b.png", listing={"labels": [["a.png", 2], ["b.png", 0]]})[1] == ["0", "1", "2"]
+    table = listed({"labels": [["a.png", 2], ["b.png", 0]]}, "a.png", "b.png")
+    assert table and table.class_names == ["0", "2"]  # a class without a training image is not a class
+    assert table.labels == {"a.png": 1, "b.png": 0}
 
 
 def test_a_listing_may_give_shares_of_each_class(tmp_path: Path) -> None:
@@ -228,7 +237,6 @@ FOREIGN = [
     b'{"labels": ["cat", "dog"]}',
     b'{"labels": [["a.png"]]}',
     b'{"labels": [["a.png", 0, 1]]}',
-    b'{"labels": {"a.png": 1}}',
 ]
 
 
@@ -250,7 +258,7 @@ def test_another_file_with_that_name_is_ignored(tmp_path: Path, content: bytes) 
         b'{"labels": [["a.png", -1]]}',
         b'{"labels": [["a.png", 0.5]]}',
         b'{"labels": [["a.png", true]]}',
-        b'{"labels": [["a.png", "cat"]]}',
+        b'{"labels": [["a.png", "cat"], ["b.png", 1]]}',
         b'{"labels": [["a.png", {}]]}',
         b'{"labels": [["a.png", []]]}',
         b'{"labels": [["a.png", [[1]]]]}',
@@ -287,12 +295,12 @@ ROWS = st.lists(st.tuples(st.sampled_from(["a.png", "b.png", "c"]), JSON | st.in
 @given(JSON | ROWS, JSON)
 def test_any_listing_is_read_or_refused(rows: Any, names: Any) -> None:
     try:
-        layout = Layout(["a.png", "b.png"], json.dumps({"labels": rows, "class_names": names}).encode())
+        layout = Layout(["a.png", "b.png"], table=listed({"labels": rows, "class_names": names}, "a.png", "b.png"))
     except DataError:
         return
     found = list(layout)
     assert sorted(path for path, *_ in found if path not in layout.missing) == ["a.png", "b.png"]
-    for _, _, label, _ in found:
+    for _, _, label, *_ in found:
         assert label is None or isinstance(label, np.ndarray) or label < len(layout.class_names)
 
 
@@ -306,13 +314,13 @@ def test_every_file_of_any_tree_appears_once(tree: Any, faulty: set[int]) -> Non
     paths = sorted({"/".join([*folders, name]) for folders, name in tree})
     faults = {path: "is broken" for index, path in enumerate(paths) if index in faulty}
     try:
-        layout = Layout(paths, None, faults)
+        layout = Layout(paths, faults=faults)
     except DataError as error:
-        assert "no folder 'train'" in str(error)
+        assert "--splits" in str(error)
         return
     found = list(layout)
     assert [path for path, *_ in found] == paths
-    for path, split, label, fault in found:
+    for path, split, label, fault, _ in found:
         assert split in ("train", "val", "test")
         assert label is None or 0 <= label < len(layout.class_names)
         assert fault == faults.get(path, fault)

@@ -10,7 +10,8 @@ from serving import md5, serve
 
 from ganloom.core.errors import DataError
 from ganloom.data.sources import fashion_mnist, mnist
-from ganloom.data.sources.mnist import IdxSource, read_idx
+from ganloom.data.sources.idx import read_idx
+from ganloom.data.sources.mnist import IdxSource
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
 LABELS = np.array([3, 9, 0, 9, 1], np.uint8)
@@ -97,15 +98,17 @@ GOOD = gzip.decompress(idx(IMAGES))
     [
         (gzip.compress(GOOD[:-1]), r"has 3919 bytes of data; its header \(5, 28, 28\) says 3920"),
         (gzip.compress(GOOD + b"\x00"), "has 3921 bytes of data"),
-        (gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]), "is not an IDX file of bytes with 3 dimensions: .* 00000d03"),
+        (
+            gzip.compress(b"\x00\x00\x0d\x03" + GOOD[4:]),
+            "is not an IDX file of bytes with 3 dimensions, it begins with 00000d03",
+        ),
         (idx(LABELS), "is not an IDX file of bytes with 3 dimensions"),
         (gzip.compress(GOOD[:10]), "is not an IDX file"),
         (gzip.compress(b""), "is not an IDX file .* begins with nothing"),
-        (GOOD, "cannot be unzipped"),
         (gzip.compress(GOOD)[:-20], "cannot be unzipped"),
         (gzip.compress(GOOD)[:-5] + bytes(5), "cannot be unzipped"),
     ],
-    ids=["short", "long", "floats", "dimensions", "half a header", "empty", "not zipped", "cut off", "checksum"],
+    ids=["short", "long", "floats", "dimensions", "half a header", "empty", "cut off", "checksum"],
 )
 def test_a_file_that_is_not_what_its_header_says_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "file.gz").write_bytes(content)

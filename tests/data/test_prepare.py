@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from making import pictures
 from numpy.typing import NDArray
 from packing import ALL, pack_all
 from PIL import Image
@@ -55,7 +56,7 @@ def rows(dataset: PackedDataset, split: str = "train") -> NDArray[np.uint8]:
 
 def datasets_in_the_cache() -> list[Path]:
     """Complete or not."""
-    return [path for path in cache_folder().iterdir() if path.is_dir() and path.name != "locks"]
+    return [path for path in cache_folder().iterdir() if path.is_dir() and path.name not in ("locks", "verified")]
 
 
 def skipped(dataset: PackedDataset) -> list[list[str]]:
@@ -495,7 +496,7 @@ KILLED = """
 import os, sys
 from ganloom.data import prepare
 from ganloom.data.sources import find
-prepare._content_hash = lambda *given: os._exit(9)  # everything but dataset.json is written
+prepare.content_hash = lambda *given: os._exit(9)  # everything but dataset.json is written
 prepare.prepare(find(sys.argv[1]), prepare.Preprocessing(), prepare.Selection(holdout=0))
 """
 
@@ -606,3 +607,10 @@ def test_the_cache_folder_is_the_given_one_or_in_the_users_cache(
         else:
             monkeypatch.setenv(name, value)
     assert cache_folder() == Path(folder)
+
+
+def test_a_destination_within_the_source_is_refused(tmp_path: Path) -> None:
+    """The next preparation would find the dataset among the images."""
+    pictures(tmp_path / "in", "a.png", "b.png")
+    with pytest.raises(DataError, match=r"lies in .*in, where the images come from: choose a folder outside it"):
+        prepare(find(str(tmp_path / "in")), Preprocessing(), Selection(), tmp_path / "in" / "packed")

@@ -42,6 +42,7 @@ class Made:
 
     name = "made"
     ignored = 0
+    remarks = ()
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: 
     [
         (
             "notes.txt",
-            r"ganloom cannot read images from notes\.txt: give a folder, or a file of type \.npy, .*\.zip",
+            r"notes\.txt is not read: give a folder, or a file of type \.npy, .*\.zip",
         ),
         ("missing.npz", r"there is nothing at missing\.npz: check the path"),
         ("some/folder", "there is nothing at some/folder: check the path"),
@@ -80,3 +80,18 @@ def test_the_built_in_digits_are_1797_grey_pictures_of_ten_classes() -> None:
     assert (pictures.shape, pictures.dtype) == ((50, 32, 32), np.uint8)
     assert pictures[:, 0].max() < 64  # the margin
     assert pictures.max(axis=(1, 2)).min() > 200  # ink
+
+
+def test_an_empty_name_and_the_name_of_a_medmnist_set_are_refused_with_the_remedy() -> None:
+    with pytest.raises(DataError, match="the name of the source is empty"):
+        find("")
+    with pytest.raises(DataError, match="Did you mean 'medmnist:pathmnist'"):
+        find("PathMNIST")
+
+
+def test_an_address_that_curl_does_not_know_is_not_given_to_curl() -> None:
+    with pytest.raises(DataError, match=r"curl -LO https://host/x.zip") as web:
+        find("https://host/x.zip")
+    with pytest.raises(DataError, match="download it first, then") as bucket:
+        find("s3://bucket/x")
+    assert "hf:OWNER/NAME" in str(web.value) and "curl" not in str(bucket.value)

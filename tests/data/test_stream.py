@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from packing import pack
 from torch import Tensor
 
-from ganloom.api.proposal import _Noise
+from ganloom.api.costs import Noise
 from ganloom.core.shapes import ImageShape
 from ganloom.data.stream import Stream, permute, resident
 
@@ -207,7 +207,7 @@ def test_only_training_images_are_streamed_each_with_its_label(tmp_path: Path) -
     shown, labels = samples.images(0, 80), samples.labels(0, 80)
     assert labels is not None
     assert sorted(shown[:, 0, 0, 0].tolist()) == sorted([*range(20, 60)] * 2)
-    assert labels.tolist() == shown[:, 0, 0, 0].tolist()
+    assert [int(dataset.class_names[label]) for label in labels] == shown[:, 0, 0, 0].tolist()
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -225,7 +225,7 @@ def test_resident_images_are_those_of_the_dataset(tmp_path: Path, mirror: bool) 
 
 def test_images_are_not_resident_on_a_gpu_without_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Works for any `Dataset`, even without a description, as the proposal of `inspect` uses."""
-    dataset = _Noise(ImageShape(3, 32, 32), [], 1000)
+    dataset = Noise(ImageShape(3, 32, 32), [], 1000)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000 * 3 * 32 * 32, 0))
     assert resident(dataset, torch.device("cuda")) is None
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -242,12 +243,34 @@ def test_an_interruption_leaves_nothing_and_the_next_attempt_works(
     assert_same_again(original, tmp_path / "here" / place)
 
 
-def test_the_remains_of_a_killed_attempt_are_removed(tmp_path: Path) -> None:
+def test_the_remains_of_a_killed_attempt_are_removed(tmp_path: Path, nobody: int) -> None:
     original = dataset(tmp_path / "data", images=noise(4, 4)[None])
-    (tmp_path / "here" / ".out.unfinished" / "deep").mkdir(parents=True)
-    (tmp_path / "here" / ".out.unfinished" / "deep" / "old.png").write_bytes(b"old")
+    deep = tmp_path / "here" / f".out.{nobody}.tmp" / "deep"
+    deep.mkdir(parents=True)
+    (deep / "old.png").write_bytes(b"old")
+    os.utime(deep.parent, (0, 0))
     unpack(original, tmp_path / "here" / "out", quiet)
     assert {path.name for path in (tmp_path / "here").rglob("*")} == {"out", "00000000.png"}
+
+
+def test_two_processes_that_unpack_to_one_place_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second starts when the first has written a part, and is interrupted: the first one's folder is whole."""
+    original = dataset(tmp_path / "data", images=np.stack([noise(4, 4, 3, seed) for seed in range(5)]))
+    plain, calls = room._plain, itertools.count()
+
+    def meanwhile(label: Any) -> Any:
+        call = next(calls)
+        if call == 2:
+            with monkeypatch.context() as patches, pytest.raises(KeyboardInterrupt):
+                patches.setattr(os, "getpid", lambda: -1)
+                unpack(original, tmp_path / "out", quiet)
+        if call == 4:
+            raise KeyboardInterrupt
+        return plain(label)
+
+    monkeypatch.setattr(room, "_plain", meanwhile)
+    unpack(original, tmp_path / "out", quiet)
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101])

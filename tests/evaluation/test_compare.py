@@ -102,11 +102,14 @@ def test_the_table_is_shown_with_what_it_leaves_out_and_why(tmp_path: Path) -> N
     kid = {"metric": "kid", "label": "kid[loomnet-1]@1000"}
     first = file(tmp_path / "<a>.json", {}, kid, {"metric": "cas", "label": "cas@1"})
     table = compare([first, file(tmp_path / "b.json", {}, {**kid, "n_real": 900})])
-    head, row, *notes = str(table).splitlines()
+    head, row, *notes = str(table).splitlines()[len(table.verdicts) :]
     assert head.split() == [str(first), str(tmp_path / "b.json")]
     assert row.split("  ")[0] == "fd[loomnet-1]@1000" and row.count("3  [2.5, 3.5]") == 2
     assert row.rindex("3  [2.5") == head.rindex(str(tmp_path))
-    assert notes == ["kid: not comparable (real images: 1000 against 900)", "missing in some of them: cas"]
+    assert row.endswith("lower is better; distance to the real images: quality and variety")
+    reason, remedy, missing = notes
+    assert reason == "not comparable: kid (real images: 1,000 against 900)"
+    assert "ganloom evaluate RUN" in remedy and missing == "missing in some of them: cas"
     assert repr(table) == str(table)
     html = table._repr_html_()
     assert "&lt;a&gt;.json" in html and "<a>" not in html and "[2.5, 3.5]" in html
@@ -117,7 +120,76 @@ def test_the_command_fails_when_nothing_may_be_compared(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {"n_generated": 500})
     result = CliRunner().invoke(app, ["compare", str(a), str(b)])
     assert result.exit_code == 2
-    assert "fd: not comparable (generated images: 1000 against 500)" in result.output
+    assert "not comparable: fd (generated images: 1,000 against 500)" in result.output
+
+
+def test_unlike_runs_get_the_plain_reason_once(tmp_path: Path) -> None:
+    """In words: the names of the images, not their hashes, and not once for each metric."""
+    metrics = [{"metric": name, "label": f"{name}[loomnet-1]@1000"} for name in ("fd", "kid", "recall")]
+    other = {"content_hash": "f" * 64, "dataset": "shapes", "n_real": 500}
+    a, b = file(tmp_path / "a.json", *metrics), file(tmp_path / "b.json", *(each | other for each in metrics))
+    lines = str(compare([a, b])).splitlines()
+    (reason,) = [line for line in lines if "not comparable" in line]
+    assert "fd, kid, recall" in reason and "digits against shapes" in reason and "500" not in reason
+    assert "fff" not in reason
+
+
+def test_scores_of_images_that_were_not_verified_are_named(tmp_path: Path) -> None:
+    a, b = file(tmp_path / "a.json", {"verified": False}), file(tmp_path / "b.json", {"verified": True})
+    (line,) = [line for line in str(compare([a, b])).splitlines() if "not verified" in line]
+    assert "runs/a" in line and "data.verify=false" in line
+    assert "not verified" not in str(compare([b, b]))
+
+
+def test_a_changed_number_in_stored_scores_is_refused(tmp_path: Path) -> None:
+    path = file(tmp_path / "a.json", {})
+    path.write_text(path.read_text().replace('"value": 3.0', '"value": 2.0'))
+    with pytest.raises(DataError, match="does not match its checksum"):
+        compare([path, file(tmp_path / "b.json", {})])
+
+
+def numbers(**values: tuple[float, float, float]) -> list[dict[str, Any]]:
+    """Scores by metric: value and interval."""
+    return [
+        {"metric": name, "label": f"{name}[loomnet-1]@1000", "value": value, "low": low, "high": high}
+        for name, (value, low, high) in values.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"fd": (3, 2.5, 3.5)}, {"fd": (2, 1.8, 2.2)}, "b.json (fd); no metric clearly favours another"),
+        ({"recall": (0.9, 0.8, 0.95)}, {"recall": (0.2, 0.1, 0.3)}, "a.json (recall)"),
+        ({"fd": (3, 2.5, 3.5)}, {"fd": (2.8, 2.2, 3.2)}, None),  # within the intervals
+        ({"ms_ssim": (0.3, 0.2, 0.4)}, {"ms_ssim": (0.6, 0.5, 0.7)}, None),  # neither direction is better
+        (
+            {"fd": (3, 2.5, 3.5), "recall": (0.9, 0.8, 0.95)},
+            {"fd": (2, 1.8, 2.2), "recall": (0.2, 0.1, 0.3)},
+            "a.json in recall",
+        ),
+    ],
+)
+def test_the_better_run_is_named_first_where_intervals_do_not_overlap(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], expected: str | None
+) -> None:
+    a = file(tmp_path / "a.json", *numbers(**first))
+    b = file(tmp_path / "b.json", *({**each, "model": "d" * 64} for each in numbers(**second)))
+    line = str(compare([a, b])).splitlines()[0]
+    assert line.startswith("better: ") and expected in line if expected else not line.startswith("better: ")
+
+
+def test_the_same_model_on_both_sides_is_said(tmp_path: Path) -> None:
+    a, b = file(tmp_path / "a.json", {}), file(tmp_path / "b.json", {})
+    assert "same model" in str(compare([a, b])).splitlines()[0]
+    assert "same model" not in str(compare([a, file(tmp_path / "c.json", {"model": "d" * 64})]))
+
+
+def test_a_collapsed_run_is_named_before_the_table(tmp_path: Path) -> None:
+    sick = numbers(vendi=(1.6, 1.5, 1.7), vendi_real=(82.6, 82, 83), precision=(0.9, 0.85, 0.95), recall=(0, 0, 0.01))
+    a, b = file(tmp_path / "a.json", *sick), file(tmp_path / "b.json", *numbers(vendi=(80, 79, 81)))
+    first = str(compare([a, b])).splitlines()[1]
+    assert str(a) in first and "collapsed" in first and "Vendi 1.6 of 82.6" in first and "recall 0" in first
 
 
 def test_one_alone_nothing_there_and_no_scores_are_refused(tmp_path: Path) -> None:

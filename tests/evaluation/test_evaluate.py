@@ -91,14 +91,6 @@ def test_two_folders_of_images_are_compared(folders: dict[str, Path]) -> None:
     assert near["recall[loomnet-1]@150"] > 2 * far["recall[loomnet-1]@150"]
 
 
-def test_a_folder_of_images_is_compared_at_its_own_size(folders: dict[str, Path], tmp_path: Path) -> None:
-    """Generated at 16x16 in colour, the real ones 8x8 and grey: these are prepared to the size of those."""
-    for index in range(120):
-        pixels = np.random.default_rng(index).integers(0, 255, (16, 16, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-    assert ganloom.evaluate(tmp_path, folders["first"], metrics="fd")[0].n_generated == 120
-
-
 def test_each_class_is_measured_by_itself(folders: dict[str, Path]) -> None:
     scores = ganloom.evaluate(folders["first"], folders["second"], metrics="fd", per_class=True)
     classes = {score.class_name: score for score in scores if score.class_name is not None}
@@ -134,11 +126,14 @@ def test_a_generator_that_has_diverged_is_refused(run: Path, tmp_path: Path) -> 
     assert not (tmp_path / "report.json").exists()
 
 
-def test_mixed_sizes_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    for index, side in enumerate([8, 8, 16]):
+def test_generated_images_of_several_sizes_are_brought_to_that_of_the_real_ones(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    for index in range(60):
+        side = 16 if index % 3 else 8
         Image.fromarray(np.full((side, side), index, np.uint8)).save(tmp_path / f"{index}.png")
-    with pytest.raises(DataError, match="size"):
-        ganloom.evaluate(tmp_path, folders["first"])
+    (score,) = ganloom.evaluate(tmp_path, folders["first"], metrics="fd")
+    assert score.converted == f"several sizes, compared as {score.shape}"
 
 
 CASES: dict[str, tuple[dict[str, Any], type[GanloomError], str]] = {
@@ -160,7 +155,7 @@ CASES: dict[str, tuple[dict[str, Any], type[GanloomError], str]] = {
         "is defined by the inception network",
     ),
     "no such split": ({"metrics": "fd", "split": "test"}, DataError, "no images in 'test'"),
-    "lpips without weights": ({"metrics": "lpips", "n": 100}, DataError, "--lpips-weights"),
+    "lpips without weights": ({"metrics": "lpips", "n": 100}, DataError, "`lpips_weights`"),
     "weights for loomnet": ({"metrics": "fd", "weights": "nowhere.pth"}, GanloomError, "loomnet"),
 }
 
@@ -181,7 +176,7 @@ def test_a_folder_without_real_images_to_compare_with_is_refused(folders: dict[s
 
 
 def test_more_than_the_folder_holds_is_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match="--n 5000 is more than"):
+    with pytest.raises(DataError, match="n=5000 is more than"):
         ganloom.evaluate(folders["first"], folders["second"], n=5000)
 
 
@@ -291,14 +286,14 @@ def test_held_out_images_without_labels_classify_nothing(folders: dict[str, Path
         ganloom.evaluate(made.path, metrics="classification", n=150)
 
 
-def test_a_run_is_compared_with_other_images_in_its_own_shape(run: Path, tmp_path: Path) -> None:
-    """Grey digits of 32 pixels, with classes; colour, at another size, without."""
+def test_a_run_is_compared_with_other_images_at_its_own_size(run: Path, tmp_path: Path) -> None:
+    """Grey digits of 32 pixels, with classes; colour of another size, without. Colour counts against the digits."""
     for number in range(120):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 48, 3), np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
     (score,) = ganloom.evaluate(run, tmp_path / "photos", metrics="fd", n=100)
-    assert score.shape == "32x32 grey"
+    assert score.shape == "32x32 RGB" and score.converted == "32x32 grey, compared as 32x32 RGB"
 
 
 def test_what_the_run_asked_of_its_own_images_is_not_asked_of_others(run: Path, tmp_path: Path) -> None:
@@ -350,7 +345,7 @@ def test_a_seed_out_of_range_is_refused(run: Path, seed: int) -> None:
 def test_a_place_that_cannot_be_written_is_refused_first(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path, tmp_path / "file" / "scores.json"):
-        with pytest.raises(StorageError, match="--out"):
+        with pytest.raises(StorageError, match="`out`"):
             ganloom.evaluate(run, metrics="fd", n=100, out=out)
 
 
@@ -365,7 +360,7 @@ def test_the_same_metric_under_two_names_is_measured_once(run: Path) -> None:
 
 
 def test_more_real_images_than_there_are_are_refused(run: Path) -> None:
-    with pytest.raises(DataError, match="--n-real 5000 is more than the 1,720"):
+    with pytest.raises(DataError, match="n_real=5000 is more than the 1,720"):
         ganloom.evaluate(run, metrics="fd", n_real=5000)
 
 

@@ -51,7 +51,7 @@ def test_other_weights_never_give_a_fid(folders: tuple[Path, Path], random_weigh
 def test_the_weights_with_the_published_hash_do(
     folders: tuple[Path, Path], random_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    published = weights.INCEPTION._replace(sha256=weights.file_sha256(random_weights))  # as if it were the real file
+    published = weights.INCEPTION._replace(sha256=weights.read(random_weights).sha256)  # as if it were the real file
     monkeypatch.setattr(weights, "INCEPTION", published)
     monkeypatch.setattr(inception, "SIZE", 107)  # an eighth of the pixels: the features are of random weights anyhow
     monkeypatch.setenv("GANLOOM_WEIGHTS", str(random_weights))

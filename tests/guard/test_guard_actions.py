@@ -1,5 +1,10 @@
 """The guard's actions: it warns, stops, or rolls back and continues with other settings."""
 
+import contextlib
+import dataclasses
+import itertools
+import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +20,7 @@ from ganloom.config import Config
 from ganloom.core.errors import Interrupted, RunError
 from ganloom.guard import guard as guard_module
 from ganloom.guard.remedies import other_settings
+from ganloom.guard.signals import Signals
 from ganloom.guard.verdicts import RULES
 from ganloom.runs import RunFolder, open_folder
 from ganloom.session import recorder, session
@@ -24,12 +30,17 @@ from ganloom.training.step import AdversarialStep
 
 pytestmark = pytest.mark.slow
 
+WELL = Signals(
+    finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
+    gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
+)  # fmt: skip
+
 
 def test_other_settings_go_further_each_time() -> None:
     config = tiny_config()
     tried = []
     for _ in range(3):
-        changes = other_settings("divergence", config, 1e-3, 1e-3)
+        changes = other_settings("divergence", config, WELL)
         config = config.with_overrides(changes)
         tried.append((config.optimizer.g.lr, config.optimizer.d.lr, config.penalties["r1"].weight))
     assert len(set(tried)) == 3 and tried == sorted(tried, key=lambda each: -each[0])
@@ -37,13 +48,13 @@ def test_other_settings_go_further_each_time() -> None:
 
 def test_more_augmentation_as_the_loss_allows() -> None:
     config = tiny_config()
-    first = config.with_overrides(other_settings("overfitting", config, 1.0, 1.0))
+    first = config.with_overrides(other_settings("overfitting", config, WELL))
     assert first.augment is not None and first.augment.name == "ada"
-    again = first.with_overrides(other_settings("memorisation", first, 1.0, 1.0))
+    again = first.with_overrides(other_settings("memorisation", first, WELL))
     assert again.augment is not None and again.augment.options["target"] == pytest.approx(0.45)
     paired = tiny_config(loss="relativistic")
     probabilities = []
-    while changes := other_settings("overfitting", paired, 1.0, 1.0):
+    while changes := other_settings("overfitting", paired, WELL):
         paired = paired.with_overrides(changes)
         assert paired.augment is not None
         probabilities.append(paired.augment.options["p"])
@@ -52,8 +63,10 @@ def test_more_augmentation_as_the_loss_allows() -> None:
 
 def test_a_network_that_hardly_changes_gets_the_rate_of_the_other() -> None:
     config = tiny_config(optimizer__d__lr=1e-12)
-    assert other_settings("stalled", config, 1e-3, 1e-12) == {"optimizer.d.lr": config.optimizer.g.lr}
-    assert other_settings("stalled", config, 1e-3, 1e-3) == {}
+    assert other_settings("stalled", config, dataclasses.replace(WELL, update_d=1e-12)) == {
+        "optimizer.d.lr": config.optimizer.g.lr
+    }
+    assert other_settings("stalled", config, WELL) == {}
 
 
 def train(out: Path, **settings: Any) -> RunFolder:
@@ -136,11 +149,73 @@ def test_a_kill_around_a_rollback_changes_nothing(
     assert_same_run(resumed.path, whole.path)
 
 
+@pytest.mark.parametrize("healthy", [True, False], ids=["to a checkpoint", "to the start"])
+def test_a_kill_at_any_file_operation_of_a_rollback_changes_nothing(
+    dislikes_high_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: bool
+) -> None:
+    """Also where it removes every checkpoint: the run has not lost them, but is to start again."""
+    settings = {**SICK, "train__length": "448 images"}
+    if not healthy:
+        rule = guard_module.RULES["divergence"]._replace(suspects=lambda now, past: now.update_g > 3e-4)
+        monkeypatch.setattr(guard_module, "RULES", {**quiet(), "divergence": rule})
+        settings["guard__patience"] = 4
+    killed = tmp_path / "killed"
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "roll_back", killing(session.roll_back, killed))
+        whole = train(tmp_path / "whole", **settings)
+    assert (whole.changes[0].to > 0) == healthy
+    copies = sorted(killed.iterdir())
+    assert len(copies) >= 5
+    for copy in copies:
+        resumed = ganloom.resume(copy, device="cpu").folder
+        assert_same_run(resumed.path, whole.path)
+        told = [change.model_dump(exclude={"seconds"}) for change in resumed.changes]
+        assert told == [change.model_dump(exclude={"seconds"}) for change in whole.changes]
+
+
+def killing(roll_back: Any, copies: Path) -> Any:
+    """The first time, it is tried on copies of the run before, each interrupted at another of its file operations."""
+
+    def killed(run: RunFolder, *arguments: Any) -> Any:
+        for kill in itertools.count() if not copies.exists() else ():
+            copy = shutil.copytree(run.path, copies / str(kill))
+            try:
+                with interrupted_at(kill):
+                    roll_back(RunFolder(copy), *arguments)
+            except KeyboardInterrupt:
+                continue
+            shutil.rmtree(copy)
+            break
+        return roll_back(run, *arguments)
+
+    return killed
+
+
+@contextlib.contextmanager
+def interrupted_at(operation: int) -> Iterator[None]:
+    left = iter(range(operation))
+
+    def counted(real: Any) -> Any:
+        def operate(path: Any, *more: Any) -> None:
+            if os.path.lexists(path) and next(left, None) is None:
+                raise KeyboardInterrupt
+            real(path, *more)
+
+        return operate
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("replace", "unlink"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        yield
+
+
 def test_a_setting_that_the_user_changes_after_a_rollback_is_kept(dislikes_high_rates: None, tmp_path: Path) -> None:
     """Also without a checkpoint since: here the user found the guard's rate not low enough."""
-    run = train(tmp_path / "run", **SHORT)
+    run = train(tmp_path / "run", **{**SHORT, "checkpoint__keep": 99})
     change = run.changes[-1]
     checkpoint.leave_only(run.checkpoints, change.to)
+    lines = run.log.read_text().splitlines(keepends=True)  # as if it had been killed before it went on
+    run.log.write_text("".join(line for line in lines if '"rollback"' not in line))
     run.save_config(run.config.with_overrides({"optimizer.g.lr": 1e-5}))
     assert ganloom.resume(run.path, device="cpu").config.optimizer.g.lr == 1e-5
 

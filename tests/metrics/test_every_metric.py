@@ -6,7 +6,7 @@ import pkgutil
 import pytest
 
 from ganloom import metrics
-from ganloom.cli import METRICS
+from ganloom.cli.scores import METRICS
 from ganloom.core.errors import ConfigError
 from ganloom.metrics.contract import NEEDED
 from ganloom.metrics.meanings import MEANINGS

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganloom.core.errors import DataError, ModelError
 from ganloom.core.files import cache_folder
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
@@ -47,7 +48,7 @@ class Counting(Extractor):
 def test_the_batch_does_not_change_a_digit(batch: int) -> None:
     encoder = loomnet.load()
     usual = Extraction(encoder, CPU).features(images()).pooled
-    other = Extraction(encoder, CPU, batch=batch).features(images()).pooled
+    other = Extraction(encoder, CPU, blocks=Blocks(batch)).features(images()).pooled
     np.testing.assert_allclose(other, usual, rtol=1e-5, atol=1e-6)
 
 
@@ -71,6 +72,16 @@ def test_a_cache_file_cut_in_half_or_changed_is_replaced() -> None:
         np.testing.assert_array_equal(Extraction(counting, CPU).cached(images()).pooled, whole.pooled)
         assert file.read_bytes() == data
     assert counting.seen == 5 * len(PIXELS)
+
+
+def test_a_cache_file_of_other_images_is_replaced() -> None:
+    counting = Counting()
+    own = Extraction(counting, CPU).cached(images())
+    (file,) = (cache_folder() / "features").iterdir()
+    Extraction(counting, CPU).cached(images(PIXELS[::-1], identity="another"))
+    (other,) = set((cache_folder() / "features").iterdir()) - {file}
+    file.write_bytes(other.read_bytes())
+    np.testing.assert_array_equal(Extraction(counting, CPU).cached(images()).pooled, own.pooled)
 
 
 def changes() -> Iterator[tuple[str, Images, dict[str, str]]]:
@@ -105,7 +116,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing() -> None:
     np.testing.assert_array_equal(
         extraction.features(images()).pooled, Extraction(Counting(), CPU).features(images()).pooled
     )
-    assert extraction.batch == 16
+    assert extraction.blocks.size <= 20
 
 
 def test_an_error_of_the_network_is_not_taken_for_missing_memory() -> None:

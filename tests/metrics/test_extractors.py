@@ -165,8 +165,23 @@ def test_a_callable_may_return_an_extractor_that_names_itself(tmp_path: Path) ->
         "    def forward(self, images):\n        return Outputs(images.float().mean((2, 3)), None)\n"
     )
     extractor = extractors.find(f"{tmp_path}/encoders.py:Mine")
-    assert (extractor.id, extractor.weights) == ("mine-2", "abc")
-    assert not extractor.training
+    assert extractor.id == "mine-2" and not extractor.training
+
+
+def test_the_hash_of_an_extractor_that_names_itself_is_computed(tmp_path: Path) -> None:
+    """From its code and what it says of its weights: what it says alone would be believed after a change."""
+    text = (
+        "from ganloom.metrics.extractors.contract import Extractor, Outputs\n\n"
+        "class Mine(Extractor):\n    id, weights, resize = 'mine-2', 'abc', 'none'\n\n"
+        "    def forward(self, images):\n        return Outputs(images.float().mean((2, 3)), None)\n"
+    )
+    hashes = set()
+    for changed in (text, text.replace("abc", "abd"), text.replace("mean", "amax")):
+        (tmp_path / "encoders.py").write_text(changed)
+        extractor = extractors.find(f"{tmp_path}/encoders.py:Mine")
+        assert not extractor.is_pinned
+        hashes.add(extractor.weights)
+    assert len(hashes) == 3
 
 
 @pytest.mark.parametrize("id", ["inception", "loomnet-1"])

@@ -58,7 +58,7 @@ def weights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ours(weights_file: Path) -> Inception:
-    return Inception(weights.read(weights_file))
+    return Inception(weights.read(weights_file).tensors)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_maps_on_the_way_equal_torch_fidelitys(ours: Inception, theirs: nn.Modul
 
 
 def test_another_resize_gives_other_features(weights_file: Path, ours: Inception) -> None:
-    clean = Inception(weights.read(weights_file), resize="clean-299")
+    clean = Inception(weights.read(weights_file).tensors, resize="clean-299")
     images = pictures(2, 64, 64)
     smooth = F.interpolate(images.float(), (299, 299), mode="bilinear", antialias=True)
     expected = ours(images).features
@@ -139,14 +139,14 @@ def test_features_of_an_image_do_not_depend_on_its_batch(ours: Inception) -> Non
 
 def test_an_extractor_is_frozen_and_takes_no_random_numbers(weights_file: Path) -> None:
     before = torch.get_rng_state()
-    network = Inception(weights.read(weights_file))
+    network = Inception(weights.read(weights_file).tensors)
     assert torch.equal(torch.get_rng_state(), before)
     assert not network.training and not any(parameter.requires_grad for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
 def test_weights_that_do_not_fit_are_refused(weights_file: Path, change: str) -> None:
-    state = weights.read(weights_file)
+    state = weights.read(weights_file).tensors
     name = "Mixed_7c.branch3x3_2b.conv.weight"
     if change == "missing":
         del state[name]
@@ -159,10 +159,10 @@ def test_weights_that_do_not_fit_are_refused(weights_file: Path, change: str) ->
 
 
 def test_only_verified_weights_are_called_inception(weights_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Inception(weights.read(weights_file)).id == "unpublished"
+    assert Inception(weights.read(weights_file).tensors).id == "unpublished"
     with pytest.raises(ModelError, match=f"its sha256 is .*, not {weights.INCEPTION.sha256}"):
         extractors.find("inception", weights_file)
-    sha256 = weights.file_sha256(weights_file)
+    sha256 = weights.read(weights_file).sha256
     monkeypatch.setattr(weights, "INCEPTION", weights.INCEPTION._replace(sha256=sha256))
     plain, clean = (extractors.find(name, weights_file) for name in ("inception", "inception-clean"))
     assert (plain.id, plain.resize, plain.weights) == ("inception", "tf1-299", sha256)
@@ -182,7 +182,10 @@ def test_the_trunks_features_are_those_on_the_way(
     monkeypatch.setenv("INCEPTION_TRUNK", str(tmp_path / "trunk.npz"))
     extractor = extractors.find(f"{TRUNK}:trunk")
     assert (extractor.id, extractor.resize) == ("inception-768", "tf1-299")
-    assert extractor.weights == weights.file_sha256(tmp_path / "trunk.npz")
+    weights_before = extractor.weights
+    values["t0"] = values["t0"] + 1
+    np.savez(tmp_path / "trunk.npz", **values)
+    assert extractors.find(f"{TRUNK}:trunk").weights != weights_before
     images = pictures(2, 32, 32)
     expected = trunk(inception.normalise(resize.tf1(images.float(), inception.SIZE))).mean((2, 3))
     assert apart(extractor(images).features, expected) < 1e-6

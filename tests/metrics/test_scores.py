@@ -59,6 +59,23 @@ def test_a_name_of_several_labels_is_refused_and_they_are_named() -> None:
     assert scores["fd[loomnet-1]@500"] == 8.0
 
 
+def test_a_metric_of_several_numbers_names_them() -> None:
+    parts = Scores([score(metric=name, label=f"{name}[loomnet-1]@200") for name in ("precision", "recall", "fd")])
+    with pytest.raises(DataError, match="prdc gives several numbers: choose one of precision, recall"):
+        parts["prdc"]
+    with pytest.raises(DataError, match="no score 'prdc'"):
+        SCORES["prdc"]
+
+
+def test_scores_are_numbers_and_rows_of_a_table() -> None:
+    assert float(SCORES["kid"]) == float(KID) == 0.5
+    assert SCORES.to_dict()["fd[loomnet-1]@200 (cat)"] == 30.0
+    rows = SCORES.to_rows()
+    assert [row["name"] for row in rows] == [each.name for each in SCORES]
+    assert len({tuple(row) for row in rows}) == 1 and rows[1]["value"] == 12.3456 and rows[1]["low"] == 11.5
+    assert repr(SCORE) == str(SCORE) == "Score(fd[loomnet-1]@200 = 12.346  [11.5, 13.25])"
+
+
 def test_an_unknown_name_is_refused_with_what_there_is() -> None:
     assert "fidd" not in SCORES and KID in SCORES and SCORE not in SCORES[2:]
     with pytest.raises(DataError, match=r"no score 'kidd'. Did you mean 'kid'"):

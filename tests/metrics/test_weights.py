@@ -12,7 +12,7 @@ from torch import nn
 
 from ganloom.core.errors import ModelError
 from ganloom.metrics.extractors import weights
-from ganloom.metrics.extractors.weights import INCEPTION, Published, locate, read
+from ganloom.metrics.extractors.weights import INCEPTION, Published, hashed, locate, read, read_published
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from serving import serve
@@ -131,7 +131,7 @@ def test_the_published_inception_is_the_one_of_fid() -> None:
 
 def test_tensors_are_read_by_name(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "net.pth")
-    assert {name: tensor.shape for name, tensor in read(tmp_path / "net.pth").items()} == {
+    assert {name: tensor.shape for name, tensor in read(tmp_path / "net.pth").tensors.items()} == {
         "weight": (3, 2),
         "bias": (3,),
     }
@@ -153,5 +153,24 @@ def test_what_is_not_a_file_of_weights_is_refused_and_not_executed(tmp_path: Pat
         read(path)
 
 
-def test_the_file_of_hashes_is_that_of_its_bytes(tmp_path: Path) -> None:
-    assert weights.file_sha256(put(tmp_path / "file", DATA)) == sha256(DATA).hexdigest()
+def test_the_hash_of_weights_is_that_of_the_bytes_that_were_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"a": torch.ones(3)}, path)
+    assert read(path).sha256 == sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_weights_that_change_while_they_are_read_are_refused(tmp_path: Path, how: str) -> None:
+    path = put(tmp_path / "net.pth", DATA)
+    with pytest.raises(ModelError, match="was changed while it was read: try again"), hashed(path):
+        other = put(tmp_path / "other" if how == "replaced" else path, OTHER + b"more")
+        other.replace(path)
+
+
+def test_published_weights_are_verified_as_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only when they are looked for: in between, another file may have come into their place."""
+    path = tmp_path / "net.pth"
+    torch.save({"a": torch.ones(3)}, path)
+    monkeypatch.setattr(weights, "locate", lambda published, given: path)
+    with pytest.raises(ModelError, match=r"is not the published net\.pth"):
+        read_published(published(), None)

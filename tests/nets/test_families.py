@@ -232,7 +232,7 @@ def test_a_saved_model_is_rebuilt_completely(variant: str, tmp_path: Path) -> No
         class_names=list("abcde"), training={"nimg": 3},
     )  # fmt: skip
     modelfile.write(tmp_path / "model.safetensors", G, header)
-    again, read = modelfile.read(tmp_path / "model.safetensors")
+    again, read, *_ = modelfile.read(tmp_path / "model.safetensors")
     assert read == header
     y = torch.arange(6) % CLASSES
     before, after = (torch.cat(list(generate(net, LATENT, 6, 0, y, batch=4))) for net in (G, again))

@@ -229,7 +229,7 @@ def test_the_level_is_in_the_state_and_in_the_model_file(level: float, tmp_path:
         training={},
     )  # fmt: skip
     modelfile.write(tmp_path / "model.safetensors", G, header)
-    again, _ = modelfile.read(tmp_path / "model.safetensors")
+    again, _, *_ = modelfile.read(tmp_path / "model.safetensors")
     assert again.level.item() == level
     before, after = (torch.cat(list(generate_floats(net, LATENT, 3, 0, None))) for net in (G, again))
     assert torch.equal(before, after)

@@ -200,7 +200,7 @@ def test_the_report_of_a_run_that_has_only_begun_says_what_is_missing(tmp_path: 
     words = report(begin(tmp_path / "run", class_names=[])).words
     for part in (
         "has not been measured", "no picture of the real images", "no samples yet",
-        "Nothing has been logged", "Nothing has been measured yet", "no picture of nearest neighbours",
+        "Nothing has been logged", "Nothing has been measured yet", "no samples to look for",
         "not complete", "not logged",
     ):  # fmt: skip
         assert part in words, part

@@ -121,7 +121,7 @@ def test_a_prepared_file_that_is_cut_under_a_training_is_prepared_anew(
     """Of the cache, which is ours: 'ganloom resume' is all there is to do."""
     monkeypatch.setenv("GANLOOM_CACHE", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    assert "continue with 'ganloom resume'" in train_and_cut(run, "digits", "")
+    assert "continue with 'ganloom.resume()'" in train_and_cut(run, "digits", "")
     ganloom.resume(run, device="cpu")
     assert_same_run(left_alone, run)
 

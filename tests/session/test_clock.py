@@ -9,7 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ganloom
-from comparison import assert_same_run, state_of
+from comparison import assert_same_run, log_of, state_of
 from conftest import tiny_config
 from ganloom.config import Config
 from ganloom.tracking.jsonl import read_log
@@ -42,7 +42,7 @@ def train(out: Path, **settings: Any) -> None:
 def scalars(run: Path) -> list[tuple[int, float]]:
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
-    return [(event.step, event.value) for event in events.Scalars("loss_d")]
+    return [(event.step, event.value) for event in events.Scalars("loss/d")]
 
 
 @pytest.fixture(scope="module")
@@ -80,5 +80,5 @@ def test_a_clock_that_is_set_anew_between_two_halves_of_a_run_changes_nothing(
     assert state_of(run).keys() == state_of(undisturbed).keys()
     assert all(torch.equal(ours, state_of(undisturbed)[name]) for name, ours in state_of(run).items())
     assert (run / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
-    logged = [(row["nimg"], pytest.approx(row["loss_d"])) for row in read_log(run / "log.jsonl")]
+    logged = [(row["nimg"], pytest.approx(row["loss_d"])) for row in log_of(run)]
     assert scalars(run) == logged and logged[-1][0] == 960

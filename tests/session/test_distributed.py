@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -215,6 +216,28 @@ def test_an_error_in_several_processes_is_printed_once_with_exit_code_2(tmp_path
     assert done.stdout.count("error:") == 1 and "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["images", "settings (optimizer)"])
+def test_processes_that_do_not_train_the_same_are_refused(tmp_path: Path, what: str) -> None:
+    """Each was started by hand, on a machine of its own: they would train on, and their weights drift apart."""
+    for rank in range(2):
+        np.save(tmp_path / f"{rank}.npy", np.full((60, 8, 8), 50 * rank + np.arange(60)[:, None, None], np.uint8))
+    flags = [*tiny_flags(train__length="64 images"), "--device=cpu", f"--out={tmp_path / 'run'}"]
+    other = [] if what == "images" else ["--lr-g=0.01"]
+    more = [[str(tmp_path / "0.npy")], [str(tmp_path / f"{int(what == 'images')}.npy"), *other]]
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    started = [
+        subprocess.Popen(
+            command("train", *more[rank], *flags), env={**shared, "RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    said = [each.communicate()[1] for each in started]
+    assert [each.returncode for each in started] == [2, 2]
+    assert f"the processes of this training have different {what}: start all of them" in said[0]
+    assert not (tmp_path / "run").exists()
+
+
 @unix
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "target"), SENT)
@@ -268,6 +291,25 @@ def test_torchrun_resumes_automatically(in_two: InTwo, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "resuming at" in done.stdout and done.stdout.count("error:") == 1
     assert_same_run(run, in_two.run)
+
+
+@unix
+@pytest.mark.slow
+def test_processes_agree_on_the_name_of_their_run_also_after_a_restart(
+    in_two: InTwo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of the data is taken: all of them train in the next one, and resume there after one was killed."""
+    monkeypatch.chdir(tmp_path)
+    taken = tmp_path / "runs" / "digits"
+    taken.mkdir(parents=True)
+    (taken / "notes.txt").write_text("mine")
+    send = f"1 {int(signal.SIGKILL)} self runs/digits-2"
+    done = run_to_the_end(torchrun(2, "train", *in_two.flags), SEND=send)
+    assert done.returncode == 0, done.stdout
+    assert "note: runs/digits exists, so this run is runs/digits-2" in done.stdout and "resuming at" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits", "digits-2"]
+    assert [path.name for path in taken.iterdir()] == ["notes.txt"]
+    assert_same_run(tmp_path / "runs" / "digits-2", in_two.run)
 
 
 @pytest.fixture(scope="module")

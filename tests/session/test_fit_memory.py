@@ -12,8 +12,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 import ganloom
 from conftest import tiny_config, tiny_flags
+from ganloom.core.allocations import AllocationCounter
 from ganloom.core.errors import ConfigError, RunError
-from ganloom.core.memory import AllocationCounter, free_memory
+from ganloom.core.memory import free_memory
 from ganloom.data.packed import PackedDataset
 from ganloom.session import memory
 from ganloom.session.memory import fit_memory, peak_memory
@@ -97,7 +98,7 @@ import torch
 from pathlib import Path
 from stepping import Noise, make
 from ganloom.config import Config, recipe_values
-from ganloom.core.memory import AllocationCounter
+from ganloom.core.allocations import AllocationCounter
 from ganloom.core.shapes import ImageShape
 
 def status(key):
@@ -135,7 +136,7 @@ def test_a_micro_batch_beyond_the_memory_is_refused_with_one_that_fits(
 ) -> None:
     free = int(needed(digits, train__batch=512, train__micro_batch=128) * 1.01)
     monkeypatch.setattr(memory, "free_memory", lambda: free)
-    with pytest.raises(ConfigError, match=r"are free: set train\.micro_batch=") as refused:
+    with pytest.raises(ConfigError, match=r"are free: use --set train\.micro_batch=") as refused:
         fitted(digits, train__batch=512)
     fits = int(str(refused.value).split("train.micro_batch=")[1].split(" ")[0])
     assert fits == 128

@@ -75,7 +75,7 @@ def test_every_network_is_one_of_those_or_says_why_not(digits: PackedDataset) ->
 
 
 def test_compiled_networks_keep_their_maps(digits: PackedDataset) -> None:
-    with pytest.raises(ConfigError, match="leave one of them out"):
+    with pytest.raises(ConfigError, match="set one of them to false"):
         tiny(digits, train__recompute=True, train__compile=True)
 
 

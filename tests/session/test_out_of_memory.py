@@ -1,5 +1,6 @@
 """Memory that does not suffice: the same samples in smaller micro-batches, and the run says so."""
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def small_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def test_what_torch_says_of_memory_is_told_from_other_faults() -> None:
     assert all(is_out_of_memory(error) for error in WORDS.values())
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not is_out_of_memory(MemoryError())
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert not is_out_of_memory(OSError(errno.ENOSPC, "No space left on device"))
 
 
 def test_a_step_without_memory_becomes_the_step_of_smaller_micro_batches(

@@ -16,8 +16,8 @@ from comparison import assert_same_run
 from conftest import tiny_config
 from ganloom.core.errors import RunError, StorageError
 from ganloom.core.files import sha256
+from ganloom.runs.checkpoints import Manifest
 from ganloom.session.recorder import Recorder
-from ganloom.training.checkpoint import Manifest
 from ganloom.training.step import AdversarialStep
 
 pytestmark = pytest.mark.slow

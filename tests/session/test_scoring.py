@@ -23,6 +23,7 @@ from ganloom.data.packed import PackedDataset
 from ganloom.models import modelfile
 from ganloom.runs import open_folder
 from ganloom.session.intervals import NEVER
+from ganloom.session.recorder import NO_GUIDE
 from ganloom.session.scoring import Scorer, check, drop_infeasible
 from ganloom.tracking.jsonl import read_log
 
@@ -44,7 +45,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def resumed_from_its_first_checkpoint(run: Path, tmp_path: Path) -> Path:
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    for newest in sorted((copy / "checkpoints").iterdir())[2:]:
+    for newest in sorted((copy / "checkpoints").glob("0*"))[2:]:
         newest.unlink()
     return ganloom.resume(copy, device="cpu").path
 
@@ -74,6 +75,16 @@ def test_the_model_with_the_best_score_is_kept_with_its_whole_checkpoint(evaluat
         f"{best:012d}.safetensors"
     ]
     assert ganloom.load(evaluated / "best").sample(2).shape == (2, 1, 32, 32)
+
+
+def test_precision_0_on_the_demos_digits_is_explained_once(tmp_path: Path) -> None:
+    """Every evaluation has precision 0, and the log says why at the first one."""
+    settings = {"evaluate.every": "100 images", "evaluate.n": 600, "train.length": "320 images"}
+    rows = read_log(train(tmp_path / "run", **settings) / "log.jsonl")
+    at = [row["nimg"] for row in rows if row.get("precision[loomnet-1]@600") == 0]
+    (event,) = [row for row in rows if row.get("event") == NO_GUIDE]
+    assert len(at) > 1 and event["nimg"] == at[0]
+    assert event["text"].startswith("precision, recall, density, coverage: no guide here")
 
 
 def test_scores_change_nothing_of_the_training(evaluated: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from conftest import tiny_config
 from ganloom.core.distributed import connect
 from ganloom.data.prepare import Preprocessing, prepare
 from ganloom.data.sources import find
-from ganloom.training import checkpoint
 from ganloom.training.assembly import assemble, resolve
+from ganloom.training.state import pack_state
 from ganloom.training.step import AdversarialStep
 
 BATCHES = {
@@ -111,7 +111,7 @@ def main(out: str, names: list[str]) -> None:
         for index in range(6):
             results |= {f"stats/{index}/{name}": value for name, value in step.advance(measure=True).items()}
         step.ema.refresh(0, config.net.latent, 16, step.stream.labels)
-        results |= dict(checkpoint._state(step))
+        results |= dict(pack_state(step))
         tensors = {name: value.contiguous() for name, value in results.items()}
         save_file(tensors, f"{out}.{name}.{world.rank}.safetensors")
     assert threads_of_gloo() or world.size == 1 or sys.platform != "linux"

@@ -47,7 +47,7 @@ def test_where_memory_is_short_smaller_batches_make_the_same_pictures(run: Path)
 
     model.G.forward = short
     assert (model.sample(40, seed=1).int() - expected.int()).abs().max() <= 1
-    assert sizes == [40, 32, 16, 8, 8, 8, 8, 8]
+    assert sizes == [40, 20, 10, 10, 10, 10]
 
 
 def test_classes_take_turns_unless_one_is_asked_for(run: Path) -> None:

@@ -219,11 +219,11 @@ def test_offline_the_real_client_has_every_row_and_picture(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "wandb     offline" in done.stdout and "warning" not in done.stdout
     (file,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
-    rows, keys = history(file), ("nimg", "loss_d", "loss_g")
-    logged = [{key: row[key] for key in keys} for row in read_log(tmp_path / "run" / "log.jsonl")]
-    assert [{key: row[key] for key in keys} for row in rows if "loss_d" in row] == logged
+    rows, names = history(file), {"nimg": "nimg", "loss_d": "loss/d", "loss_g": "loss/g"}
+    logged = [{key: row[key] for key in names} for row in read_log(tmp_path / "run" / "log.jsonl")]
+    assert [{key: row[name] for key, name in names.items()} for row in rows if "loss/d" in row] == logged
     pictures = [int(path.stem) for path in sorted(tmp_path.glob("run/samples/0*.png"))]
-    assert [row["nimg"] for row in rows if any(key.startswith("samples") for key in row)] == pictures
+    assert [row["nimg"] for row in rows if any(key.startswith("images/generated") for key in row)] == pictures
 
 
 @pytest.mark.slow

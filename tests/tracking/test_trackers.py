@@ -18,9 +18,12 @@ from torch import Tensor
 
 import ganloom
 from conftest import tiny_config
+from ganloom.core import phases
 from ganloom.core.errors import ConfigError, StorageError
+from ganloom.core.terminal import shown_on
 from ganloom.tracking import Event, Trackers
 from ganloom.tracking.console import Console
+from ganloom.tracking.groups import grouped
 from ganloom.tracking.jsonl import Jsonl, read_log
 from ganloom.tracking.tensorboard import TensorBoard
 from ganloom.tracking.wandb import WeightsAndBiases
@@ -88,14 +91,49 @@ def test_the_log_stays_json_when_a_loss_is_not_a_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "line",
+    ['{"nimg": "x"}', '{"nimg": null}', '{"nimg": true}', "[1]", "[" * 5000, f'{{"nimg": {"9" * 5000}}}', "{"],
+    ids=["text", "null", "true", "list", "deep", "thousands of digits", "cut off"],
+)
+def test_a_log_is_read_up_to_the_first_line_that_is_no_row(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f'{{"nimg": 10, "loss_d": null}}\n{line}\n{{"nimg": 20}}\n')
+    assert read_log(path) == [{"nimg": 10, "loss_d": None}]
+
+
 def test_tensorboard_has_scalars_and_images_over_the_image_count(tmp_path: Path) -> None:
     run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__tensorboard=True))
     events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"images": 0}).Reload()
     logged = read_log(run.folder.log)
-    assert [scalar.step for scalar in events.Scalars("loss_d")] == [row["nimg"] for row in logged]
-    assert [scalar.value for scalar in events.Scalars("loss_g")] == pytest.approx([row["loss_g"] for row in logged])
-    assert {"loss_d", "loss_g", "d_real", "d_fake_before", "d_fake_after"} <= set(events.Tags()["scalars"])
-    assert [image.step for image in events.Images("samples")][-1] == 320
+    assert [scalar.step for scalar in events.Scalars("loss/d")] == [row["nimg"] for row in logged]
+    assert [scalar.value for scalar in events.Scalars("loss/g")] == pytest.approx([row["loss_g"] for row in logged])
+    assert {"loss/d", "d/real", "d/fake_before", "lr/g", "update/d", "progress/epoch"} <= set(events.Tags()["scalars"])
+    assert not [tag for tag in events.Tags()["scalars"] if "/" not in tag]
+    assert [image.step for image in events.Images("images/generated")][-1] == 320
+    assert [image.step for image in events.Images("images/real")] == [0]
+    (about,) = events.Tensors("run/text_summary")
+    assert run.path.name.encode() in about.tensor_proto.string_val[0]
+
+
+def test_the_real_images_and_the_name_of_the_run_are_sent_once(tmp_path: Path) -> None:
+    """Also if a run is resumed."""
+    run = ganloom.train(out=tmp_path / "run", device="cpu", settings=settings(trackers__tensorboard=True))
+    ganloom.resume(run.path, length="480 images", device="cpu")
+    events = EventAccumulator(str(run.path / "tensorboard"), size_guidance={"images": 0}).Reload()
+    assert len(events.Images("images/real")) == len(events.Tensors("run/text_summary")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("loss_d", "loss/d"), ("d_fake_before", "d/fake_before"), ("guard_gap_auc", "guard/gap_auc"),
+        ("penalty_r1", "penalty/r1"), ("lr_g", "lr/g"), ("augment_p", "augment/p"), ("seconds", "progress/seconds"),
+        ("fd[loomnet-1]@2000", "scores/fd[loomnet-1]@2000"), ("mine", "mine"), ("my_own", "my_own"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_kind_have_one_group(name: str, group: str) -> None:
+    assert grouped(name) == group
 
 
 def test_tensorboard_purges_all_when_a_run_begins_again(tmp_path: Path) -> None:
@@ -103,7 +141,7 @@ def test_tensorboard_purges_all_when_a_run_begins_again(tmp_path: Path) -> None:
         tracker = TensorBoard(tmp_path, 0)
         tracker.scalars(100, {"loss_d": 1.0})
         tracker.close()
-    assert len(EventAccumulator(str(tmp_path)).Reload().Scalars("loss_d")) == 1
+    assert len(EventAccumulator(str(tmp_path)).Reload().Scalars("loss/d")) == 1
 
 
 def test_tensorboard_purges_what_a_resumed_run_repeats(tmp_path: Path) -> None:
@@ -115,7 +153,7 @@ def test_tensorboard_purges_what_a_resumed_run_repeats(tmp_path: Path) -> None:
     second.scalars(300, {"loss_d": 2.0})
     second.close()
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert [(scalar.step, scalar.value) for scalar in events.Scalars("loss_d")] == [(100, 1.0), (200, 1.0), (300, 2.0)]
+    assert [(scalar.step, scalar.value) for scalar in events.Scalars("loss/d")] == [(100, 1.0), (200, 1.0), (300, 2.0)]
 
 
 def test_tensorboard_reads_in_the_order_of_writing_whatever_the_clock_was_set_to(
@@ -127,7 +165,7 @@ def test_tensorboard_reads_in_the_order_of_writing_whatever_the_clock_was_set_to
         tracker = TensorBoard(tmp_path, nimg)
         tracker.scalars(nimg + 1, {"loss_d": 1.0})
         tracker.close()
-        scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("loss_d")
+        scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("loss/d")
         assert [scalar.step for scalar in scalars] == list(range(1, nimg + 2))
 
 
@@ -182,8 +220,9 @@ def test_wandb_gets_losses_images_and_configuration_and_resumes_into_the_same_ru
     assert first["id"] == second["id"] and first["resume"] == "allow" and first["project"] == "mine"
     assert first["config"]["train"]["batch"] == 32 and first["mode"] == "online"
     assert client.finished == 2
-    assert any("loss_d" in row for row in client.logged)
-    assert any("samples" in row and row["samples"].ndim == 3 for row in client.logged)
+    assert any("loss/d" in row for row in client.logged)
+    for name in ("images/generated", "images/real"):
+        assert any(name in row and row[name].ndim == 3 for row in client.logged)
     assert max(row["nimg"] for row in client.logged) == 480
 
 
@@ -215,16 +254,26 @@ def test_wandb_gets_events_as_numbers_and_as_alerts(tmp_path: Path, monkeypatch:
     assert client.alerts == [{"title": "mode collapse", "text": "the same few images"}]
 
 
-def console(*, terminal: bool, total: int = 1000) -> tuple[Console, StringIO]:
-    """A console and what it draws on its screen."""
-    output = StringIO()
-    screen = Terminal(file=output, force_terminal=terminal, width=160)
-    return Console(total, None, lambda nimg: Path(f"run/samples/{nimg}.png"), screen), output
+def test_wandb_offline_says_where_the_files_are_and_how_to_upload_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ganloom")
+    client, init = FakeWandb(), FakeWandb.init
+    without_url = {"url": None}
+    monkeypatch.setattr(client, "init", lambda **given: SimpleNamespace(**(vars(init(client, **given)) | without_url)))
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    WeightsAndBiases(tmp_path, mode="offline", project="mine", id="17", name="run", config={}).close()
+    (line,) = caplog.messages
+    assert str(tmp_path / "wandb") in line and f"wandb sync {tmp_path}/wandb/*run-*-17" in line
+
+
+def console(total: int = 1000) -> Console:
+    return Console(total, None, lambda nimg: Path(f"run/samples/{nimg}.png"))
 
 
 def test_without_a_terminal_the_log_gets_plain_lines(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ganloom")
-    tracker, output = console(terminal=False)
+    tracker = console()
     tracker.scalars(500, ROW)
     tracker.scalars(1000, ROW)
     tracker.close()
@@ -239,14 +288,13 @@ def test_without_a_terminal_the_log_gets_plain_lines(caplog: pytest.LogCaptureFi
         "D(G(z)) 0.250 -> 0.750",
     ):
         assert part in first
-    assert not output.getvalue().strip()
 
 
 def test_every_tracker_gets_an_event(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As a row of log.jsonl with its numbers, as text in TensorBoard, as a sentence from the console."""
     caplog.set_level(logging.INFO, "ganloom")
     event = Event("collapse", "mode collapse: the generator makes the same few images.", {"spread": 0.01})
-    shown, _ = console(terminal=False)
+    shown = console()
     trackers = Trackers([Jsonl(tmp_path / "log.jsonl", 0), TensorBoard(tmp_path / "tb", 0), shown])
     trackers.event(500, event)
     trackers.close()
@@ -260,16 +308,36 @@ def test_every_tracker_gets_an_event(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_the_console_does_not_show_the_guards_numbers(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "ganloom")
-    tracker, output = console(terminal=False)
+    tracker = console()
     tracker.scalars(500, {"guard_auc": 0.9})
-    assert not caplog.messages and not output.getvalue().strip()
+    tracker.close()
+    assert not caplog.messages
 
 
 def test_a_terminal_shows_the_losses_and_the_newest_pictures() -> None:
-    tracker, output = console(terminal=True)
-    tracker.images(400, "samples", PICTURE)
-    tracker.scalars(500, ROW)
-    tracker.advance(500, 10.0, 100.0)
-    tracker.close()
+    output = StringIO()
+    with shown_on(Terminal(file=output, force_terminal=True, width=160)):
+        tracker = console()
+        tracker.images(400, "samples", PICTURE)
+        tracker.scalars(500, ROW)
+        tracker.advance(500, 10.0, 100.0)
+        phases.WATCH.tick()
+        tracker.close()
     for part in ("run/samples/400.png", "Loss_D 1.250", "100 img/s"):
         assert part in output.getvalue()
+
+
+def test_all_trackers_are_closed_even_if_the_disk_is_full_for_one() -> None:
+    closed = []
+
+    class Full:
+        def close(self) -> None:
+            raise StorageError("no room left")
+
+    class Other:
+        def close(self) -> None:
+            closed.append(self)
+
+    with pytest.raises(StorageError, match="no room left"):
+        Trackers([Full(), Other()]).close()  # type: ignore[list-item]
+    assert len(closed) == 1

@@ -13,6 +13,7 @@ from ganloom.core import tensors
 from ganloom.core.errors import RunError
 from ganloom.core.files import sha256
 from ganloom.data.packed import PackedDataset
+from ganloom.runs import checkpoints
 from ganloom.training import checkpoint
 from ganloom.training.buffers import NamedBuffers
 from ganloom.training.health import SUSPICIONS, Past
@@ -70,8 +71,8 @@ def write(folder: Path, saved: dict[str, Tensor], nimg: int, format: int) -> Non
 
 def loaded(folder: Path, digits: PackedDataset) -> AdversarialStep:
     step = tiny(digits, **SETTINGS)
-    manifest, skipped = checkpoint.load_newest(folder, step)
-    assert manifest is not None and not skipped
+    found = checkpoint.load_newest(folder, step)
+    assert found.manifest is not None and not found.skipped
     return step
 
 
@@ -106,7 +107,7 @@ def test_a_field_that_a_checkpoint_lacks_has_its_initial_value(digits: PackedDat
     """As after an update of ganloom that adds a rule, a signal, and a value of a schedule."""
     step = trained(digits)
     lacking = ("health/past.best_distance", "health/counts.overfitting", "schedule_g/memory.best")
-    write(tmp_path, without(state(step), *lacking), step.nimg, format=checkpoint.FORMAT)
+    write(tmp_path, without(state(step), *lacking), step.nimg, format=checkpoints.FORMAT)
     found = loaded(tmp_path, digits)
     assert Past(**found.health.past.values()) == PAST._replace(best_distance=Past().best_distance)
     assert list(found.health.counts.values().values()) == [6, 5, 4, 0, 2, 1]
@@ -126,7 +127,7 @@ def test_loading_resets_a_field_that_the_checkpoint_lacks() -> None:
 def test_a_field_that_is_no_longer_known_is_ignored(digits: PackedDataset, tmp_path: Path) -> None:
     step = trained(digits)
     more = {"health/counts.removed": torch.tensor(3), "health/past.removed": torch.tensor(0.5)}
-    write(tmp_path, state(step) | more, step.nimg, format=checkpoint.FORMAT)
+    write(tmp_path, state(step) | more, step.nimg, format=checkpoints.FORMAT)
     ours, theirs = state(loaded(tmp_path, digits)), state(step)
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -136,6 +137,18 @@ def test_what_is_not_held_by_name_must_be_there(digits: PackedDataset, tmp_path:
     step = trained(digits)
     saved = state(step)
     gone = next(name for name in saved if name.startswith(missing))
-    write(tmp_path, without(saved, gone), step.nimg, format=checkpoint.FORMAT)
-    with pytest.raises(RunError, match=r"does not match config\.yaml .*set its networks and schedules back"):
+    write(tmp_path, without(saved, gone), step.nimg, format=checkpoints.FORMAT)
+    with pytest.raises(RunError, match=r"does not match config\.yaml"):
         loaded(tmp_path, digits)
+
+
+def test_what_a_kill_has_left_without_a_manifest_is_removed(digits: PackedDataset, tmp_path: Path) -> None:
+    step = trained(digits)
+    (tmp_path / "000000000008.safetensors").write_bytes(b"killed between the two files")
+    (tmp_path / "notes.safetensors").write_bytes(b"the user's")
+    checkpoint.save(tmp_path, step, seconds=1.0, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"{step.nimg:012d}.json",
+        f"{step.nimg:012d}.safetensors",
+        "notes.safetensors",
+    ]

@@ -159,7 +159,7 @@ def test_freezing_everything_is_refused_with_the_largest_number_that_works(
         with pytest.raises(ConfigError) as caught:
             tiny(digits, start={"model": "runs/before", f"freeze_{network}": count})
         assert str(caught.value) == (
-            f"--freeze-{network} {count} leaves none of {stages} stages to learn: give at most {stages - 1}."
+            f"start.freeze_{network}={count} leaves none of {stages} stages to learn: give at most {stages - 1}."
         )
 
 

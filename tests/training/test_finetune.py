@@ -282,6 +282,9 @@ def test_a_fine_tuning_killed_before_its_first_checkpoint_starts_the_same(traine
     whole = state_of(run)
     for path in (run / "checkpoints").iterdir():
         path.unlink()
+    for name in ("model.safetensors", "log.jsonl", "status.json"):
+        (run / name).unlink()
+    shutil.rmtree(run / "samples")
     ganloom.resume(run, device="cpu")
     assert all(torch.equal(whole[name], value) for name, value in state_of(run).items())
 
@@ -309,7 +312,7 @@ def test_a_model_that_has_changed_since_is_refused(trained: Path, digits: Packed
 
 def test_another_network_is_refused_with_the_remedy(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="is a dcgan, but this training is configured for mlp: leave out --recipe and net"
+        ConfigError, match="is a dcgan, but this training is configured for mlp: leave out `recipe` and net"
     ):
         tuned("digits", trained, tmp_path / "run", **{"net.name": "mlp"})
     assert not (tmp_path / "run").exists()
@@ -351,8 +354,8 @@ def test_images_have_to_be_named(trained: Path) -> None:
 def test_a_model_file_of_an_unknown_recipe_asks_for_one(trained: Path, tmp_path: Path) -> None:
     from ganloom.models import modelfile
 
-    G, header = modelfile.read(trained / "model.safetensors")
+    G, header, *_ = modelfile.read(trained / "model.safetensors")
     other = header.model_copy(update={"training": {**header.training, "recipe": "mine.yaml"}})
     modelfile.write(tmp_path / "model.safetensors", G, other)
-    with pytest.raises(ConfigError, match="name one with --recipe, whose net is dcgan"):
+    with pytest.raises(ConfigError, match="name one with `recipe`, whose net is dcgan"):
         tuned("digits", tmp_path / "model.safetensors", tmp_path / "run")

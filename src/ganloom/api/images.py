@@ -3,23 +3,32 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import ValidationError
 
 from ganloom.config import Data, explain
 from ganloom.core.errors import ConfigError
-from ganloom.core.terminal import log, progress_bar, shown
+from ganloom.core.files import user_path
+from ganloom.core.flags import READ_FLAGS, ReadFlags, settings_of, with_flags
+from ganloom.core.memory import memory_errors
+from ganloom.core.phases import phase
+from ganloom.core.public import public
+from ganloom.core.shapes import MAX_SIDE
+from ganloom.core.terminal import log, shown
 from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
 from ganloom.data.dataset import Dataset
 from ganloom.data.from_config import prepare_from_config
 from ganloom.data.packed import PackedDataset, open_packed
+from ganloom.data.parallel import FEWER
 from ganloom.data.sources import find
 
 __all__ = ["inspect", "open_dataset", "prepare", "remarks", "unpack"]
 
 
+@public
+@with_flags(READ_FLAGS)
 def prepare(
     source: str | os.PathLike[str],
     dest: str | os.PathLike[str],
@@ -33,10 +42,10 @@ def prepare(
     classes: str | Sequence[str] | None = None,
     drop_duplicates: bool = False,
     max_skipped: str | float | None = None,
-    follow_links: bool = False,
     fast: bool = False,
     workers: int | None = None,
     verbose: bool = False,
+    **reading: Unpack[ReadFlags],
 ) -> Dataset:
     """Pack images into the folder `dest`, so that training on them starts immediately.
 
@@ -55,10 +64,10 @@ def prepare(
         classes: use only these classes.
         drop_duplicates: keep only one of identical images.
         max_skipped: the maximum share of files that may be unusable.
-        follow_links: follow symbolic links out of the folder.
         fast: decode JPEGs at reduced size: faster, not exact to the pixel.
         workers: threads; by default one per core.
         verbose: show progress, and what became of the files.
+        reading: how the files are read, as for `ganloom prepare`: `splits`, `class_level`, `labels`, `frames` ...
 
     Raises `GanloomError`.
 
@@ -80,17 +89,25 @@ def prepare(
             "classes": classes,
             "drop_duplicates": drop_duplicates,
             "max_skipped": max_skipped,
-            "follow_links": follow_links,
             "fast": fast,
-        }
+        },
+        reading,
     )
-    with shown(verbose):
-        dataset = prepare_from_config(find(data.source, data.follow_links), data, Path(dest), workers)
+    if data.size is not None and max(data.size) > MAX_SIDE:
+        raise ConfigError(f"--size {size} is more than any network takes: give at most {MAX_SIDE} pixels per side.")
+    with shown(verbose), memory_errors(f"preparing {data.source}", FEWER):
+        with phase(f"looking at {data.source}"):
+            found = find(data)
+            note = inspection.enlarged(found, data.size)
+        dataset = prepare_from_config(found, data, Path(dest), workers)
         for line in account(dataset):
             log.info(line)
+        if note:
+            log.info(f"note: {note}")
     return dataset
 
 
+@public
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """Open a packed dataset. Images stay on the disk until they are asked for. Raises `DataError`.
 
@@ -99,9 +116,10 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     >>> ganloom.open_dataset("packed/opened").class_names
     ['circle', 'square', 'triangle', 'cross', 'ring']
     """
-    return open_packed(Path(path).expanduser())
+    return open_packed(user_path(path))
 
 
+@public
 def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, verbose: bool = False) -> Path:
     """Write a packed dataset as a folder of PNG files or, if `dest` ends in .zip, as a zip in StyleGAN's format.
 
@@ -112,13 +130,15 @@ def unpack(dataset: str | os.PathLike[str], dest: str | os.PathLike[str], *, ver
     >>> str(ganloom.unpack("packed/digits", "digits.zip"))
     'digits.zip'
     """
-    opened = open_packed(Path(dataset).expanduser())
-    with shown(verbose), progress_bar("unpacking", opened.name) as progress:
+    opened = open_packed(user_path(dataset))
+    with shown(verbose), phase(f"unpacking {opened.name}") as progress:
         return unpacking.unpack(opened, Path(dest), progress)
 
 
+@public
+@with_flags(READ_FLAGS)
 def inspect(
-    source: str | os.PathLike[str], *, follow_links: bool = False, workers: int | None = None, verbose: bool = False
+    source: str | os.PathLike[str], *, workers: int | None = None, verbose: bool = False, **reading: Unpack[ReadFlags]
 ) -> inspection.Findings:
     """Check every image of a source: sizes, classes, duplicates, damaged files. Raises `DataError` if there are none.
 
@@ -127,14 +147,15 @@ def inspect(
     >>> findings.count, len(findings.class_names), len(findings.faults)
     (1797, 10, 0)
     """
-    with shown(verbose):
-        found = find(os.fspath(source), follow_links)
-        with progress_bar("looking at", found.name) as progress:
+    with shown(verbose), memory_errors(f"looking at {os.fspath(source)}", FEWER):
+        found = find(data_section({"source": os.fspath(source)}, reading))
+        with phase(f"looking at {found.name}") as progress:
             return inspection.inspect(found, workers=workers, progress=progress)
 
 
-def data_section(values: Mapping[str, Any]) -> Data:
+def data_section(values: Mapping[str, Any], reading: ReadFlags) -> Data:
     """A validated section `data` of the configuration. Raises `ConfigError`."""
+    values = {**values, **{key.removeprefix("data."): value for key, value in settings_of(reading).items()}}
     try:
         return Data.model_validate({key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
@@ -153,8 +174,9 @@ def account(dataset: PackedDataset) -> Iterator[str]:
 
 
 def remarks(dataset: PackedDataset) -> Iterator[str]:
-    """What the user should know about a dataset: duplicates, skipped files, values that became black and white."""
+    """What the user should know about a dataset: how it was read, what was skipped, and so on."""
     description, account = dataset.description, dataset.description.account
+    yield from (f"{topic:<9} {text}" for topic, text in description.remarks)
     if account.duplicates or account.dropped:
         kept = "kept; leave them out with data.drop_duplicates=true (--drop-duplicates)"
         fate = f"{account.dropped:,} dropped" if account.dropped else kept
@@ -166,7 +188,7 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
     if account.left_out:
         yield f"left out  {account.left_out:,} images of other classes"
     if account.ignored:
-        yield f"ignored   {account.ignored:,} files that are not images, or are in a second copy of the splits"
+        yield f"ignored   {account.ignored:,} files that are not images, or are masks or second copies of images"
     if description.window:
         low, high = description.window
         setting = "data.window (--window)"

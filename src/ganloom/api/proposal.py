@@ -6,23 +6,20 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ganloom.api.costs import Noise, free_bytes, in_bytes, step_of
 from ganloom.config import Config, recipe_values
 from ganloom.core.device import choose_device, device_name
-from ganloom.core.memory import free_memory
+from ganloom.core.phases import phase
 from ganloom.core.shapes import ImageShape
-from ganloom.data.dataset import Dataset
+from ganloom.core.words import counted, lasting, speed_of
 from ganloom.data.inspect import Findings
 from ganloom.data.prepare import MAX_SKIPPED
 from ganloom.planning.defaults import Case, Defaults, Reason, derive
 from ganloom.session.context import connected
 from ganloom.session.memory import peak_memory
-from ganloom.session.preflight import full_size, trial_step
 from ganloom.session.timing import images_per_minute
-from ganloom.training.assembly import resolve
 
 __all__ = ["propose"]
 
@@ -50,27 +47,24 @@ def propose(findings: Findings, device: str = "auto", given: Mapping[str, Any] |
     values = recipe_values(derived.recipe)
     height, width = Config.build(values, settings).data.size or (64, 64)
     shape = ImageShape(1 if findings.is_grey else 3, height, width)
-    noise = _Noise(shape, findings.class_names, max(1, findings.splits["train"]))
-    config = resolve(Config.build(values, settings), shape, 1)
-    batch = config.train.batch
-    assert batch, "it is resolved"
+    noise = Noise(shape, findings.class_names, max(1, findings.splits["train"]))
     free = SHARE_OF_MEMORY * _free_memory(chosen)
     with connected(chosen, noise) as context:
-        step = trial_step(config, context)
-        full_size(step)
+        step = step_of(Config.build(values, settings), context)
+        config, batch = step.config, step.d.batch
         needed = cache(lambda size: peak_memory(step, size, size))
-        micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
+        with phase("estimating peak memory"):
+            micro_batch = next((n for n in range(batch, 1, -1) if batch % n == 0 and needed(n) <= free), 2)
         if micro_batch < batch:
             settings["train.micro_batch"] = micro_batch
-            step = trial_step(resolve(Config.build(values, settings), shape, 1), context)
-            full_size(step)
+            step = step_of(Config.build(values, settings), context)
         speed = images_per_minute(step)
     fits = "fits" if needed(batch) <= free else "would not fit"
-    memory = f"{batch} images need {needed(batch) / 2**20:,.0f} MiB, which {fits} into half of the free memory"
+    memory = f"{counted(batch, 'image')} need {in_bytes(needed(batch))}, which {fits} into half of the free memory"
     length = config.train.length
     whole = length.images(epoch=noise.count(), step=config.images_per_step) / speed if not length.is_time else 0
-    lasts = f"; {length} take about {max(1, round(whole)):,} minutes" if whole else ""
-    measured = f"measured on {device_name(chosen)}: {speed / 60:.0f} images/s{lasts}"
+    lasts = f"; {length} take about {lasting(whole)}" if whole else ""
+    measured = f"measured on {device_name(chosen)}: {speed_of(speed)}{lasts}"
     reasons = [
         *derived.reasons,
         Reason("channels", str(shape.channels), "all images are grey" if findings.is_grey else "some are in colour"),
@@ -96,45 +90,9 @@ def _mirror(findings: Findings) -> tuple[bool, str]:
     return True, f"{part}, and there are few images"
 
 
-class _Noise(Dataset):
-    """Random images instead of prepared ones: a training on them is as fast."""
-
-    name = content_hash = "noise"
-    labelled = True
-
-    def __init__(self, shape: ImageShape, class_names: list[str], count: int) -> None:
-        self._shape = shape
-        self._names = class_names
-        self._count = count
-
-    @property
-    def splits(self) -> list[str]:
-        return ["train"]
-
-    @property
-    def shape(self) -> ImageShape:
-        return self._shape
-
-    @property
-    def class_names(self) -> list[str]:
-        return self._names
-
-    def count(self, split: str = "train") -> int:
-        return self._count
-
-    def images(self, index: NDArray[np.int64], split: str = "train") -> NDArray[np.uint8]:
-        shape = len(index), self._shape.height, self._shape.width, self._shape.channels
-        return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-
-    def labels(self, index: NDArray[np.int64], split: str = "train") -> NDArray[Any]:
-        return index % len(self._names)
-
-
 def _free_memory(device: torch.device) -> float:
     """Bytes."""
-    if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    if (free := free_memory()) is not None:
+    if (free := free_bytes(device)) is not None:
         return float(free)
     known = hasattr(os, "sysconf")  # half of the memory; Windows does not say
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 if known else ASSUMED_MEMORY

@@ -1,10 +1,12 @@
 """A run that can be used: its models, log, scores, samples and state."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from ganloom.config import Config
-from ganloom.core.errors import ModelError
+from ganloom.core.files import read_regular, user_path
+from ganloom.core.public import public
 from ganloom.metrics.scores import Scores, read_scores
 from ganloom.report.html import png_url, table
 from ganloom.runs import RunFolder, Status, open_folder
@@ -35,15 +37,14 @@ class Run:
         """What its training is doing now, or how it ended."""
         return self.folder.status
 
-    def model(self, *, device: str = "auto", trust_code: bool = False) -> Model:
-        """The newest EMA generator. Raises `ModelError` before the first checkpoint."""
-        return load(self.path, device=device, trust_code=trust_code)
+    @public
+    def model(self, at: int | str = "last", *, device: str = "auto", trust_code: bool = False) -> Model:
+        """Its EMA generator: the newest, the one with the best score (at="best"), or that of the nearest checkpoint.
 
-    def best(self, *, device: str = "auto", trust_code: bool = False) -> Model:
-        """The generator with the best score so far. Raises `ModelError` if nothing has been scored."""
-        if not self.folder.best.exists():
-            raise ModelError(f"{self.path} has no best model yet: the first evaluation saves one.")
-        return load(self.folder.best, device=device, trust_code=trust_code)
+        `at` is as for `ganloom.load`, such as 20000. Raises `ModelError` before the first checkpoint, and of the best
+        model if nothing has been scored.
+        """
+        return load(self.path, at=at, device=device, trust_code=trust_code)
 
     def history(self) -> dict[str, list[float | None]]:
         """The log as columns of one length, ready for `pandas.DataFrame` or matplotlib: a row per image count.
@@ -67,6 +68,10 @@ class Run:
         """The grids of samples, PNG files of the same latents, by the number of training images seen."""
         return self.folder.grids()
 
+    def __fspath__(self) -> str:
+        """A run is a path: it may be given wherever its folder may."""
+        return os.fspath(self.path)
+
     def __repr__(self) -> str:
         status = self.status
         return f"Run({str(self.path)!r}, {status.state}, {status.nimg:,} images)"
@@ -85,10 +90,13 @@ class Run:
         }
         rows += [(name, f"{value:.4g} (while training)") for name, value in newest_scores.items() if value is not None]
         rows += [(score.name, score.text) for score in self.scores()]
-        picture = "" if newest is None else f'<img src="{png_url(newest.read_bytes())}">'
+        picture = ""
+        with contextlib.suppress(OSError):  # such as a pipe of that name
+            picture = "" if newest is None else f'<img src="{png_url(read_regular(newest))}">'
         return table(rows) + picture
 
 
+@public
 def open_run(path: str | os.PathLike[str]) -> Run:
     """A run folder as a `Run`. Raises `RunError` if there is none.
 
@@ -97,4 +105,4 @@ def open_run(path: str | os.PathLike[str]) -> Run:
     >>> run.status.state, run.history()["nimg"][-1]
     ('finished', 320)
     """
-    return Run(open_folder(Path(path).expanduser()))
+    return Run(open_folder(user_path(path)))

@@ -32,6 +32,7 @@ from ganloom.config.sections import (
 from ganloom.config.values import NonNegativeInt, named
 from ganloom.core.code import is_file, split
 from ganloom.core.errors import ConfigError
+from ganloom.core.files import read_regular
 from ganloom.core.plain_yaml import read_mapping
 
 __all__ = ["Config", "check_sections"]
@@ -50,7 +51,7 @@ class Config(Section):
     """The network family and its options. May be written as a name: `net: mlp`."""
 
     growth: Growth | None = None
-    """How the resolution grows during training, for networks that grow (`progressive`). null: full size throughout."""
+    """Progressive growing: how the resolution rises in the course of the run, for `progressive`. null: full size."""
 
     burn_in: BurnIn | None = None
     """Settings that start the run at other values and move to their configured ones along half a cosine (Huang et al.
@@ -58,25 +59,27 @@ class Config(Section):
     """
 
     start: Start | None = None
-    """Fine-tuning: the trained model whose weights the networks start from. null: new, untrained networks."""
+    """Fine-tuning (transfer learning): the trained model that the networks start from. null: new networks."""
 
     loss: Annotated[Loss, BeforeValidator(named, json_schema_input_type=Loss | str)]
     """The loss and its options. May be written as a name: `loss: hinge`."""
 
     penalties: dict[str, Penalty] = Field(default_factory=dict)
-    """Regularizers added to the losses, by name: `penalties: {r1: {weight: 1, interval: 4}}`. `{}`: none."""
+    """Regularizers added to the losses, such as gradient penalties, by name:
+    `penalties: {r1: {weight: 1, interval: 4}}`. `{}`: none.
+    """
 
     augment: Annotated[Augment | None, BeforeValidator(named, json_schema_input_type=Augment | str | None)] = None
     """Augmentation of all images that D sees, real and generated. May be written as a name. null: none."""
 
     optimizer: Optimizers = Optimizers()
-    """The optimizers of G and D, and the schedules of their learning rates."""
+    """The optimizers of G and D, and the schedules (schedulers) of their learning rates."""
 
     train: Train
     """How long to train, with what batches, and in which precision."""
 
     ema: Ema = Ema()
-    """The EMA generator: the moving average of G's weights, which is sampled, scored and saved."""
+    """The EMA generator: the exponential moving average of G's weights, which is sampled, scored and saved."""
 
     checkpoint: Checkpoint = Checkpoint()
     """Checkpoints, from which a run resumes."""
@@ -112,9 +115,9 @@ class Config(Section):
     def load(cls, path: Path) -> "Config":
         """Read a YAML file. Raises `ConfigError` with the path."""
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_regular(path).decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {path}: {error}.") from None
+            raise ConfigError(f"cannot read {path}: {error}. Restore it, as text in UTF-8.") from None
         values = read_mapping(text, str(path))
         try:
             return cls.build(values)

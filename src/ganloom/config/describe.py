@@ -57,7 +57,8 @@ def settings() -> list[Setting]:
 
 def find(key: str) -> list[Setting]:
     """A key; a section and its keys; or all keys that begin like this. `penalties.r1.weight` and options of a network
-    (`net.g.width`), a loss or an augmentation are found too. Raises `ConfigError` with the nearest known key.
+    (`net.g.width`), a loss or an augmentation are found too; so are words of a description, such as `gradient
+    accumulation` or `ReduceLROnPlateau`. Raises `ConfigError` with the nearest known key.
     """
     known = settings()
     if chosen := re.match(r"penalties\.([^.*]+)", key):
@@ -71,6 +72,10 @@ def find(key: str) -> list[Setting]:
         if key.startswith(f"{section}.") and "." not in key.removeprefix(f"{section}."):
             text = f"An option of {kind}, if it has one of this name: see docs/configuration.md."
             return [Setting(key, BY_NAME, None, text, recipes=_set_by(key))]
+    word = re.compile(rf"\b{re.escape(key)}", re.IGNORECASE)
+    is_tail = any(each.key.endswith(f".{key}") for each in known)  # of `batch` the key is meant, not the word
+    if len(key) >= MIN_WORD and not is_tail and (named := [each for each in known if word.search(each.description)]):
+        return named
     raise ConfigError(f"unknown key '{key}'. {nearest(key, [each.key for each in known])}")
 
 
@@ -79,6 +84,8 @@ def _of_penalty(setting: Setting, name: str) -> Setting:
     key = setting.key.replace("*", name)
     return setting if key == setting.key else replace(setting, key=key, recipes=_set_by(key))
 
+
+MIN_WORD = 3  # letters of a word that is looked for in descriptions
 
 BY_NAME = "depends on the name"
 """The type, and the default, of an option of a network, a loss or an augmentation whose name is not given."""

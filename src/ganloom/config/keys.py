@@ -1,12 +1,13 @@
 """The dotted keys of a configuration, and messages about keys and values that do not fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ganloom.config.optimizers import SCHEDULES
+from ganloom.core.faults import in_words
 from ganloom.core.names import nearest
 
 __all__ = ["Key", "explain", "keys_of", "known_keys", "not_a_section"]
@@ -55,7 +56,6 @@ def explain(error: ValidationError, section: type[BaseModel]) -> str:
     for fault in error.errors():
         # A discriminated union puts its tag into the path; the person who wrote the file did not.
         place = ".".join(str(part) for part in fault["loc"] if part not in SCHEDULES)
-        message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             chosen = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
             known = [key.replace("*", chosen) for key in known_keys(section)]
@@ -66,10 +66,8 @@ def explain(error: ValidationError, section: type[BaseModel]) -> str:
             lines.append(f"'{place}' is missing.")
         elif fault["type"] in ("model_type", "dict_type", "tuple_type"):
             lines.append(not_a_section(place, fault["input"], section))
-        elif isinstance(fault["input"], Mapping):  # a whole section: too much to show
-            lines.append(f"{place}: {message}.")
         else:
-            lines.append(f"{place}: {message} (got {fault['input']!r})." if place else f"{message}.")
+            lines.append(f"{place}: {in_words(fault)}." if place else f"{in_words(fault)}.")
     return "\n".join(dict.fromkeys(lines))
 
 

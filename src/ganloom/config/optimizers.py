@@ -18,21 +18,21 @@ class Schedule(Section):
     """How a learning rate changes in the course of a run."""
 
     warmup: Interval = Length(0, "images")
-    """Length over which the rate rises linearly from 0 to the full rate. 0: no warm-up."""
+    """Learning-rate warm-up: length over which the rate rises linearly from 0 to the full rate. 0: none."""
 
 
 class Constant(Schedule):
     """The full rate throughout."""
 
     name: Literal["constant"] = "constant"
-    """How the learning rate changes after the warm-up. `constant`: not at all."""
+    """How the learning rate changes after the warm-up (scheduler). `constant`: not at all."""
 
 
 class Linear(Schedule):
     """From the full rate to `final` in a straight line over the run."""
 
     name: Literal["linear"]
-    """`linear`: to `final` in a straight line over the run."""
+    """`linear`: to `final` in a straight line over the run (linear decay)."""
 
     final: Fraction = 0.0
     """For `linear` and `cosine`: the rate at the end of the run, as a share of the full rate."""
@@ -42,7 +42,7 @@ class Cosine(Schedule):
     """From the full rate to `final` along half a cosine over the run (Loshchilov & Hutter 2017)."""
 
     name: Literal["cosine"]
-    """`cosine`: to `final` along half a cosine over the run (Loshchilov & Hutter 2017)."""
+    """`cosine`: to `final` along half a cosine over the run (cosine annealing, Loshchilov & Hutter 2017)."""
 
     final: Fraction = 0.0
     """For `linear` and `cosine`: the rate at the end of the run, as a share of the full rate."""
@@ -52,7 +52,9 @@ class Plateau(Schedule):
     """Multiply the rate by `factor` if the network's loss has not improved for more than `patience` intervals."""
 
     name: Literal["plateau"]
-    """`plateau`: times `factor` whenever the network's loss has not improved for more than `patience` intervals."""
+    """`plateau`: times `factor` whenever the network's loss has not improved for more than `patience` intervals, as
+    PyTorch's `ReduceLROnPlateau` does.
+    """
 
     score: bool = False
     """For `plateau`: watch the score `evaluate.best`, at every evaluation during training, instead of the loss."""
@@ -97,7 +99,7 @@ class Optimizer(Section):
     """Weight decay: L2 regularization for Adam and RMSProp, decoupled for AdamW."""
 
     clip: Positive | None = None
-    """Maximum norm of the gradient; a larger gradient is scaled down to it. null: no gradient clipping."""
+    """Gradient clipping: maximum norm of the gradient; a larger one is scaled down to it. null: none."""
 
     clip_weights: Positive | None = None
     """Maximum absolute value of the weights, to which they are clipped after each update (WGAN: Arjovsky et al. 2017).
@@ -105,7 +107,8 @@ class Optimizer(Section):
     """
 
     schedule: Annotated[AnySchedule, BeforeValidator(_schedule, json_schema_input_type=AnySchedule | str)] = Constant()
-    """How the learning rate changes in the course of the run. May be written as a name: `schedule: cosine`."""
+    """Scheduler: how the learning rate changes in the course of the run. May be written as a name: `schedule: cosine`.
+    """
 
 
 class Optimizers(Section):

@@ -1,13 +1,13 @@
 """Laying settings over others: nested mappings, dotted keys, KEY=VALUE."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ganloom.config.values import named
 from ganloom.core.errors import ConfigError
 from ganloom.core.plain_yaml import read_value
 
-__all__ = ["NAMED_SECTIONS", "merge", "nested", "parse_override"]
+__all__ = ["NAMED_SECTIONS", "dotted", "merge", "nested", "parse_override"]
 
 NAMED_SECTIONS: dict[str, tuple[str, ...]] = {
     "net": ("latent",),
@@ -18,13 +18,22 @@ NAMED_SECTIONS: dict[str, tuple[str, ...]] = {
 """Sections whose keys depend on their `name`, each with the keys that mean the same under every name."""
 
 
-def nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """{'train.batch': 8} as {'train': {'batch': 8}}."""
     result: dict[str, Any] = {}
-    for key, value in sorted(dotted.items(), key=_names_first):
+    for key, value in sorted(values.items(), key=_names_first):
         *parents, last = key.split(".")
         result = merge(result, _nest(parents, {last: value}))
     return result
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The opposite of `nested`: every value with its dotted key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _names_first(item: tuple[str, Any]) -> tuple[int, bool]:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ganloom.config.overrides import merge
 from ganloom.core.errors import ConfigError
-from ganloom.core.names import check_name
+from ganloom.core.files import read_regular
+from ganloom.core.names import check_name, in_its_case
 from ganloom.core.plain_yaml import read_mapping
 
 __all__ = ["recipe_names", "recipe_text", "recipe_values"]
@@ -22,9 +23,12 @@ def recipe_text(name: str) -> str:
     """The YAML of a recipe: one in the package by its name, or a file ending in .yaml. Raises `ConfigError`."""
     if name.endswith((".yaml", ".yml")):
         try:
-            return Path(name).read_text(encoding="utf-8")
+            return read_regular(Path(name)).decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read the recipe {name}: {error}.") from None
+            raise ConfigError(
+                f"cannot read the recipe {name}: {error}. Check the path; it should be text in UTF-8."
+            ) from None
+    name = in_its_case(name, recipe_names())
     check_name("recipe", name, recipe_names())
     return resources.files("ganloom.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 

@@ -78,7 +78,7 @@ class Net(Section):
     """The network family, such as `dcgan` or `stylegan2`, or the path of a Python file of your own."""
 
     latent: Annotated[PositiveInt, unit("numbers")] = 100
-    """Size of the latent vector z from which G makes an image."""
+    """Size of the latent vector z from which G makes an image (latent dimension, `nz`, `z_dim`)."""
 
     g: dict[str, Any] = Field({})
     """Options of the generator, such as `net.g.width`. They are the keyword arguments of the family's Generator."""
@@ -121,7 +121,7 @@ class Augment(Named):
 
 
 class Penalty(Section):
-    """A regularizer that is added to a network's loss."""
+    """A regularizer that is added to a network's loss, such as R1 or another gradient penalty."""
 
     weight: NonNegative | None
     """Factor on the penalty before it is added to the loss. 0: it has no effect. null, only for `r1`: StyleGAN2's rule,
@@ -177,7 +177,7 @@ class BurnIn(Section):
 
 
 class Start(Section):
-    """Fine-tuning: the trained model whose weights the networks start from."""
+    """Fine-tuning (transfer learning): the trained model whose weights the networks start from."""
 
     model: str
     """The trained model to start from: a run folder, whose D is loaded too, or a model.safetensors, which holds G
@@ -206,11 +206,11 @@ class Train(Section):
     """How long to train. Minutes and hours end the run by the clock."""
 
     batch: Images | None = 64
-    """Real images per update of D. null: StyleGAN2's rule, which depends on the size of the images."""
+    """Real images per update of D (batch size). null: StyleGAN2's rule, which depends on the size of the images."""
 
     micro_batch: Images | None = None
-    """Images per forward pass of D; the gradients of a batch's micro-batches are averaged. Must divide the batch.
-    BatchNorm sees one micro-batch. null: the whole batch.
+    """Images per forward pass of D; the gradients of a batch's micro-batches are averaged (gradient accumulation). Must
+    divide the batch. BatchNorm sees one micro-batch. null: the whole batch.
     """
 
     batch_g: Images | None = None
@@ -220,16 +220,20 @@ class Train(Section):
     """Images per forward pass of G. Must divide G's batch. null: as for D where that divides `train.batch_g`."""
 
     d_updates: Annotated[PositiveInt, unit("updates")] = 1
-    """Updates of D per update of G, each with its own batch."""
+    """Updates of D per update of G, each with its own batch (`n_critic`)."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Number format of the forward and backward pass. `auto`: bf16 on GPUs that support it, otherwise fp32."""
+    """Number format of the forward and backward pass (mixed precision, AMP). `auto`: bf16 on GPUs that support it, else
+    fp32.
+    """
 
     compile: bool = False
     """Compile both networks with torch.compile."""
 
     recompute: bool = False
-    """Activation checkpointing: recompute activations in the backward pass. Takes less memory and more time."""
+    """Activation checkpointing (gradient checkpointing): recompute activations in the backward pass. Takes less memory
+    and more time.
+    """
 
     @model_validator(mode="after")
     def _divides(self) -> "Train":
@@ -244,7 +248,7 @@ class Train(Section):
 
 
 class Ema(Section):
-    """The EMA generator: the moving average of G's weights, which is sampled, scored and saved."""
+    """The EMA generator: the exponential moving average of G's weights, which is sampled, scored and saved."""
 
     half_life: Interval | None = Length(10, "kimg")
     """Half-life of the average. 0: no average, the EMA generator is G itself. null: StyleGAN2's rule, which depends on
@@ -292,13 +296,15 @@ class Evaluate(Section):
     """Generated images per evaluation, and as many real ones where there are that many."""
 
     metrics: tuple[str, ...] = ("fd", "prdc")
-    """Metrics to compute. Only metrics that need nothing but features are accepted, as others take too long."""
+    """Metrics to compute; `fd` is the Fréchet distance, called FID only in the features of Inception. Only metrics that
+    need nothing but features are accepted, as others take too long.
+    """
 
     best: str = "fd"
     """The score that decides which model is the best; `evaluate.metrics` must produce it."""
 
     patience: Annotated[PositiveInt, unit("evaluations")] | None = None
-    """Stop the run after so many evaluations in a row without a new best score. null: never."""
+    """Early stopping: end the run after so many evaluations in a row without a new best score. null: never."""
 
 
 Action = Literal["warn", "stop", "rollback"]

@@ -5,7 +5,7 @@ docs/configuration.md show them.
 """
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic.fields import FieldInfo
@@ -32,6 +32,7 @@ __all__ = [
     "PositiveLength",
     "Share",
     "Size",
+    "SplitFolders",
     "Stages",
     "TimeShare",
     "Window",
@@ -133,6 +134,25 @@ ClassNames = Annotated[
 ]
 
 
+def _split_folders(value: Any) -> Any:
+    """`Training=train,Testing=test`, or `none`."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() == "none":
+        return {}
+    pairs = [part.rpartition("=") for part in value.split(",")]
+    if not all(folder.strip() and equals for folder, equals, _ in pairs):
+        raise ValueError("write FOLDER=SPLIT, such as Training=train,Testing=test, or none")
+    return {folder.strip(): split.strip() for folder, _, split in pairs}
+
+
+SplitFolders = Annotated[
+    dict[str, Literal["train", "val", "test"]],
+    BeforeValidator(_split_folders),
+    _written("object string", "splits of folders, or none", "Training=train,Testing=test", "none"),
+]
+
+
 def _checked_pattern(value: str) -> str:
     try:
         re.compile(value)
@@ -154,7 +174,7 @@ _INTERVAL = "epochs, kimg (1,000 images), images or steps"
 PositiveLength = Annotated[
     Length,
     AfterValidator(_positive),
-    _written("string", "length", "30 epochs", "200 kimg", "10 minutes", unit=f"{_INTERVAL}; minutes or hours"),
+    _written("string", "length", "30 epochs", "200 kimg", "10 minutes", unit=f"{_INTERVAL}; time"),
 ]
 Interval = Annotated[lengths.Interval, _written("string", "length", "2 epochs", "20 kimg", "500 steps", unit=_INTERVAL)]
 

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ganloom.core.errors import ConfigError, GanloomError
-from ganloom.core.files import sha256
+from ganloom.core.files import read_regular, sha256, user_path
 
 __all__ = [
     "Code",
@@ -70,14 +70,14 @@ def split(source: str) -> tuple[str, str] | None:
 
 def absolute(name: str) -> str:
     """The path of a Python file made absolute, so that it holds in any working folder; other names unchanged."""
-    return str(Path(name).expanduser().resolve()) if is_file(name) else name
+    return str(user_path(name).resolve()) if is_file(name) else name
 
 
 def read(path: str | Path) -> Code:
     """The text of a file. Raises `ConfigError` if the file is missing or is not UTF-8 text."""
-    path = Path(path).expanduser()
+    path = user_path(path)
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         return Code(name=path.name, sha256=sha256(content), source=content.decode())
     except FileNotFoundError:
         raise ConfigError(f"there is no file {path}: check the path.") from None
@@ -87,7 +87,7 @@ def read(path: str | Path) -> Code:
 
 def load_file(path: str | Path) -> CustomModule:
     """The module of a file, which is run once for each content. Raises `ConfigError` with the faulty line."""
-    return _run(read(path), str(Path(path).expanduser().resolve()))
+    return _run(read(path), str(user_path(path).resolve()))
 
 
 def load_code(code: Code) -> CustomModule:

@@ -4,12 +4,20 @@ import os
 
 import torch
 
+from ganloom.core.device_kinds import check_kind
 from ganloom.core.errors import DeviceError
-from ganloom.core.names import nearest
+from ganloom.core.words import counted
 
-__all__ = ["KINDS", "check_processes", "choose_device", "computes_in_bf16", "device_name", "to_device"]
+__all__ = [
+    "check_processes",
+    "choose_device",
+    "computes_in_bf16",
+    "cpu_instructions",
+    "device_name",
+    "to_device",
+]
 
-KINDS = ("auto", "cpu", "cuda", "mps")
+PROCESSES_PER_CORE = 4  # more are a mistake, not a wish
 
 
 def choose_device(kind: str = "auto") -> torch.device:
@@ -17,10 +25,8 @@ def choose_device(kind: str = "auto") -> torch.device:
 
     Under `torchrun`, each process uses the GPU of its local rank.
     """
+    check_kind(kind)
     name, _, index = kind.partition(":")
-    if name not in KINDS or (index and not (name == "cuda" and index.isdigit())):
-        hint = "Did you mean 'cuda'?" if name == "gpu" else nearest(kind, KINDS)
-        raise DeviceError(f"unknown device '{kind}'. {hint}")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda":
@@ -37,8 +43,17 @@ def choose_device(kind: str = "auto") -> torch.device:
 
 
 def check_processes(processes: int, kind: str) -> None:
-    """Raise `DeviceError` if training runs on GPUs and there is not one for each of the processes on this machine."""
+    """Raise `DeviceError` if this machine has too few GPUs or cores for that many processes.
+
+    Each loads PyTorch, some hundred megabytes: a number with a few zeros too many would take the machine down.
+    """
     device = choose_device(kind)
+    cores = os.cpu_count() or 1
+    if processes > PROCESSES_PER_CORE * cores:
+        raise DeviceError(
+            f"{processes:,} processes are too many for this machine's {counted(cores, 'core')}: use one per GPU, "
+            f"or on a CPU {cores} at most."
+        )
     if processes > 1 and device.type == "mps":
         raise DeviceError("several processes cannot share an Apple GPU: use --device cpu, or one process.")
     if processes > 1 and ":" in kind:
@@ -56,7 +71,12 @@ def device_name(device: torch.device) -> str:
     """`cpu (2 threads)` or `cuda:0 (NVIDIA H200)`."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+    return f"cpu ({counted(torch.get_num_threads(), 'thread')})" if device.type == "cpu" else str(device)
+
+
+def cpu_instructions() -> str:
+    """The instruction set that PyTorch uses on this CPU, such as `AVX2`. With another, sums are rounded differently."""
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -9,13 +9,14 @@ import ctypes
 import datetime
 import functools
 import importlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 
 import torch
@@ -23,8 +24,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ganloom.core.errors import Interrupted, RunError
+from ganloom.core.heartbeat import Heartbeat
 
-__all__ = ["World", "connect", "launch", "leave_note", "read_note", "reports_failure", "without_processes"]
+__all__ = ["World", "connect", "is_first", "launch", "leave_note", "read_note", "reports_failure", "without_processes"]
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 STORE_TIMEOUT = datetime.timedelta(seconds=20)
@@ -39,6 +41,7 @@ class World:
 
     rank: int = 0
     size: int = 1
+    heartbeat: Heartbeat | None = field(default=None, compare=False, repr=False)
 
     @property
     def is_first(self) -> bool:
@@ -78,14 +81,37 @@ class World:
                 with _collective():
                     dist.broadcast(tensor.detach(), src=0)  # the same memory, without autograd
 
+    def text_of_first(self, text: str, device: torch.device) -> str:
+        """The text of the first process. Every process gets the same answer."""
+        if self.size == 1:
+            return text
+        given = text.encode("utf-8", "surrogateescape")
+        shared = torch.zeros(self.largest(len(given), device), dtype=torch.uint8, device=device)
+        if self.is_first:
+            shared[: len(given)] = torch.tensor(list(given), dtype=torch.uint8)
+        self.broadcast([shared])
+        return bytes(shared.tolist()).rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+    def disagreements(self, values: Mapping[str, str], device: torch.device) -> list[str]:
+        """The names under which a process has another value than the first. Every process gets the same answer."""
+        first = json.loads(self.text_of_first(json.dumps(values), device))
+        return [name for name, value in first.items() if self.any(values.get(name) != value, device)]
+
     def barrier(self) -> None:
         if self.size > 1:
             with _collective():
                 dist.barrier()
 
     def close(self) -> None:
+        if self.heartbeat is not None:
+            self.heartbeat.close()
         if self.size > 1:
             dist.destroy_process_group()
+
+
+def is_first() -> bool:
+    """Whether this is the first process of its training, also before it has joined the others."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def connect(device: torch.device) -> World:
@@ -104,7 +130,9 @@ def connect(device: torch.device) -> World:
     else:  # under a prefix of its own: after a restart, the store still has the addresses of the processes before
         prefixed = dist.PrefixStore(f"ganloom/{_restarts()}", store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=prefixed, rank=int(os.environ["RANK"]), world_size=size)
-    return World(dist.get_rank(), size)
+    rank, own = dist.get_rank(), _store()
+    heartbeat = own and Heartbeat(own, rank, size, f"ganloom/alive/{_restarts()}").start()
+    return World(rank, size, heartbeat)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -150,7 +178,7 @@ def reports_failure() -> bool:
     with contextlib.suppress(RuntimeError):
         if (store := _store()) is not None:
             return bool(store.add(f"ganloom/failed/{_restarts()}", 1) == 1)
-    return os.environ.get("RANK", "0") == "0"
+    return is_first()
 
 
 def _restarts() -> str:

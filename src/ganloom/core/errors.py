@@ -2,20 +2,32 @@
 
 from signal import Signals
 
+from ganloom.core.words import printable_lines
+
 __all__ = [
+    "AGAIN",
     "ConfigError",
     "DataError",
     "DeviceError",
     "GanloomError",
     "Interrupted",
     "ModelError",
+    "OutOfMemoryError",
     "RunError",
+    "SizesDifferError",
     "StorageError",
+    "UnsuitableError",
 ]
+
+AGAIN = "download, copy or save it again"  # the remedy for a damaged file
 
 
 class GanloomError(Exception):
     """Base of every error that the user can fix. The command line prints it without a traceback and exits with 2."""
+
+    def __str__(self) -> str:
+        """The message, fit to be printed: it may hold names from files that anybody may have written."""
+        return printable_lines(super().__str__())
 
 
 class ConfigError(GanloomError):
@@ -26,12 +38,24 @@ class DataError(GanloomError):
     """Images are missing, unreadable or not in the expected format."""
 
 
+class SizesDifferError(DataError):
+    """The images differ in size, and no size was chosen for all."""
+
+
+class UnsuitableError(DataError, ConfigError):
+    """A setting of `data` that is not for these images: they lack the class, folder or column that it names."""
+
+
 class DeviceError(GanloomError):
     """This machine, or this build of PyTorch, does not have the device."""
 
 
 class ModelError(GanloomError):
     """A file is not a valid model, or the model does not support what was asked."""
+
+
+class OutOfMemoryError(GanloomError):
+    """Memory does not suffice, even for the smallest pieces of the work."""
 
 
 class RunError(GanloomError):

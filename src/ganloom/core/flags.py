@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypedDict, TypeVar, get_args, get_type_hints
 from ganloom.core.errors import ConfigError
 from ganloom.core.names import nearest
 
-__all__ = ["FLAGS", "Flag", "TrainFlags", "settings_of", "with_flags"]
+__all__ = ["FLAGS", "READ_FLAGS", "Flag", "ReadFlags", "TrainFlags", "settings_of", "with_flags"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,8 +31,34 @@ class Flag:
     kind: Any = str  # its type on the command line
 
 
-class TrainFlags(TypedDict, total=False):
-    """The flags. None, the default of each, leaves the setting to the recipe."""
+class ReadFlags(TypedDict, total=False):
+    """How the files of a source are read. None leaves each to what is recognised."""
+
+    splits: Annotated[
+        str | Mapping[str, str] | None,
+        Flag("Split folders: Training=train,Testing=test; or none.", ("data.splits",), metavar="FOLDER=SPLIT,..."),
+    ]
+    class_level: Annotated[
+        int | None, Flag("Level of the folders that are classes; 0: none.", ("data.class_level",), min=0)
+    ]
+    keep_masks: Annotated[bool | None, Flag("Take segmentation masks as images, too.", ("data.keep_masks",))]
+    labels: Annotated[
+        str | os.PathLike[str] | None,
+        Flag("Table of file names with labels, splits or groups: CSV, JSONL.", ("data.label_file",), metavar="FILE"),
+    ]
+    label_column: Annotated[str | None, Flag("Its column of labels.", ("data.label_column",), metavar="NAME")]
+    group_column: Annotated[
+        str | None, Flag("Its column of groups, such as patients.", ("data.group_column",), metavar="NAME")
+    ]
+    any_suffix: Annotated[bool | None, Flag("Also take images without the suffix of one.", ("data.any_suffix",))]
+    frames: Annotated[
+        str | None, Flag("first or all: pages of TIFF stacks, frames of animations.", ("data.frames",), metavar="WHICH")
+    ]
+    follow_links: Annotated[bool | None, Flag("Follow symbolic links out of the folder.", ("data.follow_links",))]
+
+
+class TrainFlags(ReadFlags, total=False):
+    """The flags of `train`. None, the default of each, leaves the setting to the recipe."""
 
     seed: Annotated[int | None, Flag("Seed of everything random.", ("seed",))]
     length: Annotated[
@@ -64,10 +90,10 @@ class TrainFlags(TypedDict, total=False):
     ]
 
 
-def _table() -> dict[str, Flag]:
+def _table(flags: type[ReadFlags] | type[TrainFlags]) -> dict[str, Flag]:
     """Each flag by its keyword, with its type on the command line."""
     table = {}
-    for name, hint in get_type_hints(TrainFlags, include_extras=True).items():
+    for name, hint in get_type_hints(flags, include_extras=True).items():
         annotation, flag = get_args(hint)
         kind = next((each for each in (int, float, bool) if get_args(annotation) == (each, type(None))), str)
         table[name] = replace(
@@ -76,7 +102,8 @@ def _table() -> dict[str, Flag]:
     return table
 
 
-FLAGS = _table()
+READ_FLAGS = _table(ReadFlags)
+FLAGS = {name: flag for name, flag in _table(TrainFlags).items() if name not in READ_FLAGS} | READ_FLAGS
 
 
 def settings_of(flags: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -98,16 +125,21 @@ def settings_of(flags: Mapping[str, Any], settings: Mapping[str, Any] | None = N
     return result | dict(settings or {})
 
 
-def with_flags(function: F, annotate: Callable[[Flag], Any] = lambda flag: flag.annotation) -> F:
-    """Let the signature of a function that takes `**flags` list them: for help(), notebooks and the command line.
-
-    `annotate` gives the annotation of each.
+def with_flags(
+    flags: Mapping[str, Flag], annotate: Callable[[Flag], Any] = lambda flag: flag.annotation
+) -> Callable[[F], F]:
+    """A decorator: let the signature of a function that takes `**flags` list them, for help(), notebooks and the
+    command line. `annotate` gives the annotation of each.
     """
-    signature = inspect.signature(function)
-    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    flags = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotate(flag))
-        for name, flag in FLAGS.items()
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *flags])  # type: ignore[attr-defined]
-    return function
+
+    def decorate(function: F) -> F:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        listed = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotate(flag))
+            for name, flag in flags.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *listed])  # type: ignore[attr-defined]
+        return function
+
+    return decorate

@@ -9,14 +9,14 @@ from pydantic_core import CoreSchema, core_schema
 
 __all__ = ["Interval", "Length", "crosses"]
 
-MINUTES = {"minutes": 1, "hours": 60}
+MINUTES = {"seconds": 1 / 60, "minutes": 1, "hours": 60}
 MAX_AMOUNT = 1e12  # of any unit
 UNITS = ("epochs", "kimg", "images", "steps", *MINUTES)
 
 
 @dataclass(frozen=True)
 class Length:
-    """A duration of training. Every unit except minutes and hours converts to a number of training images."""
+    """A duration of training. Every unit except seconds, minutes and hours converts to a number of training images."""
 
     amount: float
     unit: str
@@ -33,19 +33,21 @@ class Length:
         unit = match.group(2).lower() if match else ""
         unit = unit if unit in UNITS else unit + "s"
         if match is None or unit not in UNITS:
-            raise ValueError(f"'{text}' is not a length; write a number and a unit, such as '30 epochs', "
-                             f"'200 kimg', '5000 images', '5000 steps', '10 minutes' or '2 hours'")  # fmt: skip
+            raise ValueError(
+                f"'{text}' is not a length; write a number and a unit, such as '30 epochs', '200 kimg', '5000 images', "
+                "'5000 steps', '40 seconds', '10 minutes' or '2 hours'"
+            )
         amount = float(match.group(1).replace("_", "").replace(",", ""))
         if amount > MAX_AMOUNT:
             raise ValueError(f"'{text}' exceeds the maximum length of {MAX_AMOUNT:,.0f} {unit}")
         return cls(amount, unit)
 
     def __str__(self) -> str:
-        return f"{str(self.amount).removesuffix('.0')} {self.unit}"
+        return f"{str(self.amount).removesuffix('.0')} {self.unit.removesuffix('s') if self.amount == 1 else self.unit}"
 
     @property
     def is_time(self) -> bool:
-        """Whether the unit is minutes or hours."""
+        """Whether the unit is seconds, minutes or hours."""
         return self.unit in MINUTES
 
     @property

@@ -1,24 +1,85 @@
-"""How much memory is free, and how much a piece of code needs."""
+"""How much memory is free, and what to do where it does not suffice."""
 
+import contextlib
+import errno
 import re
-import weakref
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from ganloom.core.errors import OutOfMemoryError
 
-__all__ = ["AllocationCounter", "free_memory", "is_out_of_memory"]
+__all__ = ["Blocks", "check_memory", "free_memory", "is_out_of_memory", "memory_errors"]
+
+Result = TypeVar("Result")
+MESSAGES = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "std::bad_alloc")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception is torch's out-of-memory error: CUDA, MPS and the CPU each word it differently."""
-    messages = ("out of memory", "can't allocate memory")
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(message in str(error) for message in messages)
+    """Whether an exception says that memory is exhausted: Python, numpy, the system, and torch on CUDA, MPS and the
+    CPU each say it differently.
+    """
+    torch = sys.modules.get("torch")  # imported already if the error is one of torch
+    return (
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+        or (isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     )
+
+
+@contextlib.contextmanager
+def memory_errors(doing: str, remedy: str) -> Iterator[None]:
+    """Turn an exhausted memory into an `OutOfMemoryError` that says while `doing` what, why, and the remedy."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        why = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        raise OutOfMemoryError(f"out of memory while {doing}{why}. {remedy}") from None
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raises `MemoryError` if `what` takes more bytes than are free. The remedy is known to `memory_errors` around it.
+
+    Linux rarely refuses memory: it ends a process that uses too much.
+    """
+    free = free_memory()
+    if free is not None and needed > free:
+        raise MemoryError(f"{what} take {needed / 2**30:.3g} GiB, and {free / 2**30:.3g} GiB are free")
+
+
+class Blocks:
+    """Works through rows in blocks of at most `size`. Where memory runs out the size is halved, and stays so.
+
+    >>> list(Blocks(3).over(7, lambda rows: (rows.start, rows.stop)))
+    [(0, 3), (3, 6), (6, 7)]
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def over(self, count: int, work: Callable[[slice], Result]) -> Iterator[Result]:
+        """The result of `work` for each block of `count` rows, in order.
+
+        A block that fails is done again in halves, so `work` may change nothing. Raises the error of a single row.
+        """
+        start = 0
+        while start < count:
+            rows = slice(start, min(start + self.size, count))
+            try:
+                result = work(rows)
+            except Exception as error:
+                length = rows.stop - rows.start
+                if length == 1 or not is_out_of_memory(error):
+                    raise
+                self.size = (length + 1) // 2
+                continue  # leaving `except` frees what the traceback holds
+            yield result
+            start = rows.stop
+            del result
 
 
 def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
@@ -40,42 +101,3 @@ def free_memory(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup"
         except (OSError, ValueError):
             continue  # there is no limit, or it is "max"
     return max(0, min(free)) if free else None
-
-
-class AllocationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While entered, counts the bytes of the tensors that are created and freed. `peak` is the highest sum.
-
-    It does not see the workspace of kernels, which adds at most about a third (tests/session/test_fit_memory.py).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0  # bytes
-        self._now = 0
-        self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, torch.Tensor):
-                self._watch(leaf.untyped_storage(), 0)  # unless counted already, it existed before: no new bytes
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                # A view needs no memory. A fake view of a real weight has a storage of its own, so it must be excluded.
-                self._watch(leaf.untyped_storage(), 0 if func.is_view else leaf.untyped_storage().nbytes())
-        return result
-
-    def _watch(self, storage: torch.UntypedStorage, size: int) -> None:
-        key = storage._cdata
-        if key in self._alive:
-            return
-        self._now += size
-        self.peak = max(self.peak, self._now)
-
-        def freed(_: object) -> None:
-            self._now -= size
-            del self._alive[key]
-
-        self._alive[key] = weakref.ref(storage, freed)

@@ -26,7 +26,7 @@ def read_value(text: str) -> Any:
     """The value that a text stands for; the text itself if it is not valid YAML."""
     try:
         return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError):  # ValueError: 2024-13-01 is not a date
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: 2024-13-01 is not a date
         return text
 
 
@@ -35,7 +35,11 @@ def read_mapping(text: str, origin: str) -> dict[str, Any]:
     try:
         values = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{origin} is not valid YAML: {error}") from None
+        raise ConfigError(f"{origin} is not valid YAML: {error}. Correct it.") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{origin} is not a configuration: it is nested too deeply. Write a mapping such as 'train: {{batch: 64}}'."
+        ) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} is not a configuration: it should be a mapping such as 'train: {{batch: 64}}'.")
     return values

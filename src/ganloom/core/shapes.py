@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["ImageShape", "parse_size"]
+__all__ = ["MAX_SIDE", "ImageShape", "parse_size"]
+
+MAX_SIDE = 1024  # pixels: no network makes larger images
 
 
 @dataclass(frozen=True)

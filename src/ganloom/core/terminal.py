@@ -1,21 +1,21 @@
-"""What ganloom says: lines of the logger `ganloom`, and progress bars where somebody asked to see them.
+"""What ganloom says: lines of the logger `ganloom`, shown where somebody asked to see them.
 
-The library logs and prints nothing. The command line, or `verbose=True`, shows both on the terminal with `shown()`; of
-several processes only the first one shows anything.
+The library logs and prints nothing. The command line, or `verbose=True`, shows the lines with `shown()`, and the bars
+of `core/phases.py`; of several processes only the first one shows anything.
 """
 
 import contextlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
-__all__ = ["log", "print_line", "printable", "progress_bar", "shown", "terminal"]
+from ganloom.core.words import printable
+
+__all__ = ["log", "print_line", "shown", "shown_on", "terminal"]
 
 log = logging.getLogger("ganloom")
 log.addHandler(logging.NullHandler())  # or Python would print warnings of a library that nobody listens to
@@ -35,7 +35,13 @@ def shown(verbose: bool = True) -> Iterator[None]:
     if not verbose or os.environ.get("RANK", "0") != "0":
         yield
         return
-    console = Console(file=cast("TextIO", _Output(sys.stdout)))
+    with shown_on(Console(file=cast("TextIO", _Output(sys.stdout)))):
+        yield
+
+
+@contextlib.contextmanager
+def shown_on(console: Console) -> Iterator[None]:
+    """The same on that terminal, or file."""
     handler, level = _Lines(console), log.level
     _stack.append(console)
     log.addHandler(handler)
@@ -63,11 +69,6 @@ class _Lines(logging.Handler):
 def print_line(console: Console, text: str) -> None:
     """Print a line literally: paths may hold what rich would take for markup, and must not be wrapped."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped: a file name may hold any bytes, and some would steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 class _Output:
@@ -101,26 +102,3 @@ class _Output:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
-
-
-class _Rate(ProgressColumn):
-    """Images per second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")
-
-
-@contextlib.contextmanager
-def progress_bar(verb: str, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar with the rate and the time left, updated by calling it with images done and images in all."""
-    console = terminal()
-    columns = (
-        TextColumn(f"{verb} {{task.description}}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

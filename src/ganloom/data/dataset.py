@@ -1,11 +1,16 @@
 """What training and metrics need of a set of images, wherever the images lie."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganloom.core.shapes import ImageShape
+
+if TYPE_CHECKING:  # images are prepared without torch
+    from torch import Tensor
+
+    from ganloom.data.view import SplitView
 
 __all__ = ["Dataset", "Labels"]
 
@@ -15,7 +20,16 @@ Labels = NDArray[np.int64] | NDArray[np.float32]
 class Dataset(Protocol):
     """Images of one shape, in splits, with or without class labels.
 
-    `ganloom.prepare` and `ganloom.open_dataset` return one.
+    `ganloom.prepare` and `ganloom.open_dataset` return one. `len(dataset)` and `dataset[i]` are about its training
+    images; `dataset.view("val")` gives any split to a PyTorch `DataLoader`.
+
+    >>> import ganloom
+    >>> dataset = ganloom.prepare("digits", "packed/looked-at", size=32)
+    >>> len(dataset)
+    1720
+    >>> image, label = dataset[0]
+    >>> image.shape, dataset.class_names[label]
+    (torch.Size([1, 32, 32]), '0')
     """
 
     @property
@@ -67,3 +81,29 @@ class Dataset(Protocol):
     ) -> Labels:  # int64 [N], or float32 [N, K] where classes overlap; -1 is an image without a label
         """Their labels, in the same order."""
         ...
+
+    def __len__(self) -> int:
+        """Number of training images."""
+        return self.count()
+
+    def __getitem__(self, index: int) -> "tuple[Tensor, int | Tensor]":
+        """A training image, uint8 [C, H, W], and its label, as in `view`."""
+        return self.view()[index]
+
+    def view(self, split: str = "train") -> "SplitView":
+        """A split as a PyTorch `Dataset`: image, uint8 [C, H, W], and label, for a `DataLoader`.
+
+        The label is the number of a class, -1 without one; float32 [K] where classes overlap. Raises `DataError` for a
+        split that does not exist.
+
+        >>> import ganloom
+        >>> from torch.utils.data import DataLoader
+        >>> dataset = ganloom.prepare("digits", "packed/viewed", size=32)
+        >>> images, labels = next(iter(DataLoader(dataset.view("val"), batch_size=16)))
+        >>> images.shape, images.dtype, labels.shape
+        (torch.Size([16, 1, 32, 32]), torch.uint8, torch.Size([16]))
+
+        """
+        from ganloom.data.view import SplitView
+
+        return SplitView(self, split)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,15 +18,19 @@ from PIL.TiffImagePlugin import TiffImageFile
 from ganloom.core.errors import StorageError
 from ganloom.data.sources import Item
 from ganloom.data.sources.contract import RefusedError
+from ganloom.data.sources.frames import FRAMED, count_frames
+from ganloom.data.sources.salvage import with_end, without_long_text
 
 __all__ = [
     "DEEP_MODES",
     "Decoded",
+    "Loaded",
     "Preprocessing",
     "Window",
     "decode",
     "load",
     "orientation",
+    "read",
     "to_pixels",
     "upright_size",
     "values",
@@ -83,17 +87,32 @@ class Decoded:
     pixels: NDArray[np.uint8]  # [H, W, C]
     digest: str  # sha256 of the upright image's size and values
     windowed: bool  # whether it had more than 8 bits
+    coloured: bool  # whether any pixel is not grey
+    frames: int = 1  # pages or frames of the file, of which this is the first
+    jpeg: bool = False  # whether the file is a JPEG
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image as its file has it, but upright."""
+
+    image: Image.Image
+    frames: int = 1  # pages or frames of the file, of which this is the first
+    jpeg: bool = False  # whether the file is a JPEG
 
 
 def decode(item: Item, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
     """The pixels of an item, or the reason why it cannot be used. `window` is called only for images of over 8 bits."""
-    image = load(item, preprocessing)
-    return image if isinstance(image, str) else to_pixels(image, preprocessing, window)
+    loaded = read(item, preprocessing)
+    if isinstance(loaded, str):
+        return loaded
+    result = to_pixels(loaded.image, preprocessing, window)
+    return result if isinstance(result, str) else replace(result, frames=loaded.frames, jpeg=loaded.jpeg)
 
 
 def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable[[], Window]) -> Decoded | str:
     """The pixels of an upright image, or the reason why it cannot be used."""
-    deep = image.mode in DEEP_MODES
+    deep, coloured = image.mode in DEEP_MODES, False
     if deep:
         content = values(image)
         if not np.isfinite(content).all():
@@ -101,7 +120,8 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable
     else:
         image = _flatten(image, preprocessing.channels)
         content = np.asarray(image)
-        if image.mode == "RGB" and _is_grey(content):  # so it has the digest of the same picture stored as grey
+        coloured = content.ndim == 3 and not _is_grey(content[..., :3])
+        if image.mode == "RGB" and not coloured:  # so it has the digest of the same picture stored as grey
             content = content[..., 0]
     # The digest includes the shape: a blank picture of 10x20 is not the same as one of 20x10.
     digest = hashlib.sha256(f"{content.dtype} {content.shape}".encode())
@@ -115,37 +135,46 @@ def to_pixels(image: Image.Image, preprocessing: Preprocessing, window: Callable
     if deep:
         pixels = pixels.round().clip(0, 255).astype(np.uint8)
         pixels = np.dstack([pixels] * 3 + [np.full_like(pixels, 255)]) if preprocessing.channels == 4 else pixels
-    return Decoded(pixels[:, :, None] if pixels.ndim == 2 else pixels, digest.hexdigest(), deep)
+    return Decoded(pixels[:, :, None] if pixels.ndim == 2 else pixels, digest.hexdigest(), deep, coloured)
 
 
-def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image | str:
-    """The first frame of an item, upright and in its original mode, or the reason why it cannot be read."""
+def load(item: Item) -> Image.Image | str:
+    """An image, upright and in its original mode, or the reason why it cannot be read."""
+    loaded = read(item)
+    return loaded if isinstance(loaded, str) else loaded.image
+
+
+def read(item: Item, preprocessing: Preprocessing | None = None) -> Loaded | str:
+    """An image with what is known of its file, or the reason why it cannot be read."""
     try:
         with item.open() as image:
+            jpeg, frames = image.format in ("JPEG", "MPO"), _frames_of(item, image)
             # This must come first: reading EXIF may load the image, which clears `tile`.
             upper_bits = image.mode not in DEEP_MODES and ";16" in str(getattr(image, "tile", ""))
             turn = orientation(image)
+            draft = None
             if preprocessing and preprocessing.fast and preprocessing.size:
                 height, width = preprocessing.size[:: -1 if turn >= 5 else 1]
-                image.draft(None, (2 * width, 2 * height))  # twice the size wanted: Lanczos does the rest
+                draft = (2 * width, 2 * height)  # twice the size wanted: Lanczos does the rest
+                image.draft(None, draft)
             if isinstance(image, TiffImageFile):
                 image.filename = (
                     ""  # else Pillow 13 memory-maps an uncompressed grey TIFF with width and height swapped
                 )
-            image.load()
+            image = _with_pixels(image, item, draft)
             if upper_bits and max(high for _, high in _extrema(image)) < DARK:
                 return "is a colour image of 16 bits per channel that uses only the lower bits: save it with 8 bits"
             if isinstance(image, TiffImageFile) and image.mode in DEEP_MODES and image.tag_v2.get(PHOTOMETRIC) == 0:
                 image = _inverted(image)
             turn = orientation(image)  # read again: Pillow rotates TIFF files itself when it loads them
-            return image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image
+            return Loaded(image.transpose(UPRIGHT[turn]) if turn in UPRIGHT else image, frames, jpeg)
     except RefusedError as error:
         return str(error)
     except UnidentifiedImageError:  # its message contains memory addresses
         heic = "; convert HEIC to JPEG first" if item.name.lower().endswith((".heic", ".heif")) else ""
         return f"cannot be read: unknown image format{heic}"
     except MemoryError:
-        raise StorageError(f"out of memory at {item.name}: prepare with fewer --workers.") from None
+        raise  # which says nothing about the file
     except OSError as error:
         if error.errno in TRANSIENT:
             raise StorageError(
@@ -155,6 +184,38 @@ def load(item: Item, preprocessing: Preprocessing | None = None) -> Image.Image 
         return f"cannot be read: {str(error) or type(error).__name__}"
     except Exception as error:  # damaged files raise nearly anything; one of them must not end a long preparation
         return f"cannot be read: {str(error) or type(error).__name__}"
+
+
+def _frames_of(item: Item, image: Image.Image) -> int:
+    """How many frames the file of an item has; 1 for an item that is one of several."""
+    if item.frame is not None or image.format not in FRAMED:
+        return 1
+    with contextlib.suppress(Exception):  # damaged files raise nearly anything, and the first frame may be sound
+        if image.format not in ("TIFF", "GIF"):
+            return count_frames(image)
+        with item.open() as again:  # counting these moves to other frames
+            return count_frames(again)
+    return 1
+
+
+def _with_pixels(image: Image.Image, item: Item, draft: tuple[int, int] | None) -> Image.Image:
+    """The image, loaded; a JPEG without its end mark and a PNG with long texts, too. Raises what Pillow raises."""
+    try:
+        image.load()
+    except (OSError, ValueError) as error:
+        with item.open() as again:
+            file = getattr(again, "fp", None)
+            if isinstance(error, OSError) and image.format == "JPEG" and "truncated" in str(error) and file:
+                file.seek(0)
+                whole = with_end(file.read(), draft)
+            else:
+                content = without_long_text(file, error) if isinstance(error, ValueError) and file else None
+                whole = Image.open(content, formats=["PNG"]) if content else None
+        if whole is None:
+            raise
+        whole.load()
+        return whole
+    return image
 
 
 def _extrema(image: Image.Image) -> list[tuple[float, float]]:

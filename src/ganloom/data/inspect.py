@@ -12,15 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, load, to_pixels, upright_size, values
+from ganloom.core.words import counted, printable
+from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, read, to_pixels, upright_size, values
+from ganloom.data.groups import Groups
+from ganloom.data.observed import Observed
 from ganloom.data.parallel import in_order
+from ganloom.data.selection import Selection
 from ganloom.data.sources import Item, Source
+from ganloom.data.sources.contract import Remark
 from ganloom.data.window import LazyWindow
 
-__all__ = ["Findings", "Sizes", "inspect", "look_at_sizes"]
+__all__ = ["Findings", "Sizes", "enlarged", "inspect", "look_at_sizes"]
 
 MAX_HEADERS = 500  # read to find the sizes; each takes up to a millisecond
 CONTACTS = 60  # thumbnails on the contact sheet
+MAX_ENLARGED = 2.0  # times: images that are enlarged by more are worth a line
 SIDE = 16  # pixels of the tiny picture that is kept of every image to find near duplicates
 NEAR_BITS = 3  # of 64: how far the fingerprints of near duplicates may differ
 NEAR_LEVELS = 3.0  # of 255: how far their tiny pictures may differ
@@ -38,13 +44,14 @@ class Sizes:
     ratio: float | None  # height / width if it is nearly the same (within a tenth) for nearly all images
 
 
-@dataclass
+@dataclass(repr=False)
 class Findings:
     """What `inspect` found out about the images of a source."""
 
     name: str
     class_names: list[str]
     ignored: int  # files that are not images, or second copies of the splits
+    remarks: list[Remark] = field(default_factory=list)  # how the files were read
     splits: Counter[str] = field(default_factory=Counter)
     classes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # height, width
@@ -53,6 +60,7 @@ class Findings:
     faults: list[tuple[str, str]] = field(default_factory=list)  # name, reason
     equal: list[list[str]] = field(default_factory=list)  # names of identical images
     similar: list[list[str]] = field(default_factory=list)  # names of images that look alike
+    overlap: list[str] = field(default_factory=list)  # groups that are in train and in another split
     blank: list[str] = field(default_factory=list)
     black: list[str] = field(default_factory=list)  # names of images of which more than half the pixels are black
     white: list[str] = field(default_factory=list)
@@ -67,6 +75,20 @@ class Findings:
     def count(self) -> int:
         """How many images could be read."""
         return sum(self.sizes.values())
+
+    def __repr__(self) -> str:
+        """In short: the lists can be long."""
+        (height, width), kind = self.sizes.most_common(1)[0][0], "grey" if self.is_grey else "colour"
+        sizes = f"{height}x{width}" if len(self.sizes) == 1 else f"{len(self.sizes):,} sizes, mostly {height}x{width}"
+        classes = f" in {counted(len(self.class_names), 'class')}" if self.class_names else ""
+        problems = (
+            (self.faults, "damaged file"),
+            ([name for names in self.equal for name in names[1:]], "duplicate"),
+            ([name for names in self.similar for name in names[1:]], "near duplicate"),
+            (self.blank, "blank image"),
+        )
+        found = "".join(f", {counted(len(each), words)}" for each, words in problems if each)
+        return f"Findings({printable(self.name)}: {counted(self.count, 'image')}{classes}, {sizes} {kind}{found})"
 
     def summary(self) -> Sizes:
         """The sizes in short."""
@@ -84,8 +106,28 @@ def look_at_sizes(source: Source) -> Sizes:
         except Exception as error:  # damaged files raise nearly anything; `prepare` lists each of them
             reason = reason or f"{item.name}: {error}"
     if not sizes:
-        raise DataError(f"none of the images of {source.name} can be read; the first: {reason}. Are they images?")
+        raise DataError(
+            f"none of the images of {source.name} can be read; the first: {reason}. Give a folder, an archive or "
+            "arrays of images."
+        )
     return _summarise(sizes)
+
+
+def enlarged(source: Source, size: tuple[int, int] | None) -> str:
+    """A sentence if most images are much smaller than the `size` that they are brought to; else an empty one."""
+    if size is None:
+        return ""
+    try:
+        height, width = look_at_sizes(source).common
+    except DataError:  # `prepare` says what is wrong with each of them
+        return ""
+    factor = max(size[0] / height, size[1] / width)
+    if factor <= MAX_ENLARGED:
+        return ""
+    return (
+        f"most images have {height}x{width} pixels and are enlarged {factor:.1f} times, to {size[0]}x{size[1]}: that "
+        f"costs time and adds no detail; --size {height}x{width} keeps their own size"
+    )
 
 
 def inspect(
@@ -93,8 +135,10 @@ def inspect(
 ) -> Findings:
     """Decode and describe every image of a source. Raises `DataError` if none can be read."""
     findings = Findings(source.name, list(source.class_names), source.ignored)
+    observed = Observed()
     window = LazyWindow(source)
     digests: dict[str, list[str]] = defaultdict(list)
+    groups = Groups(Selection(), tuple(source.splits) != ("train",))
     similar = _Similar()
     sums = np.zeros((2, 3))
     mean = np.zeros((SIDE, SIDE))
@@ -116,6 +160,8 @@ def inspect(
         findings.modes[look.mode] += 1
         findings.depths[look.depth] += 1
         findings.is_grey = findings.is_grey and look.is_grey
+        observed.add(item.name, deep=look.mode in DEEP_MODES, coloured=look.coloured, frames=look.frames)
+        groups.add(item.name, item.split, item.group, look.digest)
         digests[look.digest].append(item.name)
         if len(digests[look.digest]) == 1:
             similar.add(item.name, look.tiny, look.bits)
@@ -129,7 +175,10 @@ def inspect(
             findings.contacts.append(look.contact)
     if not findings.count:
         first = "; the first: {} {}".format(*findings.faults[0]) if findings.faults else ""
-        raise DataError(f"none of the images of {source.name} can be read{first}. Are they images?")
+        raise DataError(
+            f"none of the images of {source.name} can be read{first}. Give a folder, an archive or arrays of images."
+        )
+    findings.overlap = groups.overlap()
     findings.equal = [names for names in digests.values() if len(names) > 1]
     findings.similar = similar.groups()
     channels = 1 if findings.is_grey else 3
@@ -140,7 +189,9 @@ def inspect(
     difference = np.square(mean - mean[:, ::-1]).mean() / max(spread, 1.0) ** 2
     chance = 2 / findings.count  # the difference expected by chance between means of so many images
     findings.asymmetry = float(np.sqrt(max(0.0, difference - chance)))
-    findings.window = window() if any(mode in DEEP_MODES for mode in findings.modes) else None
+    findings.window = window() if observed.deep else None
+    findings.ignored = source.ignored  # some sources know it only now
+    findings.remarks = [*source.remarks, *observed.remarks(used=findings.window), *groups.remarks()]
     return findings
 
 
@@ -160,12 +211,15 @@ class _Look:
     tiny: NDArray[np.uint8]  # [SIDE, SIDE] grey
     bits: int  # 64-bit fingerprint: which of 8x8 places are brighter than their right neighbour
     contact: Image.Image
+    coloured: bool
+    frames: int
 
 
 def _look_at(item: Item, window: LazyWindow) -> _Look | str:
-    image = load(item)
-    if isinstance(image, str):
-        return image
+    loaded = read(item)
+    if isinstance(loaded, str):
+        return loaded
+    image = loaded.image
     deep = image.mode in DEEP_MODES
     depth = _depth(values(image)) if deep else 1 if image.mode == "1" else 8
     size, mode = (image.height, image.width), image.mode
@@ -193,6 +247,8 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         tiny=np.asarray(in_grey.resize((SIDE, SIDE), Image.Resampling.BOX)),
         bits=int.from_bytes(bits.tobytes()),
         contact=contact,
+        coloured=result.coloured,
+        frames=loaded.frames,
     )
 
 

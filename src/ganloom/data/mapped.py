@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
+from ganloom.core.files import FileState, open_regular
 
 __all__ = ["UNREADABLE", "Mapped"]
 
@@ -30,11 +31,11 @@ class Mapped:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             # Keep the open file, not its name: if the dataset is deleted or replaced, this file is still the old one.
             self._file = os.dup(file.fileno())
             weakref.finalize(self, os.close, self._file)
-            self._opened_state = self._state()
+            self.state = self._state()  # when it was opened
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError(f"{path.name} is in a format that ganloom does not write")
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -46,14 +47,13 @@ class Mapped:
 
     def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
         """Copies of some rows. Raises `DataError` if the file has changed since it was opened."""
-        if self._state() != self._opened_state:
+        if self._state() != self.state:
             raise DataError(
                 f"{self.path} was changed while it was in use. Restore it, or delete {self.path.parent} and prepare "
                 "it again; then continue with 'ganloom resume'."
             )
         return self.rows.take(index, axis=0)
 
-    def _state(self) -> tuple[int, int]:
-        """The file's size and time of last change: one system call, for any size."""
-        state = os.fstat(self._file)
-        return state.st_size, state.st_mtime_ns
+    def _state(self) -> FileState:
+        """One system call, for any size."""
+        return FileState.of(os.fstat(self._file))

@@ -11,7 +11,7 @@ Each split (train, val, test) has its own shards and labels, so no index is need
 
 import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ganloom.core.errors import DataError
+from ganloom.core.files import FileState, read_regular
+from ganloom.core.sealed import seal, unseal
 from ganloom.core.shapes import ImageShape
+from ganloom.data.dataset import Dataset
 from ganloom.data.mapped import UNREADABLE, Mapped
-from ganloom.data.sources.contract import SPLITS, Label
+from ganloom.data.sources.contract import SPLITS, Label, Remark
 
 __all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
 
@@ -47,10 +50,11 @@ class Account(BaseModel):
     left_out: int  # their class was not selected
     ungrouped: int  # images taken whose names do not match the pattern `group_by`
     ignored: int  # files that are not images, or second copies of the splits
+    jpegs: int | None = None  # images taken that are JPEG files; None in datasets that did not count them
 
 
 class Description(BaseModel):
-    """The content of dataset.json."""
+    """The content of dataset.json, which also has a checksum of itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: Literal[2] = 2
@@ -63,6 +67,7 @@ class Description(BaseModel):
     selection: str
     window: tuple[float, float] | None  # the values that became black and white; None if no image has over 8 bits
     account: Account
+    remarks: tuple[Remark, ...] = ()  # how the source was read
     source_key: str  # hash of the source, the preprocessing and the selection
     content_hash: str  # sha256 of shape, classes, splits, labels and every pixel
 
@@ -71,13 +76,19 @@ class Description(BaseModel):
         """Size of one image."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
+    def to_json(self) -> bytes:
+        """The file."""
+        return seal(json.loads(self.model_dump_json()))
 
-class PackedDataset:
+
+class PackedDataset(Dataset):
     """An open packed dataset. Opening reads dataset.json alone; images stay on the disk until they are used."""
 
     def __init__(self, path: Path, description: Description) -> None:
         self.path = path
         self.description = description
+        self.verified: Mapping[str, FileState] | None = None
+        """The files, as they were when their content was compared with the hash; None if it was not."""
         self._maps: dict[tuple[str, int], Mapped] = {}
         self._labels: dict[str, Mapped] = {}
         self._is_large = sum(description.splits.values()) * description.row_bytes > SMALL_BYTES
@@ -86,7 +97,11 @@ class PackedDataset:
     def __repr__(self) -> str:
         splits = ", ".join(f"{count:,} {split}" for split, count in self.description.splits.items())
         classes = f" in {len(self.class_names)} classes" if self.class_names else ""
-        return f"PackedDataset({str(self.path)!r}, {self.shape}, {splits}{classes})"
+        return f"Dataset({str(self.path)!r}, {self.shape}, {splits}{classes})"
+
+    def __reduce__(self) -> tuple[Any, tuple[Path, Mapping[str, FileState] | None]]:
+        """Workers of a `DataLoader` open it again: memory maps are not copied to other processes."""
+        return _reopened, (self.path, self.verified)
 
     @property
     def name(self) -> str:
@@ -185,9 +200,15 @@ class PackedDataset:
 
     def _open(self, path: Path) -> Mapped:
         try:
-            return Mapped(path)
+            mapped = Mapped(path)
         except UNREADABLE as error:
             raise damaged(self.path, str(error)) from None
+        if self.verified is not None and mapped.state != self.verified[path.name]:
+            raise DataError(
+                f"{path} was changed or replaced after its content was verified. Restore it, or delete {path.parent} "
+                "and prepare it again."
+            )
+        return mapped
 
 
 def _as_label(label: Any) -> Label:
@@ -200,14 +221,14 @@ def _as_label(label: Any) -> Label:
 def open_packed(path: Path) -> PackedDataset:
     """Open a packed dataset. Raises `DataError` for any other folder, and if image files are missing or cut short."""
     try:
-        values = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        values = unseal(read_regular(path / "dataset.json"))
         description = Description.model_validate(values)
     except (OSError, ValueError, ValidationError) as error:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise DataError(f"{path} is not a packed dataset: make one with ganloom prepare.") from None
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{path} is not a packed dataset of this version of ganloom ({reason}): prepare it again."
+            f"{path} is not a packed dataset of this version of ganloom ({reason}): delete it and prepare it again."
         ) from None
     for split, count in description.splits.items():
         for first in range(0, count, description.rows_per_shard):
@@ -216,6 +237,12 @@ def open_packed(path: Path) -> PackedDataset:
             if not file.exists() or file.stat().st_size < rows * description.row_bytes:
                 raise damaged(path, f"{file.name} is missing or cut short")
     return PackedDataset(path, description)
+
+
+def _reopened(path: Path, verified: Mapping[str, FileState] | None) -> PackedDataset:
+    dataset = open_packed(path)
+    dataset.verified = verified
+    return dataset
 
 
 def damaged(path: Path, reason: str) -> DataError:

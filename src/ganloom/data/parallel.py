@@ -7,12 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
+from ganloom.core.memory import memory_errors
 from ganloom.data.sources import Item
 
-__all__ = ["in_order"]
+__all__ = ["FEWER", "in_order"]
 
 Result = TypeVar("Result")
 
+FEWER = "Use fewer --workers, or close other programs."  # the remedy for an exhausted memory
 IN_FLIGHT = 8  # items per worker at a time; not more, since items of archives hold whole files in memory
 CHUNK = 4  # items that a thread takes at once: handing over a tiny image costs more than processing it
 
@@ -21,7 +23,11 @@ def in_order(items: Iterator[Item], work: Callable[[Item], Result], workers: int
     """Every item with the result of `work`, in order. Threads are enough, because Pillow releases the GIL."""
 
     def work_on(chunk: list[Item]) -> list[tuple[Item, Result]]:
-        return [(item, work(item)) for item in chunk]
+        done = []
+        for item in chunk:
+            with memory_errors(f"reading {item.name}", FEWER):
+                done.append((item, work(item)))
+        return done
 
     waiting: deque[Future[list[tuple[Item, Result]]]] = deque()
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -19,15 +19,20 @@ from typing import IO, Any
 import numpy as np
 from filelock import FileLock
 
-from ganloom.core.errors import DataError
-from ganloom.core.files import cache_folder, storage_errors, write_atomically
+from ganloom.core.errors import DataError, UnsuitableError
+from ganloom.core.files import cache_folder, read_regular, safe_names, storage_errors, user_path, write_atomically
+from ganloom.core.plain_json import read_json
+from ganloom.core.terminal import log
 from ganloom.data.decode import Decoded, Preprocessing, decode
-from ganloom.data.packed import Account, Description, PackedDataset, labels_path, open_packed, shard_path
+from ganloom.data.groups import Groups
+from ganloom.data.identity import content_hash, record, verify
+from ganloom.data.observed import Observed
+from ganloom.data.packed import Account, Description, PackedDataset, labels_path, open_packed
 from ganloom.data.parallel import in_order
 from ganloom.data.selection import Selection
 from ganloom.data.shards import Shards
 from ganloom.data.sources import Item, Source
-from ganloom.data.sources.contract import SPLITS
+from ganloom.data.sources.contract import SPLITS, Remark
 from ganloom.data.sources.packed import PackedSource
 from ganloom.data.window import LazyWindow
 
@@ -49,24 +54,41 @@ def prepare(
     *,
     workers: int | None = None,
     max_skipped: float = MAX_SKIPPED,
+    verified: bool = True,
     progress: Progress | None = None,
 ) -> PackedDataset:
     """The packed dataset of a source, in `dest` or else in the cache: prepared now, unless it exists already.
 
-    Several processes may call it at once: one prepares, the others wait. Raises `DataError` if too many files cannot be
-    used or the images differ in size, `StorageError` if the disk is full.
+    Several processes may call it at once: one prepares, the others wait. With `verified`, the content of a dataset that
+    exists is compared with its hash. One that the user named is refused if it differs; one in the cache is a copy, and
+    is prepared again.
+
+    Raises `DataError` for a dataset that has changed, and if too many files cannot be used or the images differ in
+    size; `StorageError` if the disk is full.
     """
     selection = selection or Selection()
+    if verified and isinstance(source, PackedSource):  # its hash stands for its images
+        verify(source.dataset)
+    if dest is not None and dest.is_file():
+        raise DataError(
+            f"{dest} exists and is not this dataset, but a file: choose another folder. A pattern of files has to "
+            "be in quotes: 'part*.npz'."
+        )
     if isinstance(source, PackedSource) and preprocessing.channels is None:  # keep the channels it was packed with
         preprocessing = replace(preprocessing, channels=source.dataset.shape.channels)
     if isinstance(source, PackedSource) and preprocessing.window:
-        raise DataError(f"{source.name} is already packed in 8 bits: set a window when preparing the original images.")
+        raise UnsuitableError(
+            f"{source.name} is already packed in 8 bits: set a window when preparing the original images."
+        )
     if dest is None and isinstance(source, PackedSource) and _matches(source.dataset, preprocessing, selection):
         return source.dataset
+    root = getattr(source, "root", None)  # of the sources that read a folder
+    if dest is not None and root is not None and user_path(dest).resolve().is_relative_to(Path(root).resolve()):
+        raise DataError(f"{dest} lies in {root}, where the images come from: choose a folder outside it.")
     selection.check(source)
     key = _key(source, preprocessing, selection)
     cache = cache_folder()
-    folder = dest.expanduser().resolve() if dest else cache / f"{source.name}-{key[:16]}"
+    folder = user_path(dest).resolve() if dest else cache / f"{safe_names([source.name])[0]}-{key[:16]}"
     locks = cache / "locks"  # not beside `dest`: lock files cannot be deleted safely
     with storage_errors(cache, ANOTHER_CACHE):
         locks.mkdir(parents=True, exist_ok=True)
@@ -76,7 +98,8 @@ def prepare(
     with storage_errors(folder.parent, "Choose another folder." if dest else ANOTHER_CACHE):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with lock:
-            if not _is_ready(folder, key, in_cache=dest is None):
+            dataset = _find_ready(folder, key, in_cache=dest is None, verified=verified)
+            if dataset is None:
                 if folder.exists():
                     folder.rmdir()  # it is empty; if it cannot be replaced, fail now and not after the work
                 unfinished = folder.parent / f".{folder.name}.unfinished"
@@ -91,7 +114,8 @@ def prepare(
                     raise
                 os.replace(unfinished, folder)
                 (folder / KEY_FILE).unlink()
-    dataset = open_packed(folder)
+                dataset = open_packed(folder)
+                record(dataset)
     _check_skipped(dataset.description.account, max_skipped, folder / "skipped.csv")
     return dataset
 
@@ -124,26 +148,44 @@ def _key(source: Source, preprocessing: Preprocessing, selection: Selection) -> 
     return digest.hexdigest()
 
 
-def _is_ready(folder: Path, key: str, in_cache: bool) -> bool:
-    """Whether the dataset exists.
+def _find_ready(folder: Path, key: str, *, in_cache: bool, verified: bool) -> PackedDataset | None:
+    """The dataset if it exists, `verified` if asked for.
 
     If the folder has any other content, that is deleted in the cache; elsewhere `DataError` is raised.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
+        return None
+    found = None
     with contextlib.suppress(DataError):
-        if open_packed(folder).description.source_key == key:
-            return True
-    if in_cache:
-        shutil.rmtree(folder)
-        return False
-    raise DataError(f"{folder} exists and is not this dataset, or is incomplete: choose another folder, or delete it.")
+        found = open_packed(folder)
+    if found is None or found.description.source_key != key:
+        if not in_cache:
+            raise DataError(
+                f"{folder} exists and is not this dataset, or is incomplete: choose another folder, or delete it."
+            )
+        _discard(folder)
+        return None
+    try:
+        if verified:
+            verify(found)
+    except DataError:
+        if not in_cache:
+            raise
+        _discard(folder)
+        return None
+    return found
+
+
+def _discard(folder: Path) -> None:
+    """Delete a copy that ganloom itself has made, and can make again."""
+    log.info(f"the prepared copy in the cache, {folder}, is damaged: it is deleted and prepared again")
+    shutil.rmtree(folder)
 
 
 def _begin_or_resume(unfinished: Path, key: str) -> None:
     """Create the working folder, unless an interrupted preparation of the same dataset left one."""
     try:
-        if (unfinished / KEY_FILE).read_bytes() == key.encode():
+        if read_regular(unfinished / KEY_FILE) == key.encode():
             return
     except OSError:
         pass
@@ -168,8 +210,11 @@ class _Job:
         self.seen: set[bytes] = set()  # digests of the decoded images, to find duplicates
         self.done = self.taken = self.duplicates = self.dropped = self.left_out = self.ungrouped = 0
         self.skipped: list[tuple[str, str]] = []
-        self.windowed = False
+        self.observed = Observed()
+        self.jpegs = 0
         self.window = LazyWindow(source, preprocessing.window)
+        self.has_splits = tuple(source.splits) != ("train",)
+        self.groups = Groups(selection, self.has_splits)
 
     def run(self, workers: int, max_skipped: float, progress: Progress) -> None:
         """Prepare everything that is not done yet."""
@@ -207,7 +252,7 @@ class _Job:
                     file.truncate()
                     break
                 try:
-                    self._count(json.loads(line))
+                    self._count(read_json(line))
                 except (ValueError, TypeError, LookupError, AttributeError):
                     raise DataError(
                         f"the unfinished dataset {self.folder} is damaged ({path.name}) and was removed: prepare again."
@@ -221,7 +266,6 @@ class _Job:
             self.skipped.append((entry["file"], entry["skipped"]))
             return
         self.left_out += "left_out" in entry
-        self.windowed = self.windowed or "windowed" in entry
         if "sha256" not in entry:
             return
         self.seen.add(bytes.fromhex(entry["sha256"]))
@@ -230,6 +274,11 @@ class _Job:
             self.taken += 1
             self.ungrouped += self.selection.group_by is not None and not self.selection.has_group(entry["file"])
             self.duplicates += "duplicate" in entry
+            self.jpegs += "jpeg" in entry
+            self.observed.add(
+                entry["file"], deep="windowed" in entry, coloured="coloured" in entry, frames=entry.get("frames", 1)
+            )
+            self.groups.add(entry["file"], split, entry.get("group"), entry["sha256"])
         else:
             self.dropped += 1
 
@@ -242,11 +291,14 @@ class _Job:
         duplicate = {"duplicate": True} if bytes.fromhex(result.digest) in self.seen else {}
         if duplicate and self.selection.drop_duplicates:
             return {"file": item.name, "sha256": result.digest, **duplicate}
-        has_no_splits = tuple(self.source.splits) == ("train",)
-        split = "val" if has_no_splits and self.selection.is_held_out(item.name, result.digest) else item.split
-        shards.add(split, result.pixels, self.selection.label(item.label, self.source), item.name)
-        windowed = {"windowed": True} if result.windowed else {}
-        return {"file": item.name, "split": split, "sha256": result.digest, **duplicate, **windowed}
+        held_out = not self.has_splits and self.selection.is_held_out(item, result.digest)
+        split = "val" if held_out else item.split
+        label = self.selection.label(item.label, self.source)
+        shards.add(split, result.pixels, label, item.name)
+        entry = {"file": item.name, "split": split, "sha256": result.digest, **duplicate}
+        seen = {"windowed": result.windowed, "coloured": result.coloured, "jpeg": result.jpeg, "group": item.group}
+        entry |= {key: value for key, value in seen.items() if value}
+        return entry | ({"frames": result.frames} if result.frames > 1 else {})
 
     def _decode(self, item: Item) -> Decoded | str | None:
         """The pixels, the reason why there are none, or None for an item whose class is not selected."""
@@ -264,10 +316,11 @@ class _Job:
             left_out=self.left_out,
             ungrouped=self.ungrouped,
             ignored=self.source.ignored,
+            jpegs=self.jpegs,
         )
         if self.skipped:
             self._list_skipped(self.folder / "skipped.csv")
-            kept = cache_folder() / f"{self.source.name}-skipped.csv"
+            kept = cache_folder() / f"{safe_names([self.source.name])[0]}-skipped.csv"
             try:
                 _check_skipped(account, max_skipped, kept, "; the first: {} {}".format(*self.skipped[0]))
             except _TooManySkippedError:
@@ -279,6 +332,8 @@ class _Job:
             raise DataError(f"no training image of {self.source.name} could be used.{remedy}")
         assert shards.shape
         height, width, channels = shards.shape
+        window = self.window() if self.observed.deep else None
+        observed = self.observed.remarks(self.preprocessing.channels, self.preprocessing.window, window)
         values: dict[str, Any] = {
             "name": self.source.name,
             "shape": (channels, height, width),
@@ -287,12 +342,26 @@ class _Job:
             "rows_per_shard": shards.rows_per_shard,
             "preprocessing": str(self.preprocessing),
             "selection": str(self.selection),
-            "window": self.window() if self.windowed else None,
+            "window": window,
             "account": account,
+            "remarks": (*self.source.remarks, *observed, *self.groups.remarks(), *self._untrained()),
             "source_key": self.key,
         }
-        description = Description(**values, content_hash=_content_hash(values, self.folder))
-        write_atomically(self.folder / "dataset.json", description.model_dump_json(indent=2).encode())
+        hashed = content_hash(self.folder, values["shape"], self.class_names, values["splits"], shards.rows_per_shard)
+        description = Description(**values, content_hash=hashed)
+        write_atomically(self.folder / "dataset.json", description.to_json())
+
+    def _untrained(self) -> Iterator[Remark]:
+        """What is said of classes that have lost all of their training images, such as to the hold-out."""
+        if not self.class_names:
+            return
+        labels = np.load(labels_path(self.folder, "train"))
+        used = np.flatnonzero(labels.any(0)) if labels.ndim == 2 else np.unique(labels)
+        lost = [name for number, name in enumerate(self.class_names) if number not in set(used.tolist())]
+        if lost:
+            some = ", ".join(lost[:5]) + (", ..." if len(lost) > 5 else "")
+            text = f"no training image is left of {some}: choose the others with data.classes (--classes)"
+            yield Remark("classes", text)
 
     def _list_skipped(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -307,15 +376,3 @@ def _save(shards: Shards, account: IO[str], lines: list[str]) -> None:
     lines.clear()
     account.writelines(pending)
     account.flush()
-
-
-def _content_hash(values: dict[str, Any], folder: Path) -> str:
-    """The hash of what training sees, whatever the source and however the images are split into files."""
-    seen = {key: values[key] for key in ("shape", "class_names", "splits")}
-    digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
-    for split, count in values["splits"].items():
-        if values["class_names"]:
-            digest.update(np.load(labels_path(folder, split)).tobytes())
-        for index in range(-(-count // values["rows_per_shard"])):
-            digest.update(np.load(shard_path(folder, split, index), mmap_mode="r").data)
-    return digest.hexdigest()

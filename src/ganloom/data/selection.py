@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ganloom.core.errors import DataError
+from ganloom.core.errors import UnsuitableError
 from ganloom.core.names import nearest
-from ganloom.data.sources import Label, Source
+from ganloom.data.sources import Item, Label, Source
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "key_in", "share_of"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Selection:
         return re.compile(self.group_by) if self.group_by else None
 
     def check(self, source: Source) -> None:
-        """Raise `DataError` if this source does not have the classes or names that the selection needs."""
+        """Raise `UnsuitableError` if this source does not have the classes or names that the selection needs."""
         for name in self.classes or ():
             if name not in source.class_names:
-                raise DataError(f"{source.name} has no class '{name}'. {nearest(name, source.class_names)}")
+                raise UnsuitableError(f"{source.name} has no class '{name}'. {nearest(name, source.class_names)}")
         if self._pattern is None:
             return
         if len(source.splits) > 1:
-            raise DataError(
+            raise UnsuitableError(
                 f"data.group_by (--group-by) applies to the hold-out, but {source.name} already has splits "
                 f"({', '.join(source.splits)}): leave it out."
             )
@@ -51,8 +51,9 @@ class Selection:
         for item in source.items():
             if self.has_group(name := item.name):
                 return
-        raise DataError(
-            f"data.group_by (--group-by) '{self.group_by}' matches no name of {source.name}; one of them is '{name}'."
+        raise UnsuitableError(
+            f"data.group_by (--group-by) '{self.group_by}' matches no name of {source.name}: write a regular "
+            f"expression that does; one of the names is '{name}'."
         )
 
     def has_group(self, name: str) -> bool:
@@ -79,12 +80,26 @@ class Selection:
     def _kept(self, source: Source) -> list[int]:
         return [index for index, name in enumerate(source.class_names) if name in (self.classes or ())]
 
-    def is_held_out(self, name: str, digest: str) -> bool:
+    def is_held_out(self, item: Item, digest: str) -> bool:
         """Whether an image goes to `val`, decided by a hash of its group or, without one, of its content.
 
         So neither its name nor any other image matters, and identical images are in the same split.
         """
-        found = self._pattern.search(name) if self._pattern else None
-        key = digest if found is None else "\n".join(part or "" for part in (found.groups() or (found.group(),)))
-        share = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8]) / 2**64
-        return share < self.holdout
+        group = self.group(item.name, item.group)
+        return share_of(digest if group is None else group) < self.holdout
+
+    def group(self, name: str, group: str | None) -> str | None:
+        """The group of an image: what `group_by` finds in its name, or else what the source says. None: it has none."""
+        found = key_in(self._pattern, name) if self._pattern else None
+        return group or None if found is None else found
+
+
+def key_in(pattern: re.Pattern[str], name: str) -> str | None:
+    """What a pattern, or its groups, match in a name; None if it does not match."""
+    found = pattern.search(name)
+    return None if found is None else "\n".join(part or "" for part in (found.groups() or (found.group(),)))
+
+
+def share_of(key: str) -> float:
+    """A number in [0, 1) that depends on the key alone: what has a smaller one than `holdout` is held out."""
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8]) / 2**64

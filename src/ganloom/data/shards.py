@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.core.errors import DataError
+from ganloom.core.errors import DataError, SizesDifferError
 from ganloom.data.packed import labels_path, shard_path
 from ganloom.data.rows import Rows, row_kind
 from ganloom.data.sources import Label
@@ -90,7 +90,7 @@ class Shards:
             self._set_shape((*image.shape[:2], self._channels or (1 if grey else 3)))
         assert self.shape
         if image.shape[:2] != self.shape[:2]:
-            raise DataError(
+            raise SizesDifferError(
                 f"{name} is {image.shape[0]}x{image.shape[1]}, but the images before it are "
                 f"{self.shape[0]}x{self.shape[1]}: choose one size for all with --size."
             )

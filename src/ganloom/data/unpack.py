@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import re
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +12,12 @@ import numpy as np
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.core.files import storage_errors
+from ganloom.core.files import built_beside, safe_names, storage_errors, user_path
 from ganloom.data.packed import PackedDataset
 from ganloom.data.sources import Label
-from ganloom.data.sources.layout import LISTING, SPLIT_NAMES, is_hidden
+from ganloom.data.sources.layout import Layout
+from ganloom.data.sources.listing import LISTING
+from ganloom.data.sources.naming import is_hidden
 
 __all__ = ["unpack"]
 
@@ -29,7 +29,7 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     with their labels, so that folder and zip can be prepared again to the same dataset. Raises `DataError` if `dest`
     exists, `StorageError` if the disk is full.
     """
-    dest = dest.expanduser()
+    dest = user_path(dest)
     if not dest.name:
         raise DataError(f"'{dest}' is the current folder: name a new folder, or a .zip.")
     to_zip = dest.suffix.lower() == ".zip"
@@ -38,22 +38,12 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     is_empty_folder = dest.is_dir() and not dest.is_symlink() and not any(dest.iterdir())
     if (dest.exists() or dest.is_symlink()) and (to_zip or not is_empty_folder):
         raise DataError(f"{dest} exists: name another place to unpack to.")
-    beside = dest.with_name(f".{dest.name}.unfinished")
     with storage_errors(dest, "Name another place."):
         dest.parent.mkdir(parents=True, exist_ok=True)
-        _remove(beside)
-        try:
+        with built_beside(dest, is_folder=True) as beside:
             (_write_zip if to_zip else _write_folder)(dataset, beside, progress)
             os.replace(beside, dest)
-        finally:
-            _remove(beside)
     return dest
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
 
 
 def _write_folder(dataset: PackedDataset, folder: Path, progress: Callable[[int, int | None], None]) -> None:
@@ -101,15 +91,18 @@ def _files(
 def _class_folders(dataset: PackedDataset) -> list[str]:
     """A folder name for each class: the class name where all can be used, else numbers.
 
-    A name cannot be used if file systems refuse it, or if preparing the folder again would misread it.
+    A name cannot be used if preparing the folder again would misread it.
     """
-    forbidden = r'[\\/:*?"<>|\x00-\x1f\ud800-\udfff]|^[. ]+|[. ]+$'
-    names = [re.sub(forbidden, "_", name) or "_" for name in dataset.class_names]
-    taken = {LISTING, *SPLIT_NAMES}
-    usable = all(name.lower() not in taken and not is_hidden(name) and len(name.encode()) < 256 for name in names)
-    if usable and len({name.lower() for name in names}) == len(names):
-        return names
-    return [f"{index:05d}" for index in range(len(names))]
+    names = safe_names(dataset.class_names)
+    usable = all(name.lower() != LISTING and not is_hidden(name) for name in names) and _are_read_as_classes(names)
+    return names if usable else [f"{index:05d}" for index in range(len(names))]
+
+
+def _are_read_as_classes(folders: list[str]) -> bool:
+    try:
+        return len(folders) < 2 or Layout([f"{name}/0.png" for name in folders]).class_names == sorted(folders)
+    except DataError:  # a folder could be a split
+        return False
 
 
 def _listing(dataset: PackedDataset, labels: list[list[Any]]) -> str:

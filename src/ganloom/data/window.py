@@ -20,11 +20,13 @@ MAX_VALUES = 20_000  # per image, evenly spaced
 
 
 class LazyWindow:
-    """The window of a source: the given one, or else computed when the first image of over 8 bits needs it."""
+    """The window of a source: the given one; or the attribute `window` of a source that knows its range of values; or
+    else computed when the first image of over 8 bits needs it.
+    """
 
     def __init__(self, source: Source, given: Window | None = None) -> None:
         self._source = source
-        self._found = given
+        self._found = given or getattr(source, "window", None)
         self._lock = threading.Lock()  # several threads may call it at once
 
     def __call__(self) -> Window:

@@ -12,25 +12,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.config import Data
+from ganloom.config import Data, Reading
 from ganloom.core import rng
 from ganloom.core.code import split
-from ganloom.core.errors import DataError, ModelError, RunError
-from ganloom.core.files import sha256, storage_errors
+from ganloom.core.errors import ConfigError, DataError, RunError, UnsuitableError
+from ganloom.core.files import storage_errors
+from ganloom.core.phases import phase
 from ganloom.core.pictures import to_uint8
 from ganloom.core.shapes import ImageShape
-from ganloom.core.terminal import log, progress_bar
+from ganloom.core.terminal import log
 from ganloom.data.dataset import Dataset
 from ganloom.data.from_config import prepare_from_config
+from ganloom.data.identity import verified_hash
 from ganloom.data.sources import find
+from ganloom.evaluation.compression import compression_notes
+from ganloom.evaluation.form import folders, real_images
+from ganloom.evaluation.targets import refuse_missing
 from ganloom.metrics.contract import Generator, Images
 from ganloom.metrics.pairs import some
 from ganloom.models.generate import generate_floats
 from ganloom.runs import RunFolder, open_folder
-from ganloom.synthesis.model import Model, load
+from ganloom.synthesis.model import Model, load, refuse_non_finite
 
 __all__ = ["GENERATED", "Fakes", "Subject", "chosen", "generated", "open_subject", "renumbered", "whole_split"]
 
+NAMING = {*Reading.model_fields, "group_by", "classes", "window"}  # settings of `data` that are for certain images
 GENERATED = "generated"  # the "split" of generated images
 
 
@@ -45,6 +51,7 @@ class Subject:
     folder: Dataset | None  # None for a model
     reals: Dataset
     run: RunFolder | None
+    converted: str  # how the generated images were brought into the form of the real ones; empty if they have it
     knows_training: bool  # whether `reals` are the images that it was trained on; for a folder this is assumed
 
 
@@ -56,42 +63,48 @@ class Fakes:
     generator: Generator | None
 
 
-def open_subject(target: Path, data: str | None, device: torch.device, *, trust_code: bool = False) -> Subject:
+def open_subject(
+    target: Path,
+    data: str | None,
+    device: torch.device,
+    *,
+    size: tuple[int, int] | None = None,
+    trust_code: bool = False,
+) -> Subject:
     """Open a run folder or its folder `best`, a model file, or a folder of images.
 
-    `data` names the real images, by default those of the run. They are prepared to the size and channels of the
-    generated ones. Custom code of the run or the model is only run with `trust_code`. Raises `GanloomError`.
+    `data` names the real images, by default those of the run. A model is compared at the size that it was trained for;
+    two folders are compared at `size`, or at that of the real images. Custom code of the run or the model is only run
+    with `trust_code`. Raises `GanloomError`.
     """
+    is_model = target.suffix == ".safetensors" or (target / "model.safetensors").is_file()
+    if size is not None and (is_model or (target / "config.yaml").is_file()):
+        raise ConfigError(f"--size is for folders of images: {target} is compared at the size that it was trained for.")
     if (target / "config.yaml").is_file():
         return _of_run(open_folder(target), None, data, device, trust_code)
     if (target.parent / "config.yaml").is_file() and (target / "model.safetensors").is_file():  # RUN/best
         return _of_run(open_folder(target.parent), target, data, device, trust_code)
-    if not target.exists():
-        raise DataError(f"there is nothing at {target}: name a run folder, a model.safetensors or a folder of images.")
+    refuse_missing(target)
     if data is None:
         raise DataError(f"{target} is no run, so name the real images to compare with: ganloom evaluate {target} DATA")
     if target.suffix == ".safetensors":
         model = load(target, device=str(device), trust_code=trust_code)
-        reals = prepare_from_config(find(data), _sized(data, model.shape))
+        reals = real_images(_sized(data, model.shape), model.shape.channels)
         trained_on = model.header.training.get("content_hash")
         known = trained_on == reals.content_hash
         if not known:
             log.info(f"note: {target} was trained on other images than those of {data}")
-        return Subject(
-            str(target), sha256(target.read_bytes()), model.header.training.get("nimg"), model, None, reals, None, known
-        )
-    try:
-        folder = prepare_from_config(find(str(target)), Data(source=str(target), holdout=0.0))
-    except DataError as error:
-        if "--size" not in str(error):
-            raise
-        reason = str(error).partition(":")[0]
-        raise DataError(
-            f"{reason}. To compare images of several sizes, resize them first: "
-            f"ganloom prepare {target} DEST --size N --holdout 0, then ganloom evaluate DEST {data}"
-        ) from None
-    reals = prepare_from_config(find(data), _sized(data, folder.shape))
-    return Subject(str(target), folder.content_hash, None, None, folder, reals, None, True)
+        nimg = model.header.training.get("nimg")
+        return Subject(str(target), model.sha256, nimg, model, None, reals, None, _converted(model, reals), known)
+    compared = folders(target, data, size)
+    if compared.changed:
+        log.info(f"note: the generated images are {compared.changed}: the real images decide in which form")
+    generated = compared.generated
+    for line in compression_notes({str(target): generated, data: compared.reals}):
+        log.info(line)
+    return Subject(
+        str(target), generated.content_hash, None, None, generated, compared.reals, None, compared.changed, True
+    )
 
 
 def _of_run(run: RunFolder, best: Path | None, data: str | None, device: torch.device, trust_code: bool) -> Subject:
@@ -99,28 +112,12 @@ def _of_run(run: RunFolder, best: Path | None, data: str | None, device: torch.d
     place = best or run.path
     model = load(place, device=str(device), trust_code=trust_code)
     if data is None and not trust_code and (own := split(run.config.data.source)):
-        raise RunError(
-            f"the images of {run.path} come from the code in {own[0]}. If you trust it, add --trust-code; in Python, "
-            "trust_code=True."
-        )
+        raise RunError(f"the images of {run.path} come from the code in {own[0]}. If you trust it, add --trust-code.")
     settings = run.config.data
-    if data is not None:  # the run's images in another place, or other images: in the shape of the model's
+    if data is not None:  # the run's images in another place, or other images: in the size of the model's
         form = _sized(data, model.shape).model_dump(exclude_unset=True)
         settings = run.config.with_overrides({f"data.{key}": value for key, value in form.items()}).data
-    try:
-        source = find(settings.source, settings.follow_links)
-    except DataError as error:
-        raise DataError(
-            f"{error} If the images were moved, name their new place: ganloom evaluate {place} DATA"
-        ) from None
-    try:
-        reals = prepare_from_config(source, settings)
-    except DataError:
-        if data is None:
-            raise
-        reals = prepare_from_config(
-            source, _sized(data, model.shape)
-        )  # they lack the classes, groups or window of the run's images
+    reals = _own_images(settings, place) if data is None else _other_images(data, settings, model.shape)
     known = reals.content_hash == run.facts.content_hash
     if not known and data is None:
         raise RunError(
@@ -130,12 +127,40 @@ def _of_run(run: RunFolder, best: Path | None, data: str | None, device: torch.d
     if not known:
         log.info(f"note: {run.path} was trained on other images than those of {data}")
     nimg = model.header.training.get("nimg")
-    digest = sha256((place / "model.safetensors").read_bytes())
-    return Subject(str(place), digest, nimg, model, None, reals, None if best else run, known)
+    kept = None if best else run
+    return Subject(str(place), model.sha256, nimg, model, None, reals, kept, _converted(model, reals), known)
+
+
+def _own_images(settings: Data, place: Path) -> Dataset:
+    """The images that a run was trained on."""
+    try:
+        source = find(settings)
+    except DataError as error:
+        raise DataError(
+            f"{error} If the images were moved, name their new place: ganloom evaluate {place} DATA"
+        ) from None
+    return prepare_from_config(source, settings)
+
+
+def _other_images(data: str, settings: Data, shape: ImageShape) -> Dataset:
+    """Images that the user named, prepared as those of the run were; and read like them, if that is possible."""
+    try:
+        return real_images(settings, shape.channels)
+    except UnsuitableError as error:
+        log.info(f"note: {data} is read without the settings for the images of the run: {error}")
+    return real_images(Data(**settings.model_dump(exclude=NAMING), source=data), shape.channels)
 
 
 def _sized(source: str, shape: ImageShape) -> Data:
-    return Data.model_validate({"source": source, "size": (shape.height, shape.width), "channels": shape.channels})
+    return Data.model_validate({"source": source, "size": (shape.height, shape.width)})
+
+
+def _converted(model: Model, reals: Dataset) -> str:
+    if model.shape == reals.shape:
+        return ""
+    converted = f"{model.shape}, compared as {reals.shape}"
+    log.info(f"note: the generated images are {converted}: the real images decide in which form")
+    return converted
 
 
 def whole_split(dataset: Dataset, split: str) -> Images:
@@ -149,7 +174,7 @@ def whole_split(dataset: Dataset, split: str) -> Images:
         index,
         labels,
         dataset.name,
-        dataset.content_hash,
+        verified_hash(dataset),
         split,
     )
 
@@ -178,12 +203,15 @@ def generated(subject: Subject, n: int, seed: int, reals: Images) -> Iterator[Fa
     shape = model.shape
     with tempfile.TemporaryDirectory(prefix="ganloom-", ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "generated"
-        with progress_bar("generating", subject.name) as progress:
+        with phase(f"generating images of {subject.name}") as progress:
             write_images(file, model, n, seed, y, progress)
         array = np.memmap(file, np.uint8, "r", shape=(n, shape.height, shape.width, shape.channels))
         labels = renumbered(None if y is None else y.numpy(), model.class_names, names)
         identity = f"{subject.hash}, seed {seed}"
-        images = Images(lambda rows: array[rows], np.arange(n), labels, subject.name, identity, GENERATED)
+        repeats = subject.reals.shape.channels // shape.channels  # grey among images in colour
+        images = Images(
+            lambda rows: array[rows].repeat(repeats, -1), np.arange(n), labels, subject.name, identity, GENERATED
+        )
         yield Fakes(images, Generator(model.G, model.header.latent, y))
 
 
@@ -214,11 +242,7 @@ def write_images(
     done = 0
     with storage_errors(path, "Set the environment variable TMPDIR to another folder."), open(path, "wb") as file:
         for images in generate_floats(model.G, model.header.latent, n, seed, labels):
-            if not torch.isfinite(images).all():
-                raise ModelError(
-                    "the model generates NaN or infinite values, so nothing can be measured: its training has "
-                    "diverged. Use an earlier model, or train again with lower learning rates."
-                )
+            refuse_non_finite(images)
             file.write(to_uint8(images).cpu().permute(0, 2, 3, 1).contiguous().numpy().tobytes())
             done += len(images)
             progress(done, n)

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,16 +13,28 @@ from ganloom import metrics
 from ganloom.core import rng
 from ganloom.core.device import choose_device, device_name
 from ganloom.core.errors import ConfigError, DataError
-from ganloom.core.terminal import log, progress_bar, shown
+from ganloom.core.files import user_path
+from ganloom.core.memory import memory_errors
+from ganloom.core.names import in_its_case
+from ganloom.core.phases import phase
+from ganloom.core.public import public
+from ganloom.core.shapes import parse_size
+from ganloom.core.terminal import log, shown
 from ganloom.core.version import __version__
+from ganloom.core.words import counted
+from ganloom.data.identity import verified_hash
 from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, open_subject, whole_split
+from ganloom.evaluation.overlap import report_overlap
+from ganloom.evaluation.presenting import lines
 from ganloom.evaluation.storage import check_storage, store, writable
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
 from ganloom.metrics.contract import NEEDED, Features, Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors.contract import Extractor
 from ganloom.metrics.extractors.perceptual import load_lpips
+from ganloom.metrics.noise import AFFECTED, SUSPICIOUS, reaction_to_noise
 from ganloom.metrics.scores import Score, Scores, label
+from ganloom.synthesis.best import advice
 
 __all__ = ["evaluate"]
 
@@ -30,8 +42,10 @@ DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation
 DEFAULT_EXTRACTOR = "loomnet-1"
 MAX_IMAGES = 10_000  # generated images by default
 OF_FEATURES = {"features", "logits"}
+FEWER = "Use fewer images (--n, --n-real), or an extractor with fewer features (--extractor), or close other programs."
 
 
+@public
 def evaluate(
     target: str | os.PathLike[str],
     data: str | os.PathLike[str] | None = None,
@@ -43,6 +57,7 @@ def evaluate(
     extractor: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     lpips_weights: str | os.PathLike[str] | None = None,
+    size: int | str | tuple[int, int] | None = None,
     per_class: bool = False,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -75,6 +90,8 @@ def evaluate(
         weights: file with the weights of inception, inception-clean or dinov2. Without it, those of inception are
             taken from `GANLOOM_WEIGHTS` or the cache, or downloaded.
         lpips_weights: folder with the weights of AlexNet and LPIPS, for `lpips`.
+        size: compare two folders of images at this size, 64, "48x64" or (height, width); by default at that of the real
+            ones. A model is always compared at the size that it was trained for.
         per_class: measure each class too, with every metric that only needs features.
         seed: seed of the generated images and of every random choice, 0 to 2**32 - 1. On one machine, the same seed
             gives the same scores.
@@ -105,15 +122,17 @@ def evaluate(
 
     """
     where = choose_device(device)
-    with shown(verbose), rng.preserved():
+    with shown(verbose), rng.preserved(), memory_errors(f"evaluating {target}", FEWER):
         if not 0 <= seed < 2**32:
             raise ConfigError(f"the seed must be between 0 and {2**32 - 1:,}, not {seed}.")
         names = _metric_names(metrics)
-        network = _extractor(names, extractor, weights).to(where)
-        perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
-        destination = None if out is None else writable(Path(out))
+        with phase("loading the extractor"):
+            network = _extractor(names, extractor, weights).to(where)
+            perceptual = None if lpips_weights is None else load_lpips(Path(lpips_weights))
+        destination = None if out is None else writable(user_path(out))
         real = None if data is None else os.fspath(data)
-        subject = open_subject(Path(target).expanduser(), real, where, trust_code=trust_code)
+        with phase(f"opening {target}"):
+            subject = open_subject(user_path(target), real, where, size=_size(size), trust_code=trust_code)
         check_storage(subject, destination)
         candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
         available = None if subject.folder is None else subject.folder.count()  # a model can make any number
@@ -123,9 +142,17 @@ def evaluate(
         log.info(f"generated {count:,} of {subject.name}, {subject.reals.shape}")
         log.info(f"real      {len(reals):,} of {len(candidates):,} in '{split}' of {reals.name}")
         log.info(f"extractor {network.id}, resize {network.resize}, weights {network.weights[:12]}, seed {seed}")
+        if not network.is_pinned:
+            log.info(
+                f"note: {network.id} is your own code. Its hash covers the file and the weights of the network that it "
+                "returns: if other code or files that it uses change, scores before and after look comparable"
+            )
         features = _Features(Extraction(network, where))
         held_out = _held_out(subject)
         with generated(subject, count, seed, training) as fakes:
+            if subject.folder is not None:
+                with phase("looking for images on both sides"):
+                    report_overlap(fakes.images, [whole_split(subject.reals, name) for name in subject.reals.splits])
             compared = ImageSet(reals, features)
             same = split == "train" and len(reals) == len(training)
             inputs = Inputs(
@@ -140,9 +167,23 @@ def evaluate(
                 lpips=perceptual,
             )
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            scores = Scores(_Evaluation(subject, network, inputs, device_name(where), now).run(names, per_class))
+            measured = list(_Evaluation(subject, network, inputs, device_name(where), now).run(names, per_class))
+            with phase("judging precision"):
+                scores = Scores(_explained(measured, inputs, features))
+        for line in lines(scores):
+            log.info(line)
+        if better := advice(user_path(target)):
+            log.info(f"note: {better}")
         store(subject, scores, inputs.pictures, destination)
         return scores
+
+
+def _size(given: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width. Raises `ConfigError`."""
+    try:
+        return parse_size(given) if isinstance(given, int | str) else given
+    except ValueError as error:
+        raise ConfigError(f"size: {error}") from None
 
 
 def _metric_names(names: str | Sequence[str] | None) -> list[str] | None:
@@ -150,6 +191,7 @@ def _metric_names(names: str | Sequence[str] | None) -> list[str] | None:
     if names is None:
         return None
     listed = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    listed = [in_its_case(name, metrics.names()) for name in listed]
     if not any(listed):
         raise ConfigError("name at least one metric, or omit --metrics for the default ones.")
     first = {id(metrics.find(name)): name for name in reversed(listed)}  # fd and fid are the same metric
@@ -159,6 +201,7 @@ def _metric_names(names: str | Sequence[str] | None) -> list[str] | None:
 def _extractor(names: Sequence[str] | None, extractor: str | None, weights: str | os.PathLike[str] | None) -> Extractor:
     """The extractor that is named, else the one that defines the metrics, else the built-in one."""
     defined = [name for name in names or () if name in DEFINED_BY_INCEPTION]
+    extractor = extractor and in_its_case(extractor, extractors.BUILT_IN)
     chosen_name = extractor or ("inception" if defined else DEFAULT_EXTRACTOR)
     if defined and chosen_name != "inception":
         known_as = "With other extractors the distance is called fd. " if "fid" in defined else ""
@@ -168,7 +211,9 @@ def _extractor(names: Sequence[str] | None, extractor: str | None, weights: str 
 
 def _checked(flag: str, count: int, available: int | None) -> int:
     if available is not None and count > available:
-        raise DataError(f"{flag} {count} is more than the {available:,} images there are.")
+        raise DataError(
+            f"{flag} {count} is more than the {counted(available, 'image')} there are: give at most {available}."
+        )
     return count
 
 
@@ -180,7 +225,7 @@ class _Features:
 
     def __call__(self, images: Images) -> Features:
         """Raises `DataError` if all real images have the same features: then all distances are 0, and look perfect."""
-        with progress_bar("features of", images.name) as progress:
+        with phase(f"features of {images.name}") as progress:
             self.extraction.progress = progress
             if images.split == GENERATED:
                 return self.extraction.features(images)
@@ -265,13 +310,14 @@ class _Evaluation:
                 log.info(f"left out  {name}: {reason}")
                 continue
             try:
-                scores = list(self.measure(name, self.inputs, None))
+                with phase(f"measuring {name}"):
+                    scores = list(self.measure(name, self.inputs, None))
             except DataError as error:
                 if names:
                     raise
                 log.info(f"left out  {name}: {error}")
                 continue
-            yield from _logged(scores)
+            yield from scores
             if per_class and frozenset() < metrics.find(name).NEEDS <= OF_FEATURES:
                 yield from self.of_classes(name)
 
@@ -290,7 +336,9 @@ class _Evaluation:
             if reason := _why_not(name, part, self.network):
                 log.info(f"left out  {name} of {class_name}: {reason}")
                 continue
-            yield from _logged(self.measure(name, part, class_name))
+            with phase(f"measuring {name} of {class_name}"):
+                scores = list(self.measure(name, part, class_name))
+            yield from scores
 
     def measure(self, name: str, inputs: Inputs, class_name: str | None) -> Iterator[Score]:
         """The numbers of one metric. Raises `DataError` if one is not finite."""
@@ -299,7 +347,9 @@ class _Evaluation:
         network = self.network if in_features else inputs.lpips if "lpips" in metric.NEEDS else None
         held_out = inputs.held_out if "held out" in metric.NEEDS else None
         n, subject = len(inputs.fake), self.subject
-        for key, estimate in metric.measure(inputs).items():
+        with memory_errors(f"measuring {name}", FEWER):
+            estimates = metric.measure(inputs)
+        for key, estimate in estimates.items():
             yield Score(
                 metric=key,
                 label=label(key, self.network.id if in_features else None, n),
@@ -311,6 +361,7 @@ class _Evaluation:
                 weights=network and network.weights,
                 resize=network and network.resize,
                 shape=str(subject.reals.shape),
+                converted=subject.converted,
                 n_real=len(inputs.real),
                 n_generated=n,
                 split=inputs.real.images.split,
@@ -321,6 +372,7 @@ class _Evaluation:
                 generated=subject.name,
                 dataset=subject.reals.name,
                 content_hash=subject.reals.content_hash,
+                verified=bool(verified_hash(subject.reals)),
                 ganloom=__version__,
                 torch=torch.__version__,
                 device=self.device,
@@ -328,13 +380,20 @@ class _Evaluation:
             )
 
 
-def _logged(scores: Iterable[Score]) -> Iterator[Score]:
+def _explained(scores: Sequence[Score], inputs: Inputs, features: _Features) -> Iterator[Score]:
+    """The scores, with a note where precision is near 0 only because the extractor sees noise that people do not."""
+    reaction = None
+    if any(score.metric == "precision" and score.value < SUSPICIOUS for score in scores):
+        reaction = reaction_to_noise(inputs.real, lambda images: features.extraction.features(images).pooled)
     for score in scores:
-        log.info(f"{score.name:<34} {score.text}")
-        yield score
+        blinded = reaction is not None and reaction.is_blinded and score.metric in AFFECTED
+        yield score.model_copy(update={"note": reaction.text}) if reaction and blinded else score
 
 
 def _finite(key: str, value: float) -> float:
     if not np.isfinite(value):
-        raise DataError(f"{key} is not a finite number here: there are too few images, or they are all alike.")
+        raise DataError(
+            f"{key} is not a finite number here: there are too few images, or they are all alike. Give more, or leave "
+            "its metric out of --metrics."
+        )
     return value

@@ -1,6 +1,5 @@
 """Where scores are stored: in the folder of the run, and in the file that the user names."""
 
-import errno
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ganloom.core.errors import StorageError
-from ganloom.core.files import storage_errors
+from ganloom.core.files import check_target, storage_errors
 from ganloom.core.pictures import save_png
 from ganloom.core.terminal import log
 from ganloom.evaluation.inputs import Subject
@@ -28,8 +27,7 @@ def check_storage(subject: Subject, destination: Path | None) -> None:
 def writable(path: Path) -> Path:
     """The same path. Raises `StorageError` if no file can be written there."""
     with storage_errors(path, "Name another file with --out."):
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        check_target(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             return path

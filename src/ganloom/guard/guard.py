@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ganloom.config import Config
 from ganloom.config import Guard as Settings
 from ganloom.config.sections import Action
+from ganloom.guard.advice import advice
 from ganloom.guard.signals import Probe, Signals
 from ganloom.guard.verdicts import RULES, remember
 from ganloom.training.health import SUSPICIONS, Past
@@ -48,15 +50,16 @@ class Guard:
                 count = max(count, patience)  # NaN or infinity needs no second look
             seen.fill_(count)
             if before < patience <= count:  # once for as long as it lasts
-                verdicts.append(self.verdict(suspicion, now, past))
+                verdicts.append(self.verdict(suspicion, step.config, now, past))
         health.past.assign(remember(past, now)._asdict())
         rolls_back = (name for name in SUSPICIONS if getattr(self.settings, name) == "rollback")
         if not any(health.counts[name] for name in rolls_back):  # a mere warning does not move the target of a rollback
             health.well_at.fill_(step.nimg)
         return now, verdicts
 
-    def verdict(self, suspicion: str, now: Signals, past: Past) -> Verdict:
+    def verdict(self, suspicion: str, config: Config, now: Signals, past: Past) -> Verdict:
         rule, action = RULES[suspicion], getattr(self.settings, suspicion)
         evidence = dict(rule.evidence(now, past))
         says = rule.says if now.finite else "losses, gradients, weights or images contain NaN or infinity."
-        return Verdict(suspicion, action, f"{rule.title}: {says.format(**evidence)} {rule.remedy}", evidence, now)
+        text = f"{rule.title}: {says.format(**evidence)} {advice(suspicion, config, now)}"
+        return Verdict(suspicion, action, text, evidence, now)

@@ -5,20 +5,24 @@ from typing import Any
 from ganloom.augment import ada
 from ganloom.config import Config
 from ganloom.core.names import keyword_options
-from ganloom.guard.verdicts import MIN_UPDATE_RATIO
+from ganloom.guard.signals import Signals
+from ganloom.guard.verdicts import CERTAIN, MIN_UPDATE_RATIO
 from ganloom.training.compatibility import teaches_differences
 
-__all__ = ["other_settings"]
+__all__ = ["augmented", "evened", "huge", "other_settings", "outpaced", "saturated", "slower", "stronger"]
 
 RATE_FACTOR, MIN_RATE = 0.25, 1e-7  # of learning rates
+HUGE_RATE = 0.01  # four times the highest rate of any recipe
+USUAL_RATE = 2e-4  # DCGAN's
+EXPLAINED = 0.1  # updates go with the rate: one above a tenth of the other's does not explain updates of a thousandth
 PENALTY_FACTOR = 2.0  # of the weights of penalties
 P_STEP = 0.2  # added to the probability of an augmentation
 MAX_P = 0.8  # beyond it, G learns to make augmented images (Karras et al. 2020, section 2.2)
 TARGET_FACTOR = 0.75  # of the target of an adaptive augmentation
 
 
-def other_settings(suspicion: str, config: Config, update_g: float, update_d: float) -> dict[str, Any]:
-    """Values by dotted name; empty if no remedy is known. `update_g` and `update_d` are those of `Signals`."""
+def other_settings(suspicion: str, config: Config, now: Signals) -> dict[str, Any]:
+    """Values by dotted name; empty if no remedy is known."""
     changes: dict[str, Any] = {}
     match suspicion:
         case "divergence" | "collapse":
@@ -28,7 +32,7 @@ def other_settings(suspicion: str, config: Config, update_g: float, update_d: fl
         case "overfitting" | "memorisation":
             changes = augmented(config)
         case "stalled":
-            changes = evened(config, update_g, update_d)
+            changes = evened(config, now)
     return changes
 
 
@@ -55,11 +59,38 @@ def augmented(config: Config) -> dict[str, Any]:
     return {"augment.p": p} if p > options["p"] else {}
 
 
-def evened(config: Config, update_g: float, update_d: float) -> dict[str, Any]:
-    """The learning rate of the other network, for one that hardly changes."""
+def evened(config: Config, now: Signals) -> dict[str, Any]:
+    """Other learning rates for two networks of which one hardly changes; a saturated D gets a lower one."""
     g, d = config.optimizer.g.lr, config.optimizer.d.lr
-    if update_d < MIN_UPDATE_RATIO * update_g and d < g:
+    if rates := huge(config):
+        return rates
+    if saturated(config, now):
+        return slower(config, "d") | stronger(config)
+    if now.update_d < MIN_UPDATE_RATIO * now.update_g and d < g:
         return {"optimizer.d.lr": g}
-    if update_g < MIN_UPDATE_RATIO * update_d and g < d:
+    if now.update_g < MIN_UPDATE_RATIO * now.update_d and g < d:
         return {"optimizer.g.lr": d}
     return {}
+
+
+def huge(config: Config) -> dict[str, float]:
+    """Usual values for learning rates that are far too high: the other network's, or DCGAN's."""
+    rates = {place: getattr(config.optimizer, place).lr for place in ("g", "d")}
+    usual = next((rate for rate in rates.values() if MIN_RATE < rate < HUGE_RATE), USUAL_RATE)
+    return {f"optimizer.{place}.lr": usual for place, rate in rates.items() if rate >= HUGE_RATE}
+
+
+def saturated(config: Config, now: Signals) -> bool:
+    """Whether one network hardly changes because D is certain: its loss is about 0, and gives neither a gradient.
+
+    Then the learning rate of the network that stands still is not the reason, unless it is far below the other's.
+    """
+    stands_still = min(now.update_g, now.update_d) < MIN_UPDATE_RATIO * max(now.update_g, now.update_d)
+    slow = "d" if now.update_d < now.update_g else "g"
+    return stands_still and now.auc > CERTAIN and not outpaced(config, slow)
+
+
+def outpaced(config: Config, place: str) -> bool:
+    """Whether the learning rate of a network is far below that of the other one."""
+    rates = {name: getattr(config.optimizer, name).lr for name in ("g", "d")}
+    return bool(rates[place] < EXPLAINED * max(rates.values()))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ganloom.core import rng
 from ganloom.core.pictures import to_float, to_uint8
 from ganloom.data.dataset import Dataset
+from ganloom.data.identity import verified_hash
 from ganloom.metrics import frechet, ndb, vendi
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
@@ -172,7 +173,7 @@ class Probe:
         )
 
     def _kept(self, rows: NDArray[np.int64], split: str) -> NDArray[np.float32]:  # [N, D], cached
-        content, name = self.dataset.content_hash, self.dataset.name
+        content, name = verified_hash(self.dataset), self.dataset.name
         images = Images(lambda rows: self.dataset.images(rows, split), rows, None, name, content, split)
         return self.extraction.cached(images).pooled
 

@@ -1,5 +1,7 @@
 """The rules of the guard: what each fault looks like in the signals, and how to explain it to a newcomer to GANs.
 
+What to do about it depends on the settings of the training: advice.py.
+
 All thresholds are here. They were chosen on healthy and faulty trainings (benchmarks/guard.py), and are relative to
 real images or to the training's own past, never a number of one dataset.
 """
@@ -11,7 +13,7 @@ from typing import NamedTuple
 from ganloom.guard.signals import Signals
 from ganloom.training.health import Past
 
-__all__ = ["MIN_UPDATE_RATIO", "RULES", "Rule", "remember"]
+__all__ = ["CERTAIN", "MIN_UPDATE_RATIO", "RULES", "Rule", "remember"]
 
 DIVERGED = 3.0  # times the best distance: more than a fluctuation
 IMPROVED = 0.9  # of the best distance
@@ -47,7 +49,6 @@ class Rule(NamedTuple):
     suspects: Callable[[Signals, Past], bool]
     evidence: Callable[[Signals, Past], Mapping[str, float]]
     says: str  # with the names of the evidence in braces
-    remedy: str
 
 
 def diverges(now: Signals, past: Past) -> bool:
@@ -86,8 +87,6 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"distance": now.distance, "best": past.best_distance},
         "the images are getting worse: they are {distance:.3g} times as far from the training images as other real "
         "images are, and were {best:.3g} times as far at their best.",
-        "Usually the learning rates are too high: lower them with --set optimizer.g.lr=... --set optimizer.d.lr=..., "
-        "or increase the weight of a penalty.",
     ),
     "collapse": Rule(
         "mode collapse",
@@ -95,7 +94,6 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"spread": now.spread, "vendi": now.vendi},
         "the generator repeats a few images: two of them differ {spread:.0%} as much as two real ones, and there are "
         "{vendi:.0%} as many kinds.",
-        "Lower learning rates, the penalty r1 or a larger weight for it, or another loss (--recipe r3gan-32) help.",
     ),
     "memorisation": Rule(
         "memorisation",
@@ -103,7 +101,6 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"nearest": now.nearest},
         "the generator copies training images: its images are {nearest:.0%} as far from the nearest training image as "
         "new real images are.",
-        "More images or --set augment=ada help. An earlier model may be better: best/model.safetensors.",
     ),
     "overfitting": Rule(
         "discriminator overfitting",
@@ -111,7 +108,6 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"gap": now.gap, "gap_auc": now.gap_auc},
         "the discriminator has memorised the training images: for real images that it has not seen, its output drops "
         "{gap:.0%} as far as for generated ones.",
-        "More images, --set augment=ada, or a shorter run help.",
     ),
     "overpowering": Rule(
         "discriminator overpowering",
@@ -119,7 +115,6 @@ RULES: Mapping[str, Rule] = {
         lambda now, past: {"auc": now.auc, "distance": now.distance},
         "the discriminator recognises every generated image ({auc:.1%} of pairs with a real one), and the images have "
         "stopped improving.",
-        "Lower its learning rate (--set optimizer.d.lr=...), or increase --set penalties.r1.weight=...",
     ),
     "stalled": Rule(
         "stalled",
@@ -130,9 +125,8 @@ RULES: Mapping[str, Rule] = {
             "update_g": now.update_g,
             "update_d": now.update_d,
         },
-        "the images have not improved for a long time: they are {distance:.3g} times as far from the training images "
-        "as other real images are, and were {first:.3g} times as far at the start. A step changes the generator's "
+        "the training hardly moves: the images are {distance:.3g} times as far from the training images as other real "
+        "images are, and were {first:.3g} times as far at the start. A step changes the generator's "
         "weights by {update_g:.1e} of their size, and the discriminator's by {update_d:.1e}.",
-        "Check the learning rates: a network that hardly changes needs a higher one.",
     ),
 }

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import rng
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Images
 from ganloom.metrics.pairs import batches, shrunk
 
@@ -52,8 +53,8 @@ class Classifier(nn.Module):
         self,
         images: Tensor,  # uint8 [N, C, h, w], from `small_images`
     ) -> NDArray[np.float64]:  # [N, K]
-        parts = [self(images[start : start + 500]) for start in range(0, len(images), 500)]
-        return torch.cat(parts).double().numpy()
+        parts = Blocks(500).over(len(images), lambda rows: self(images[rows]))
+        return torch.cat(list(parts)).double().numpy()
 
     def predict(
         self,

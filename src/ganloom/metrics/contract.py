@@ -53,7 +53,7 @@ class Images:
     positions: NDArray[np.int64]  # [N], of the images of this set
     labels: NDArray[Any] | None  # int64 [N] or float32 [N, K], in the order of `positions`; -1 is unlabelled
     name: str  # shown to users
-    identity: str  # hash of the content: of the dataset, or of the model and the seed
+    identity: str  # hash of the content: of the dataset, or of the model and the seed; empty if it is not known
     split: str  # "train", "val", "test", or "generated"
 
     @classmethod

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from ganloom.core import tensors
 from ganloom.core.errors import DataError, ModelError, StorageError
-from ganloom.core.files import cache_folder, sha256, storage_errors, write_atomically
-from ganloom.core.memory import is_out_of_memory
+from ganloom.core.files import cache_folder, read_regular, sha256, storage_errors, write_atomically
+from ganloom.core.memory import Blocks, check_memory
+from ganloom.core.words import counted
 from ganloom.metrics.contract import Features, Images
 from ganloom.metrics.extractors.contract import Extractor
 
-__all__ = ["Extraction"]
+__all__ = ["NO_PROGRESS", "Extraction", "Progress"]
 
 BATCH = 64  # images; halved until a batch fits into memory
-NO_PROGRESS: Callable[[int, int | None], None] = lambda done, total: None  # noqa: E731
+Progress = Callable[[int, int | None], None]  # called with images done and in all
+NO_PROGRESS: Progress = lambda done, total: None  # noqa: E731
 
 
 @dataclass
@@ -28,33 +30,30 @@ class Extraction:
 
     extractor: Extractor
     device: torch.device
-    progress: Callable[[int, int | None], None] = NO_PROGRESS  # called with images done and in all
-    batch: int = field(default=BATCH)
+    progress: Progress = NO_PROGRESS
+    blocks: Blocks = field(default_factory=lambda: Blocks(BATCH))
 
     def features(self, images: Images) -> Features:
         """Features of all images, computed now.
 
         Raises `DataError` if a feature is NaN or infinite, `ModelError` if batches differ in the number of features.
         """
-        pooled: list[Tensor] = []
-        logits: list[Tensor] = []
+        found: Features | None = None
         done = 0
-        while done < len(images):
-            chunk = torch.from_numpy(images[slice(done, done + self.batch)]).permute(0, 3, 1, 2)
-            try:
-                features, scores = self(chunk)
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or self.batch == 1:
-                    raise
-                self.batch //= 2
-                continue
-            pooled.append(features)
-            logits += [] if scores is None else [scores]
-            done += len(chunk)
+        for features, scores in self.blocks.over(len(images), lambda rows: self._of(images, rows)):
+            found = found or _room(len(images), features, scores, images.name)
+            if found.pooled.shape[1] != features.shape[1]:
+                raise ModelError(
+                    f"{self.extractor.id} returns more features for some batches than for others: it should always "
+                    "return [N, D], of one D."
+                )
+            rows = slice(done, done + len(features))
+            found.pooled[rows] = features
+            if found.logits is not None:
+                found.logits[rows] = scores
+            done = rows.stop
             self.progress(done, len(images))
-        if len({features.shape[1] for features in pooled}) != 1:
-            raise ModelError(f"{self.extractor.id} returns more features for some batches than for others.")
-        found = Features(torch.cat(pooled).numpy(), torch.cat(logits).numpy() if logits else None)
+        assert found is not None, "there are no images"
         if not np.isfinite(found.pooled).all():
             raise DataError(
                 f"{self.extractor.id} returns features for {images.name} that are not finite (NaN or infinity). If "
@@ -62,6 +61,10 @@ class Extraction:
                 "another extractor."
             )
         return found
+
+    def _of(self, images: Images, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Features and logits of some of the images."""
+        return self(torch.from_numpy(images[rows]).permute(0, 3, 1, 2))
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor | None]:  # uint8 or float [N, C, H, W] in [0, 255]
@@ -74,9 +77,10 @@ class Extraction:
     def cached(self, images: Images) -> Features:
         """Features from the cache, or else computed and stored there. A damaged file is replaced.
 
-        Features of an extractor that its hash does not identify (`is_pinned` is False) are never cached.
+        Features are never cached of an extractor that its hash does not identify (`is_pinned` is False), nor of images
+        without an identity.
         """
-        if not self.extractor.is_pinned:
+        if not self.extractor.is_pinned or not images.identity:
             return self.features(images)
         path = self._path(images)
         features = _read(path)
@@ -101,12 +105,20 @@ class Extraction:
         return cache_folder() / "features" / f"{sha256(json.dumps(key, sort_keys=True).encode())[:32]}.safetensors"
 
 
+def _room(count: int, features: Tensor, scores: Tensor | None, name: str) -> Features:
+    """Room for the features of all images, of which a batch is known. Raises `MemoryError` if there is none."""
+    widths = [each.shape[1] for each in (features, scores) if each is not None]
+    check_memory(4 * count * sum(widths), f"the {widths[0]:,} features of each of {counted(count, 'image')} of {name}")
+    pooled, *logits = (np.empty((count, width), np.float32) for width in widths)
+    return Features(pooled, logits[0] if logits else None)
+
+
 def _read(path: Path) -> Features | None:
-    """None if there is no such file or its checksum is wrong."""
+    """None if there is no such file or its checksum is wrong: it is damaged, or of other images."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
         digest, content = data[:64].decode("ascii"), data[64:]
-        if sha256(content) != digest:
+        if _checksum(path, content) != digest:
             return None
         found = tensors.unpack(content, path)
     except (OSError, UnicodeDecodeError, ModelError):
@@ -122,6 +134,11 @@ def _write(path: Path, features: Features) -> None:
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, sha256(content).encode("ascii") + content)
+        write_atomically(path, _checksum(path, content).encode("ascii") + content)
     except StorageError:
         return
+
+
+def _checksum(path: Path, content: bytes) -> str:
+    """Of the features and of what they belong to, which the name of the file says."""
+    return sha256(path.name.encode() + content)

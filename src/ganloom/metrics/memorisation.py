@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganloom.core.errors import DataError
+from ganloom.core.memory import Blocks
 from ganloom.core.pictures import grid
 from ganloom.metrics.contract import Estimate, Images, Inputs
 from ganloom.metrics.intervals import proportion_interval
@@ -76,14 +77,16 @@ def neighbours(
 
     Raises `DataError` if a feature is not finite.
     """
-    queries = checked(features)
-    found = []
-    for start in range(0, len(queries), QUERIES):
-        blocks = (torch.tensor(training[first : first + POINTS]) for first in range(0, len(training), POINTS))
-        found.append(nearest(torch.from_numpy(queries[start : start + QUERIES]), blocks)[:, 0])
-    index = np.concatenate(found)
-    distance: NDArray[np.float64] = np.linalg.norm(queries - training[index], axis=1)
-    return Neighbours(index, distance)
+    queries, blocks = checked(features), Blocks(QUERIES)
+
+    def found(rows: slice) -> Neighbours:
+        size = blocks.size * POINTS // QUERIES
+        points = (torch.tensor(training[first : first + size]) for first in range(0, len(training), size))
+        index = nearest(torch.from_numpy(queries[rows]), points)[:, 0]
+        return Neighbours(index, np.linalg.norm(queries[rows] - training[index], axis=1))
+
+    parts = list(blocks.over(len(queries), found))
+    return Neighbours(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def held_out_only(

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import Z, influence_interval
-from ganloom.metrics.moments import checked
+from ganloom.metrics.moments import BLOCK, checked
 
 __all__ = [
     "BINS",
@@ -67,8 +68,7 @@ def sort_into_bins(
     centres: NDArray[np.float64],  # [K, D]
 ) -> Bins:
     """Count the images nearest to each centre. Raises `DataError` if a feature is not finite."""
-    x, y = checked(real), checked(fake)
-    x_counts, y_counts = (np.bincount(_nearest(rows, centres), minlength=len(centres)) for rows in (x, y))
+    x_counts, y_counts = (np.bincount(_nearest(rows, centres), minlength=len(centres)) for rows in (real, fake))
     return Bins(x_counts[x_counts > 0], y_counts[x_counts > 0])
 
 
@@ -101,11 +101,11 @@ def kmeans(
 ) -> NDArray[np.float64]:  # [K, D], K = count unless there are fewer distinct rows
     """Cluster centres by Lloyd's algorithm, initialised by k-means++ (Arthur & Vassilvitskii 2007)."""
     rng = np.random.default_rng(seed)
-    norms = np.square(x).sum(axis=1)
+    norms = np.concatenate(list(Blocks(BLOCK).over(len(x), lambda rows: np.square(x[rows]).sum(axis=1))))
     centres = x[rng.integers(len(x), size=1)]
     squared = np.full(len(x), np.inf)
     for _ in range(count - 1):
-        squared = np.minimum(squared, norms - 2 * x @ centres[-1] + np.square(centres[-1]).sum()).clip(min=0)
+        squared = np.minimum(squared, norms - x @ (2 * centres[-1]) + np.square(centres[-1]).sum()).clip(min=0)
         if not squared.any():
             break
         centres = np.vstack([centres, x[rng.choice(len(x), p=squared / squared.sum())]])
@@ -120,8 +120,9 @@ def kmeans(
 
 
 def _nearest(
-    x: NDArray[np.float64],  # [N, D]
+    x: NDArray[np.floating[Any]],  # [N, D]
     centres: NDArray[np.float64],  # [K, D]
 ) -> NDArray[np.int64]:  # [N]
-    nearest: NDArray[np.int64] = (np.square(centres).sum(axis=1) - 2 * x @ centres.T).argmin(axis=1)
-    return nearest
+    norms, doubled = np.square(centres).sum(axis=1), 2 * centres.T
+    blocks = Blocks(BLOCK).over(len(x), lambda rows: (norms - checked(x[rows]) @ doubled).argmin(axis=1))
+    return np.concatenate(list(blocks))

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Images
 
 __all__ = ["batches", "nearest", "over_pairs", "random_pairs", "shrunk", "some"]
@@ -36,9 +37,8 @@ def batches(
     rows: NDArray[np.int64] | None = None,  # all of them
 ) -> Iterator[Tensor]:  # uint8 [<= batch, C, H, W]
     """The images in order, in batches of a bounded number of pixels."""
-    rows = np.arange(len(images)) if rows is None else rows
-    for start, stop in _steps(images, len(rows)):
-        yield _tensor(images, rows[start:stop])
+    chosen = np.arange(len(images)) if rows is None else rows
+    yield from _blocks(images).over(len(chosen), lambda block: _tensor(images, chosen[block]))
 
 
 def over_pairs(
@@ -49,11 +49,11 @@ def over_pairs(
     other_rows: NDArray[np.int64],  # [P]
 ) -> NDArray[np.float64]:  # [P]
     """`distance` of each pair, in batches of a bounded number of pixels."""
-    found = [
-        distance(_tensor(one, one_rows[start:stop]), _tensor(other, other_rows[start:stop])).cpu().double().numpy()
-        for start, stop in _steps(one, len(one_rows))
-    ]
-    return np.concatenate(found)
+
+    def distances(block: slice) -> NDArray[np.float64]:
+        return distance(_tensor(one, one_rows[block]), _tensor(other, other_rows[block])).cpu().double().numpy()
+
+    return np.concatenate(list(_blocks(one).over(len(one_rows), distances)))
 
 
 def nearest(
@@ -90,9 +90,8 @@ def shrunk(
     return F.adaptive_avg_pool2d(images.float(), (height, width))
 
 
-def _steps(images: Images, count: int) -> Iterator[tuple[int, int]]:
-    step = max(1, BATCH_VALUES // images[:1].size)
-    return ((start, min(start + step, count)) for start in range(0, count, step))
+def _blocks(images: Images) -> Blocks:
+    return Blocks(max(1, BATCH_VALUES // images[:1].size))
 
 
 def _tensor(images: Images, rows: NDArray[np.int64]) -> Tensor:  # uint8 [N, C, H, W]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import rng
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Estimate, Generator, Inputs
 from ganloom.metrics.intervals import mean_interval
 
@@ -56,23 +57,23 @@ def squared_speeds(
     seed = rng.key(seed, "ppl")
     ends = rng.latents(seed, 0, 2 * paths, generator.latent).double()
     t = torch.rand(paths, 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def speeds(rows: slice) -> Tensor:  # float64 [rows]
+        a, b = ends[:paths][rows], ends[paths:][rows]
+        labels = None if y is None else y[rows]
+        here, there = (
+            _features(generator.G, extract, slerp(a, b, at), labels, rng.key(seed, rows.start))
+            for at in (t[rows], t[rows] + epsilon)
+        )
+        # d(G(slerp(a, b; t)), G(slerp(a, b; t + eps))) / eps^2  (Karras et al. 2019, eq. 2), d a squared distance
+        return (there - here).square().sum(1) / epsilon**2
+
     training = generator.G.training
     generator.G.eval()
     try:
-        found = []
-        for start in range(0, paths, BATCH):
-            rows = slice(start, min(start + BATCH, paths))
-            a, b = ends[:paths][rows], ends[paths:][rows]
-            labels = None if y is None else y[rows]
-            here, there = (
-                _features(generator.G, extract, slerp(a, b, at), labels, rng.key(seed, start))
-                for at in (t[rows], t[rows] + epsilon)
-            )
-            # d(G(slerp(a, b; t)), G(slerp(a, b; t + eps))) / eps^2  (Karras et al. 2019, eq. 2), d a squared distance
-            found.append((there - here).square().sum(1) / epsilon**2)
+        return torch.cat(list(Blocks(BATCH).over(paths, speeds))).numpy()
     finally:
         generator.G.train(training)
-    return torch.cat(found).numpy()
 
 
 def _features(

@@ -1,6 +1,5 @@
 """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020), by nearest neighbours."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval, proportion_interval
 from ganloom.metrics.moments import checked
@@ -61,19 +61,29 @@ def neighbourhoods(
     """
     x, y = torch.from_numpy(checked(real)), torch.from_numpy(checked(fake))
     middle = x.mean(dim=0)  # products lose fewer digits near the origin
-    x, y = x - middle, y - middle
+    x -= middle
+    y -= middle
     slack = EQUAL * max(float(x.square().sum(1).max()), float(y.square().sum(1).max()))
     x_ball, x_wide = (_ball(x, (PRECISION_K, DENSITY_K)) + slack).unbind(1)
     (y_ball,) = (_ball(y, (PRECISION_K,)) + slack).unbind(1)
     recalled, covered = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.bool)
     precise, density = [], []
-    for rows in _blocks(len(y), len(x)):
+
+    def compared(rows: slice) -> tuple[Tensor, Tensor, NDArray[np.float64], Tensor]:
         squared = _squared_distances(y[rows], x)
-        precise.append((squared <= x_ball).any(dim=1))
-        recalled |= (squared <= y_ball[rows, None]).any(dim=0)
         inside = squared <= x_wide
-        density.append(np.count_nonzero(inside.numpy(), axis=1) / DENSITY_K)
-        covered |= inside.any(dim=0)
+        return (
+            (squared <= x_ball).any(dim=1),
+            (squared <= y_ball[rows, None]).any(dim=0),
+            np.count_nonzero(inside.numpy(), axis=1) / DENSITY_K,
+            inside.any(dim=0),
+        )
+
+    for is_precise, is_recalled, balls, is_covered in _blocks(len(x)).over(len(y), compared):
+        precise.append(is_precise)
+        recalled |= is_recalled
+        density.append(balls)
+        covered |= is_covered
     return Neighbourhoods(torch.cat(precise).numpy(), recalled.numpy(), np.concatenate(density), covered.numpy())
 
 
@@ -82,20 +92,19 @@ def _ball(
     neighbours: tuple[int, ...],
 ) -> Tensor:  # [N, len(neighbours)]
     """Squared distance of each image to its k-th nearest other image, for each k in `neighbours`."""
-    found = []
-    for rows in _blocks(len(x), len(x)):
+
+    def radii(rows: slice) -> Tensor:
         squared = _squared_distances(x[rows], x)
         squared.diagonal(rows.start).fill_(torch.inf)
         nearest = squared.topk(max(neighbours), dim=1, largest=False).values
-        found.append(nearest[:, [k - 1 for k in neighbours]])
-    return torch.cat(found)
+        return nearest[:, [k - 1 for k in neighbours]]
+
+    return torch.cat(list(_blocks(len(x)).over(len(x), radii)))
 
 
-def _blocks(count: int, others: int) -> Iterator[slice]:
-    """Rows of a `count` by `others` matrix in blocks of a bounded number of entries."""
-    size = max(PAIRS // others, 1)
-    for start in range(0, count, size):
-        yield slice(start, start + size)
+def _blocks(others: int) -> Blocks:
+    """Rows of a matrix of distances to `others` images, in blocks of a bounded number of entries."""
+    return Blocks(max(PAIRS // others, 1))
 
 
 def _squared_distances(

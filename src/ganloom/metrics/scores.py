@@ -1,15 +1,19 @@
 """A score: a number with all that is needed to measure it again, and to decide what it may be compared with."""
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from ganloom import metrics
 from ganloom.core.errors import DataError
-from ganloom.core.files import write_atomically
+from ganloom.core.files import read_regular, write_atomically
 from ganloom.core.names import nearest
+from ganloom.core.sealed import seal, unseal
 from ganloom.core.tables import html_table, text_table
+from ganloom.core.words import printable
 from ganloom.metrics.meanings import MEANINGS
 
 __all__ = ["Score", "Scores", "differences", "label", "metric_of", "read_scores", "write_scores"]
@@ -55,6 +59,18 @@ class Score(BaseModel):
     torch: str  # version
     device: str
     created: str  # time in UTC, ISO 8601
+    verified: bool | None = None  # whether content_hash was computed from the images; None: not recorded at the time
+    converted: str = ""  # how generated images were brought into that shape, such as "grey, compared as 32x32 RGB"
+    note: str = ""  # why the number says little about these images, if it does
+
+    def __repr__(self) -> str:
+        """In short; `model_dump()` has every field."""
+        return f"Score({printable(self.name)} = {self.text})"
+
+    __str__ = __repr__
+
+    def __float__(self) -> float:
+        return self.value
 
     @property
     def name(self) -> str:
@@ -80,7 +96,8 @@ class Scores(Sequence[Score]):
     times, for example with several seeds, the newest score counts. Raises `DataError` for a name that does not exist,
     and for a metric with several labels, such as two numbers of images.
 
-    `print(scores)` shows a table; `pandas.DataFrame(score.model_dump() for score in scores)` has every field.
+    `print(scores)` shows a table, `to_dict()` has the values as numbers, and `pandas.DataFrame(scores.to_rows())` is a
+    table with every field.
     """
 
     def __init__(self, scores: Iterable[Score] = ()) -> None:
@@ -122,6 +139,10 @@ class Scores(Sequence[Score]):
         """Values by full name, such as `fd[loomnet-1]@2000`; of scores with the same name, the last one's."""
         return {score.name: score.value for score in self}
 
+    def to_rows(self) -> list[dict[str, str | float | int | None]]:
+        """Every field of every score, a dict per score: rows of a table, for pandas."""
+        return [{"name": score.name, **score.model_dump()} for score in self]
+
     def _rows(self) -> list[list[str]]:
         rows = [["score", "value", "95 % interval", "better"]]
         for score in self:
@@ -140,6 +161,10 @@ class Scores(Sequence[Score]):
         labels = dict.fromkeys(score.name for score in found)
         if len(labels) > 1:
             raise DataError(f"there are several scores '{name}': choose one of {', '.join(labels)}.")
+        if not found and name in metrics.names():
+            parts = [part for part in metrics.find(name).NUMBERS if self._matching(part)]
+            if parts:
+                raise DataError(f"{name} gives several numbers: choose one of {', '.join(parts)}.")
         if not found:
             known = {score.name for score in self} | {score.metric for score in self if score.class_name is None}
             raise DataError(f"there is no score '{name}'. {nearest(name, known)}")
@@ -180,10 +205,10 @@ def _short(value: object) -> str:
 def read_scores(path: Path) -> Scores:
     """The scores in a file; none if there is no file. Raises `DataError` if the file is damaged or of another kind."""
     try:
-        return Scores(_File.model_validate_json(path.read_bytes()).scores)
+        return Scores(_File.model_validate(unseal(read_regular(path))).scores)
     except FileNotFoundError:
         return Scores()
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # pydantic's is a ValueError
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{path} holds no scores that this version of ganloom can read ({reason}). If it is a damaged file of "
@@ -193,4 +218,4 @@ def read_scores(path: Path) -> Scores:
 
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
     """Write a file for `read_scores`, completely or not at all. Raises `StorageError`."""
-    write_atomically(path, _File(scores=list(scores)).model_dump_json(indent=2).encode())
+    write_atomically(path, seal(json.loads(_File(scores=list(scores)).model_dump_json())))

@@ -1,13 +1,15 @@
 """Vendi score (Friedman & Dieng 2023): the effective number of different images in a set."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.core.memory import Blocks
 from ganloom.metrics.contract import Estimate, Inputs
 from ganloom.metrics.intervals import influence_interval
-from ganloom.metrics.moments import Moments, checked
+from ganloom.metrics.moments import BLOCK, Moments, checked
 
 __all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "Vendi", "measure", "vendi", "whitening"]
 
@@ -33,10 +35,13 @@ def measure(inputs: Inputs) -> dict[str, Estimate]:
     the real images. The score grows with n. For the intervals the whitening is fixed; with its dependence on the choice
     of real images they would be about a third wider.
     """
-    real, fake = checked(inputs.real.features), checked(inputs.fake.features)
+    real, fake = inputs.real.features, inputs.fake.features
     mean, W = whitening(real)
-    scores = {"vendi": vendi((fake - mean) @ W), "vendi_real": vendi((real - mean) @ W)}
-    return {name: influence_interval(*score, minimum=1.0) for name, score in scores.items()}
+    scores = {}
+    for name, features in (("vendi", fake), ("vendi_real", real)):
+        whitened = _by_blocks(lambda rows: (checked(rows) - mean) @ W, features)
+        scores[name] = influence_interval(*vendi(whitened), minimum=1.0)
+    return scores
 
 
 def whitening(
@@ -55,13 +60,28 @@ def vendi(
     features: NDArray[np.floating[Any]],  # [N, D]
 ) -> Vendi:
     """The Vendi score with cosine similarity. Raises `DataError` if a feature is not finite."""
-    x = checked(features)
-    u = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    u = _by_blocks(_normalised, features)
     # exp H of the eigenvalues w of K/n, which has the same nonzero eigenvalues as C = U'U/n. H is the mean over
     # images of -u' log(C) u, which are therefore the influences on H
     n, d = u.shape
     w, V = np.linalg.eigh(u.T @ u / n if d < n else u @ u.T / n)
     w, V = w[w > NEGLIGIBLE], V[:, w > NEGLIGIBLE]
-    entropies = -(np.square(u @ V) @ np.log(w) if d < n else n * np.square(V) @ (w * np.log(w)))
+    if d < n:
+        entropies = _by_blocks(lambda rows: -np.square(rows @ V) @ np.log(w), u)
+    else:
+        entropies = -n * np.square(V) @ (w * np.log(w))
     score = float(np.exp(entropies.mean()))
     return Vendi(score, score * entropies)
+
+
+def _normalised(rows: NDArray[np.floating[Any]]) -> NDArray[np.float64]:  # [N, D], of unit length
+    x = checked(rows)
+    found: NDArray[np.float64] = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return found
+
+
+def _by_blocks(
+    work: Callable[[NDArray[np.floating[Any]]], NDArray[np.float64]], rows: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
+    """What `work` makes of the rows, a block of them at a time."""
+    return np.concatenate(list(Blocks(BLOCK).over(len(rows), lambda block: work(rows[block]))))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ganloom.core import rng
-from ganloom.core.memory import is_out_of_memory
+from ganloom.core.memory import Blocks
 from ganloom.core.pictures import to_uint8
 from ganloom.nets.contract import Styled
 
@@ -42,24 +42,16 @@ def generate_floats(
     device = next(G.parameters()).device
     dtype = next(G.parameters()).dtype
     training = G.training
+
+    def made(rows: slice) -> Tensor:
+        z = rng.latents(seed, rows.start, rows.stop - rows.start, latent)
+        with rng.preserved():
+            rng.seed(seed, rows.start, "generate")  # for networks that draw noise
+            return _forward(G, z, None if y is None else y[rows].to(device), truncation, device, dtype)
+
     G.eval()
     try:
-        start = 0
-        while start < count:
-            stop = min(start + batch, count)
-            z = rng.latents(seed, start, stop - start, latent)
-            labels = None if y is None else y[start:stop].to(device)
-            try:
-                with rng.preserved():
-                    rng.seed(seed, start, "generate")  # for networks that draw noise
-                    images = _forward(G, z, labels, truncation, device, dtype)
-            except RuntimeError as error:
-                if not is_out_of_memory(error) or batch == 1:
-                    raise
-                batch = (batch + 1) // 2
-                continue
-            yield images
-            start = stop
+        yield from Blocks(batch).over(count, made)
     finally:
         G.train(training)
 

@@ -5,20 +5,23 @@ requires `trust_code`. Nothing in a header refers to another file.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from torch import nn
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
+from torch import Tensor, nn
 
 from ganloom import nets
 from ganloom.core import rng, tensors
 from ganloom.core.code import Code, is_file
 from ganloom.core.errors import ConfigError, ModelError
-from ganloom.core.files import write_atomically
+from ganloom.core.files import read_regular, sha256, write_atomically
+from ganloom.core.plain_json import read_json
 from ganloom.core.shapes import ImageShape
+from ganloom.models.places import missing, refuse_checkpoint, refuse_missing
 
-__all__ = ["Header", "locate", "read", "read_header", "write"]
+__all__ = ["Header", "Read", "read", "read_header", "rebuild", "write"]
 
 KEY = "ganloom"
 FORMAT = 1
@@ -30,9 +33,9 @@ class Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: int = FORMAT
     net: str
-    latent: int
+    latent: PositiveInt
     options: dict[str, Any]  # keyword options of the Generator
-    shape: tuple[int, int, int]  # channels, height, width
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]  # channels, height, width
     labels: bool  # whether G takes class labels
     class_names: list[str]
     training: dict[str, Any]  # a summary for the user: images seen, dataset, recipe, version
@@ -63,29 +66,21 @@ def write(path: Path, G: nn.Module, header: Header) -> None:
     write_atomically(path, tensors.pack(G.state_dict(), metadata))
 
 
-def locate(path: Path) -> Path:
-    """The model file of a run folder; a path that is not a folder is returned as it is.
-
-    Raises `ModelError` if the run has no model yet.
-    """
-    if not path.is_dir():
-        return path
-    if (path / "config.yaml").exists() and not (path / "model.safetensors").exists():
-        raise ModelError(
-            f"{path} has no model yet: the first checkpoint writes it. Continue the training: ganloom resume {path}"
-        )
-    return path / "model.safetensors"
-
-
 def read_header(path: Path) -> Header:
     """The header of a model file. Raises `ModelError` if the file is missing, damaged or not a ganloom model."""
-    if not path.is_file():
-        raise ModelError(f"there is no model file at {path}: give a run folder, or its model.safetensors.")
-    text = tensors.read_metadata(path).get(KEY)
+    refuse_missing(path)
+    return _header(tensors.read_metadata(path), path)
+
+
+def _header(metadata: Mapping[str, str], path: Path) -> Header:
+    text = metadata.get(KEY)
     if text is None:
-        raise ModelError(f"{path} is a safetensors file, but not a ganloom model: its header does not describe one.")
+        raise ModelError(
+            f"{path} is a safetensors file, but not a ganloom model: its header does not describe one. "
+            "Give a run folder, or its model.safetensors."
+        )
     try:
-        values = json.loads(text)
+        values = read_json(text)
         if isinstance(values, dict) and values.get("format", 0) > FORMAT:
             raise ModelError(f"{path} was written by a newer ganloom (format {values['format']}): upgrade ganloom.")
         return Header.model_validate(values)
@@ -96,21 +91,48 @@ def read_header(path: Path) -> Header:
         raise ModelError(f"the header of {path} is damaged ({error}): use another copy of the file.") from None
 
 
-def read(path: Path, *, trust_code: bool = False) -> tuple[nn.Module, Header]:
-    """Rebuild G from its file, in evaluation mode on the CPU. Raises `ModelError`.
+class Read(NamedTuple):
+    """What one reading of a model file gave: beside a running training, the next one may give another model."""
+
+    G: nn.Module  # in evaluation mode, on the CPU
+    header: Header
+    sha256: str  # of the file
+
+
+def read(path: Path, *, trust_code: bool = False) -> Read:
+    """Rebuild G from its file. Raises `ModelError`.
 
     The file of a custom network contains its code, which runs only with `trust_code`.
     """
-    header = read_header(path)
+    refuse_checkpoint(path)
+    try:
+        data = read_regular(path)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}. Make it readable.") from None
+    weights = tensors.unpack(data, path)
+    header = _header(tensors.metadata_of(data), path)
+    return Read(rebuild(header, weights, path, trust_code=trust_code), header, sha256(data))
+
+
+def rebuild(header: Header, weights: Mapping[str, Tensor], origin: Path, *, trust_code: bool) -> nn.Module:
+    """The generator that a header describes, with its weights, in evaluation mode on the CPU.
+
+    Raises `ModelError`, which names `origin`: also for a custom network without `trust_code`.
+    """
     if header.code is not None and not trust_code:
         raise ModelError(
-            f"{path} contains the code of its network, {header.code.name} (sha256 {header.code.sha256}), and loading "
-            "it runs that code. If you trust its origin, add --trust-code; in Python, trust_code=True."
+            f"{origin} contains the code of its network, {header.code.name} (sha256 {header.code.sha256}), and loading "
+            "it runs that code. If you trust its origin, add --trust-code."
         )
     try:
         with rng.preserved():
             G = header.build()
-        G.load_state_dict(tensors.unpack(path.read_bytes(), path))
-    except (ConfigError, RuntimeError, OSError) as error:
-        raise ModelError(f"{path} cannot be rebuilt: {str(error).splitlines()[0]}") from None
-    return G.eval(), header
+        G.load_state_dict(weights)
+    except (ConfigError, RuntimeError) as error:
+        raise ModelError(
+            f"{origin} cannot be rebuilt ({str(error).splitlines()[0]}): use another copy of it, "
+            "or the version of ganloom that wrote it."
+        ) from None
+    return G.eval()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganloom.core.shapes import ImageShape
 from ganloom.nets.contract import Judgement
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead, LabelUse, embedding_size
+from ganloom.nets.layers.sizes import check_sides
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -19,6 +20,7 @@ class Generator(nn.Module):
 
     def __init__(self, shape: ImageShape, latent: int, classes: int, *, width: PositiveInt = 128) -> None:
         super().__init__()
+        check_sides(shape, "mlp")
         self.shape = (shape.channels, shape.height, shape.width)
         self.embed = LabelEmbedding(classes, embedding_size(latent), std=1.0) if classes else None
         self.layers = nn.Sequential(
@@ -53,6 +55,7 @@ class Discriminator(nn.Module):
         self, shape: ImageShape, classes: int, *, width: PositiveInt = 128, labels: LabelUse = "projection"
     ) -> None:
         super().__init__()
+        check_sides(shape, "mlp")
         pixels = shape.channels * shape.height * shape.width
         self.first = nn.Linear(pixels, 4 * width)
         self.second = nn.Linear(4 * width, 2 * width)

@@ -104,7 +104,7 @@ def quoted(text: str) -> str:
 
 def derive(case: Case) -> Defaults:
     """The recipe for images, with its settings. Settings of the user stay, and the rules take them into account."""
-    recipe, own = choose_recipe(case.sizes)
+    recipe, own = choose_recipe(case.sizes, _given_size(case))
     side = SIDES[recipe]
     rules = {"size": _size(case.sizes, own, side), "recipe": _recipe(recipe)}
     if case.decided("net.name") is not None:
@@ -135,9 +135,12 @@ def derive(case: Case) -> Defaults:
     return Defaults(recipe, settings, reasons, frozenset(said))
 
 
-def choose_recipe(sizes: Sizes) -> tuple[str, tuple[int, int] | None]:
-    """A recipe for images of these sizes and, where the recipe's own size would lose detail, a better size."""
-    recipe = "dcgan-32" if min(sizes.common) < SMALL else "dcgan-64"
+def choose_recipe(sizes: Sizes, wanted: tuple[int, int] | None = None) -> tuple[str, tuple[int, int] | None]:
+    """A recipe for images of these sizes and, where the recipe's own size would lose detail, a better size.
+
+    The recipe is that for the size that the user `wanted`, if any.
+    """
+    recipe = "dcgan-32" if min(wanted or sizes.common) < SMALL else "dcgan-64"
     if sizes.uniform and max(sizes.common) <= MAX_OWN_SIZE:
         return recipe, sizes.common
     if sizes.ratio is not None and not _is_square(sizes.ratio) and 0.25 <= sizes.ratio <= 4:
@@ -292,4 +295,6 @@ def flat(value: Any) -> str:
     """A value as it is typed."""
     if value is None:
         return "null"
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ganloom.tracking.jsonl import read_log
+from ganloom.tracking.jsonl import log_lines, read_log
 
 __all__ = ["History", "Series", "evenly", "read_history"]
 
@@ -62,11 +62,8 @@ class History:
 
 def read_history(path: Path) -> History:
     """Read a log as far as it is readable; a missing one has no rows."""
-    if not path.exists():
-        return History([], 0)
-    lines = len(path.read_bytes().splitlines())
     rows = read_log(path)
-    return History(rows, lines - len(rows))
+    return History(rows, len(log_lines(path)) - len(rows))
 
 
 def evenly(values: Sequence[int], most: int) -> list[int]:

@@ -1,7 +1,6 @@
 """What all pages share: style, tables, embedded images. A page loads nothing from elsewhere."""
 
 import base64
-import html
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,11 +8,25 @@ from pathlib import Path
 from PIL import Image
 
 from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.tables import escape
 from ganloom.core.tables import html_table as table
 
-__all__ = ["data_url", "escape", "png_url", "table", "write_page"]
+__all__ = [
+    "MISSING",
+    "data_url",
+    "duration",
+    "escape",
+    "figure",
+    "kimg",
+    "missing",
+    "note",
+    "number",
+    "png_url",
+    "table",
+    "write_page",
+]
 
-escape = html.escape
+MISSING = "–"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -34,6 +47,7 @@ figure { margin: .5rem 0 1rem; break-inside: avoid; } figcaption, .small { color
 .key div { font-size: .85rem; color: #555; }
 .key b { display: block; font-size: 1.5rem; font-weight: 600; color: #222; }
 .missing { color: #555; border-left: 4px solid #bbb; padding-left: .8rem; }
+.verdict { border-left: 4px solid #0072b2; padding-left: .8rem; }
 .warning { border-left: 4px solid #d55e00; padding-left: .8rem; }
 """
 # With this policy a browser loads nothing, even if something in the page asks for it.
@@ -64,3 +78,33 @@ def write_page(path: Path, title: str, parts: Iterable[str], remedy: str) -> Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (head + "\n".join(parts) + "</html>\n").encode("utf-8", "replace"))
     return path
+
+
+def figure(source: str, caption: str) -> str:
+    return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def missing(text: str) -> str:
+    return f'<p class="missing">{escape(text)}</p>'
+
+
+def note(text: str) -> str:
+    return f'<p class="small">{escape(text)}</p>'
+
+
+def number(value: float | None, form: str) -> str:
+    return MISSING if value is None else format(value, form)
+
+
+def kimg(nimg: float) -> str:
+    return f"{nimg / 1000:,.1f} kimg"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `12 min 5 s`, `3 h 20 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"

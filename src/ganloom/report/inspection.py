@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganloom.core.terminal import printable
+from ganloom.core.words import counted, printable
 from ganloom.data.inspect import Findings
 from ganloom.report.html import data_url, escape, table, write_page
 
@@ -40,6 +40,7 @@ def facts(findings: Findings) -> Iterator[tuple[str, str]]:
     )
     if findings.classes:
         yield "classes", f"{len(findings.class_names)}: {_counts(findings.classes)}"
+    yield from findings.remarks
     yield "sizes", _sizes(findings)
     ratios = sorted(height / width for height, width in findings.sizes)
     yield "ratios", f"height by width {ratios[0]:.2f} to {ratios[-1]:.2f}"
@@ -57,6 +58,7 @@ def problems(findings: Findings) -> Iterator[tuple[str, str, list[str]]]:
         ("corrupt", "files that cannot be used", [f"{name}: {reason}" for name, reason in findings.faults]),
         ("equal", "groups of equal images", [" = ".join(names) for names in findings.equal]),
         ("similar", "groups of images that look the same", [" ~ ".join(names) for names in findings.similar]),
+        ("overlap", "groups of images are in train and in another split", findings.overlap),
         ("blank", "images of one colour", findings.blank),
         ("black", "images more than half of which is pure black", findings.black),
         ("white", "images more than half of which is pure white", findings.white),
@@ -80,7 +82,7 @@ def write_inspection(path: Path, findings: Findings, reasons: Reasons, command: 
 
     Raises `StorageError` if `path` cannot be written.
     """
-    parts = [f"<h1>{escape(findings.name)}: {findings.count:,} images</h1>"]
+    parts = [f"<h1>{escape(findings.name)}: {counted(findings.count, 'image')}</h1>"]
     parts += ["<h2>Contents</h2>", table(facts(findings))]
     if findings.classes:
         most = max(findings.classes.values())

@@ -14,7 +14,7 @@ from ganloom.core import pictures
 from ganloom.core.pictures import GAP
 from ganloom.report.html import data_url, png_url
 
-__all__ = ["columns", "first_pictures", "image_url", "open_picture", "squarish"]
+__all__ = ["cells", "columns", "first_pictures", "image_url", "open_picture", "squarish"]
 
 MAX_SCALE = 4  # small images are enlarged up to so many times
 LARGEST_PNG = 250_000  # bytes; a larger file is embedded as JPEG
@@ -61,20 +61,20 @@ def squarish(grid: Image.Image, shape: Shape) -> Image.Image:
     """A grid of about square form. A tall one, such as one with two columns for two classes, repeats them."""
     if grid.height < 1.5 * grid.width:
         return grid
-    return _laid_out(_cells(grid, shape), columns(grid, shape) * round(math.sqrt(grid.height / grid.width)))
+    return _laid_out(cells(grid, shape), columns(grid, shape) * round(math.sqrt(grid.height / grid.width)))
 
 
 def first_pictures(grid: Image.Image, shape: Shape) -> Image.Image:
     """The first images of a grid, in its own columns or in those repeated."""
-    cells, across = _cells(grid, shape), columns(grid, shape)
+    images, across = cells(grid, shape), columns(grid, shape)
     if across > ACROSS:
-        cells = cells.reshape(-1, across, *cells.shape[1:])[:DOWN, :ACROSS].flatten(0, 1)
-        return _laid_out(cells, ACROSS)
+        images = images.reshape(-1, across, *images.shape[1:])[:DOWN, :ACROSS].flatten(0, 1)
+        return _laid_out(images, ACROSS)
     across *= ACROSS // across
-    return _laid_out(cells[: DOWN * across], across)
+    return _laid_out(images[: DOWN * across], across)
 
 
-def _cells(grid: Image.Image, shape: Shape) -> Tensor:  # uint8 [N, C, H, W]
+def cells(grid: Image.Image, shape: Shape) -> Tensor:  # uint8 [N, C, H, W]
     """The images of a grid, row by row. A grid of another shape is cut all the same."""
     height, width = shape[1] + GAP, shape[2] + GAP
     across, down = columns(grid, shape), max(1, (grid.height - GAP) // height)

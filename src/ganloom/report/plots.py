@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.core.words import printable
 from ganloom.report.history import Series
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["Curve", "Panel", "draw"]
 # Okabe and Ito 2008, "Color universal design": distinguishable with every kind of colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SMOOTHED_FROM = 40  # points; shorter curves are not smoothed
+MAX_LABEL = 60  # characters
 BEYOND = 1.0  # rare spikes are cut off at this many usual ranges above and below the usual range
 STYLE = {
     "font.size": 10,
@@ -88,11 +90,20 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         kimg, value = curve.series.nimg / 1000, curve.series.value
         if panel.smooth and len(curve.series) >= SMOOTHED_FROM:
             axes.plot(kimg, value, color=colour, alpha=0.22, linewidth=0.8)
-            axes.plot(kimg, smoothed(value), style, color=colour, linewidth=1.8, label=curve.label)
+            axes.plot(kimg, smoothed(value), style, color=colour, linewidth=1.8, label=_drawable(curve.label))
         else:
             marker = "o" if len(curve.series) < SMOOTHED_FROM else ""
-            axes.plot(kimg, value, style, color=colour, linewidth=1.6, marker=marker, markersize=3, label=curve.label)
-        if panel.best and len(curve.series) > 1:
+            axes.plot(
+                kimg,
+                value,
+                style,
+                color=colour,
+                linewidth=1.6,
+                marker=marker,
+                markersize=3,
+                label=_drawable(curve.label),
+            )
+        if panel.best and len(curve.series) and np.ptp(value):  # of equal values none is the best
             _mark_best(axes, curve.series, panel.best)
     if panel.line is not None:
         axes.axhline(panel.line, color="#888888", linewidth=1, linestyle=":")
@@ -102,9 +113,15 @@ def _draw_panel(axes: "Axes", panel: Panel) -> None:
         _frame(axes, np.concatenate([curve.series.value for curve in panel.curves]))
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel(panel.ylabel.encode("ascii", "replace").decode())  # the default font lacks many letters
+    axes.set_ylabel(_drawable(panel.ylabel))
     if len(panel.curves) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _drawable(text: str) -> str:
+    """A name in letters that the default font has, of a length that leaves room for the curves."""
+    drawn = printable(text.encode("ascii", "replace").decode())
+    return drawn if len(drawn) <= MAX_LABEL else f"{drawn[: MAX_LABEL - 3]}..."
 
 
 def smoothed(value: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,58 +1,43 @@
 """Write an HTML report of a run: samples, progress, curves, scores, cost."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from ganloom.config import Config
-from ganloom.core.errors import DataError, ModelError, StorageError
-from ganloom.core.files import storage_errors, write_atomically
-from ganloom.metrics.scores import Score, Scores, metric_of, read_scores
-from ganloom.models import modelfile
-from ganloom.report.history import History, evenly, read_history
-from ganloom.report.html import escape, png_url, table, write_page
+from ganloom.core.errors import StorageError
+from ganloom.core.files import check_target, storage_errors, write_atomically
+from ganloom.core.memory import memory_errors
+from ganloom.core.phases import phase
+from ganloom.core.words import counted
+from ganloom.metrics.scores import Score
+from ganloom.metrics.verdict import verdict
+from ganloom.report.card import limits
+from ganloom.report.figures import draw_plots
+from ganloom.report.history import evenly
+from ganloom.report.html import (
+    MISSING,
+    duration,
+    escape,
+    figure,
+    kimg,
+    missing,
+    note,
+    number,
+    png_url,
+    table,
+    write_page,
+)
+from ganloom.report.nearest import nearest_images
 from ganloom.report.pictures import columns, first_pictures, image_url, open_picture, squarish
-from ganloom.report.plots import Curve, Panel, draw
 from ganloom.report.scores import in_words, main_score, meaning, score_tables
-from ganloom.runs import Facts, RunFolder, open_folder
+from ganloom.report.story import Story, read
+from ganloom.runs import open_folder
+from ganloom.synthesis.best import lead_of_best
 
 __all__ = ["write_report"]
 
 POINTS = 8  # rows of the table of progress
 GRID, STRIP = 1000, 640  # maximum width of a grid, and of the samples in the table of progress, in pixels
-MAX_SCORES = 2  # columns of scores in the table of progress
-MAX_PANELS = 12  # of a figure
-MISSING = "–"
-
-
-@dataclass(frozen=True)
-class Story:
-    """What a run folder holds, as far as it can be read."""
-
-    run: RunFolder
-    config: Config
-    facts: Facts
-    history: History
-    saved_seconds: float | None  # of training, at the newest checkpoint
-    grids: dict[int, Path]  # of samples, by image count
-    scores: Sequence[Score]
-    best: modelfile.Header | None  # header of the model with the best score
-    problems: Sequence[str]  # what could not be read
-
-    @property
-    def nimg(self) -> int:
-        """The image count that the training reached."""
-        return max([self.history.nimg, *self.grids])
-
-    @property
-    def seconds(self) -> float | None:
-        """Of training, from the log or the newest checkpoint: the last step of a timed training may have no row."""
-        logged = self.history["seconds"].latest(self.nimg)
-        known = [each for each in (logged, self.saved_seconds) if each is not None]
-        return max(known, default=None)
-
-    def epochs(self, nimg: float) -> float:
-        return nimg / max(1, self.facts.images)
+VARIETY = ("recall", "coverage")  # scores in the table of progress, beside that which decides which model is best
 
 
 def write_report(run: Path, out: Path) -> Path:
@@ -62,35 +47,29 @@ def write_report(run: Path, out: Path) -> Path:
     """
     if not out.name:
         raise StorageError(f"{out} is a folder: name a file with --out, such as report.html.")
-    story = read(open_folder(run))
-    plots = dict(draw_plots(story))
+    with memory_errors(f"writing a report of {run}", "Close other programs."):
+        return _written(run, out)
+
+
+def _written(run: Path, out: Path) -> Path:
+    with storage_errors(out, "Name another file with --out."):
+        check_target(out)
+    with phase("reading the run"):
+        story = read(open_folder(run))
+    with phase("drawing the plots") as drawn:
+        plots = {}
+        for name, png in draw_plots(story):
+            plots[name] = png
+            drawn(len(plots))
     with storage_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     for name, png in plots.items():
         write_atomically(out.with_name(f"{out.stem}-{name}.png"), png)
-    parts = [*summary(story), *pictures(story), *progress(story), *curves(story, plots), *quality(story, plots)]
-    parts += [*neighbours(story), *provenance(story)]
-    return write_page(
-        out, f"{story.facts.dataset}: {kimg(story.nimg)}", parts, "Make it writable, or choose another --out."
-    )
-
-
-def read(run: RunFolder) -> Story:
-    history, problems = read_history(run.log), []
-    if history.unread:
-        lines = "its last line is" if history.unread == 1 else f"its last {history.unread:,} lines are"
-        problems.append(f"log.jsonl is damaged: {lines} left out.")
-    found = Scores()
-    try:
-        found = read_scores(run.scores)
-    except DataError as error:
-        problems.append(str(error))
-    best = None
-    try:
-        best = modelfile.read_header(run.best) if run.best.exists() else None
-    except ModelError as error:
-        problems.append(str(error))
-    return Story(run, run.config, run.facts, history, run.saved_seconds(), run.grids(), found, best, problems)
+    with phase("writing the report"):
+        parts = [*summary(story), *pictures(story), *progress(story), *curves(story, plots), *quality(story, plots)]
+        parts += [*nearest_images(story), *limits(story), *provenance(story)]
+        title = f"{story.facts.dataset}: {kimg(story.nimg)}"
+        return write_page(out, title, parts, "Make it writable, or choose another --out.")
 
 
 # The sections, in the order of the page. Each yields HTML.
@@ -102,7 +81,7 @@ def summary(story: Story) -> Iterator[str]:
     channels, height, width = facts.shape
     colour = {1: "grey", 3: "colour", 4: "colour with transparency"}.get(channels, f"{channels} channels")
     size = f"{height}x{width} pixels" + (" (height x width)" if height != width else "")
-    classes = f", {len(facts.class_names)} classes" if facts.class_names else ""
+    classes = f", {counted(len(facts.class_names), 'class')}" if facts.class_names else ""
     labels = "with class labels" if config.data.labels else "without class labels"
     took = f" in {duration(story.seconds)}" if story.seconds is not None else ""
     best = main_score(story.scores, facts.content_hash, story.nimg)
@@ -112,16 +91,10 @@ def summary(story: Story) -> Iterator[str]:
         "<p>"
         + escape(
             f"A generative adversarial network was trained to generate images like those of {facts.dataset} "
-            f"({facts.images:,} training images{classes}, {colour}, {size}). "
+            f"({counted(facts.images, 'training image')}{classes}, {colour}, {size}). "
             f"The network is {net}, the loss {loss}, the recipe {facts.recipe}. "
-            f"It was trained {labels} on {story.nimg:,} images ({story.epochs(story.nimg):.1f} epochs){took} "
-            f"on {facts.device}. {_state(story)} "
-            + (
-                f"Quality{_of_what(story, best)}: {in_words(best)}. "
-                "It is only comparable with scores of the same name on the same images."
-                if best
-                else "Its quality has not been measured."
-            )
+            f"It was trained {labels} on {counted(story.nimg, 'image')} ({story.epochs(story.nimg):.1f} epochs){took} "
+            f"on {facts.device}. {_state(story)} " + _quality(story, best)
         )
         + "</p>"
     )
@@ -130,11 +103,15 @@ def summary(story: Story) -> Iterator[str]:
         (kimg(story.nimg), "training images shown"),
         (duration(story.seconds) if story.seconds is not None else MISSING, "of training"),
         (speed, "images per second"),
-        (f"{best.value:.4g}" if best else MISSING, best.label if best else "no score yet"),
+        (f"{best.value:.4g}", best.label) if best else _newest_score(story),
     ]
     cards = "".join(f"<div><b>{escape(value)}</b>{escape(name)}</div>" for value, name in keys)
     yield f'<div class="key">{cards}</div>'
-    yield from (f'<p class="warning">{escape(text)}</p>' for text in [*_alarms(story), *story.problems])
+    if found := verdict(story.scores):
+        yield f'<p class="verdict"><b>{escape(found.name)}</b>: {escape(found.text)}</p>'
+    lead = lead_of_best(story.run)
+    texts = [*([lead.text] if lead else []), *_alarms(story), *story.problems]
+    yield from (f'<p class="warning">{escape(text)}</p>' for text in texts)
 
 
 def pictures(story: Story) -> Iterator[str]:
@@ -169,9 +146,8 @@ def progress(story: Story) -> Iterator[str]:
         return
     columns_of = {"Loss_D": "loss_d", "Loss_G": "loss_g", "D(x)": "d_real", "D(G(z))": "d_fake_before"}
     means = {name: story.history[column] for name, column in columns_of.items()}
-    # the score that decides which model is best, then the others in the order of the log
-    found = sorted(story.history.scores, key=lambda name: metric_of(name) != story.config.evaluate.best)
-    marks = {name: story.history[name] for name in found[:MAX_SCORES]}
+    found = (story.while_training(name) for name in dict.fromkeys((story.config.evaluate.best, *VARIETY)))
+    marks = {name: story.history[name] for name in found if name is not None}
     rows = []
     for before, nimg in zip([-1, *points], points, strict=False):
         row = [f"{story.epochs(nimg):.1f}", f"{nimg / 1000:,.1f}", *([_strip(story, nimg)] if story.grids else [])]
@@ -210,8 +186,12 @@ def quality(story: Story, plots: dict[str, bytes]) -> Iterator[str]:
     if story.scores:
         yield from (f'<p class="warning">{escape(text)}</p>' for text in _stale(story))
         yield from score_tables(story.scores)
+        for text in dict.fromkeys(score.note for score in story.scores if score.note):
+            concerned = dict.fromkeys(score.label for score in story.scores if score.note == text)
+            yield note(f"{', '.join(concerned)}: {text}")
     else:
-        yield missing(f"Nothing has been measured yet. To measure: ganloom evaluate {story.run.path}")
+        but = ", except during the training" if story.history.scores else ""
+        yield missing(f"Nothing has been measured yet{but}. To measure: ganloom evaluate {story.run.path}")
     if "scores" in plots:
         yield "<h3>During training</h3>"
         kept = story.best.training.get("nimg") if story.best else None
@@ -221,24 +201,6 @@ def quality(story: Story, plots: dict[str, bytes]) -> Iterator[str]:
             else ""
         )
         yield figure(png_url(plots["scores"]), f"Measured during training; a star marks the best.{model}")
-
-
-def neighbours(story: Story) -> Iterator[str]:
-    """Generated images beside their nearest training images."""
-    yield "<h2>Nearest neighbours: does it copy training images?</h2>"
-    image = open_picture(story.run.picture("memorisation"))
-    if image is not None:
-        yield figure(
-            image_url(image, GRID),
-            "Pairs of a generated image and, at its right, its nearest training image: those pairs that are closest of "
-            "all. Similar pairs are fine; a pair that is equal in every detail is a copy.",
-        )
-    else:
-        command = f"ganloom evaluate {story.run.path} --metrics memorisation"
-        yield missing(f"There is no picture of nearest neighbours. To create it: {command}")
-    found = [score for score in story.scores if score.metric.startswith("memoris") and score.class_name is None]
-    if found:
-        yield note("Scores: " + "; ".join(f"{score.label} {score.text}" for score in found) + ".")
 
 
 def provenance(story: Story) -> Iterator[str]:
@@ -275,38 +237,6 @@ def provenance(story: Story) -> Iterator[str]:
     yield f"<pre>{escape(story.config.yaml())}</pre>"
 
 
-# Plots.
-
-
-def draw_plots(story: Story) -> Iterator[tuple[str, bytes]]:
-    """Name and PNG of every plot that has data."""
-    history, loss = story.history, Path(story.config.loss.name).name
-
-    def curve(label: str, name: str, *, dashed: bool = False) -> Curve:
-        return Curve(label, history[name], dashed)
-
-    judged = [curve("D(x)", "d_real"), curve("D(G(z)) before", "d_fake_before")]
-    judged.append(curve("D(G(z)) after", "d_fake_after", dashed=True))
-    penalties = [name for row in history.rows for name in row if name.startswith("penalty_")]
-    named = [curve(name.removeprefix("penalty_"), name) for name in dict.fromkeys(penalties)]
-    penalty = ", ".join(curve.label for curve in named)
-    rates = [curve("G", "lr_g"), curve("D", "lr_d", dashed=True)]
-    highest = max([0.0, *(float(rate.series.value.max()) for rate in rates if len(rate.series))])
-    plots = {
-        "losses": [Panel(f"loss ({loss})", [curve("Loss_D", "loss_d"), curve("Loss_G", "loss_g")])],
-        "judgement": [Panel("probability of real", judged, limits=(0, 1), line=0.5)],
-        "rates": [Panel("learning rate", rates, limits=(0, 1.1 * highest or 1), smooth=False)],
-        "penalties": [Panel(f"penalty ({penalty})", named)],
-        "scores": [
-            Panel(name, [curve(name, name)], best=known.better if (known := meaning(name)) else None, smooth=False)
-            for name in history.scores
-        ],
-    }
-    for name, panels in plots.items():
-        if full := [panel for panel in panels if any(len(curve.series) for curve in panel.curves)]:
-            yield name, draw(full[:MAX_PANELS], max(1, story.facts.images))
-
-
 # Sentences and small pieces of HTML.
 
 
@@ -337,6 +267,32 @@ def _alarms(story: Story) -> Iterator[str]:
             yield f"After {kimg(row['nimg'])}: {row.get('text', row['event'])}"
 
 
+def _quality(story: Story, best: Score | None) -> str:
+    """What was measured: by `evaluate`, or else during the training."""
+    comparable = "It is only comparable with scores of the same name on the same images."
+    if best:
+        return f"Quality{_of_what(story, best)}: {in_words(best)}. {comparable}"
+    name = story.while_training(story.config.evaluate.best)
+    series = story.history[name] if name else None
+    if series is None or not len(series) or name is None:
+        return "Its quality has not been measured."
+    known, value = meaning(name), series.value
+    top = int(value.argmax() if known and known.better == "higher" else value.argmin())
+    which_way = f" ({known.which_way})" if known else ""
+    at_best = f", and {value[top]:.4g} at its best, after {kimg(series.nimg[top])}" if top < len(value) - 1 else ""
+    return (
+        f"Quality, as measured during the training: {name} was {value[-1]:.4g}{which_way} after "
+        f"{kimg(series.nimg[-1])}{at_best}. {comparable}"
+    )
+
+
+def _newest_score(story: Story) -> tuple[str, str]:
+    """For the row of key numbers, where nothing has been evaluated."""
+    name = story.while_training(story.config.evaluate.best)
+    value = story.latest_while_training(story.config.evaluate.best)
+    return (MISSING, "no score yet") if value is None else (f"{value:.4g}", f"{name}, during training")
+
+
 def _of_what(story: Story, score: Score) -> str:
     """The difference, if a score is of an earlier model or was measured against other images."""
     against = "" if score.content_hash == story.facts.content_hash else ", against other images"
@@ -359,33 +315,3 @@ def _strip(story: Story, nimg: int) -> str:
     return (
         f'<img alt="generated after {kimg(nimg)}" src="{image_url(first_pictures(image, story.facts.shape), STRIP)}">'
     )
-
-
-def figure(source: str, caption: str) -> str:
-    return f'<figure><img alt="{escape(caption)}" src="{source}"><figcaption>{escape(caption)}</figcaption></figure>'
-
-
-def missing(text: str) -> str:
-    return f'<p class="missing">{escape(text)}</p>'
-
-
-def note(text: str) -> str:
-    return f'<p class="small">{escape(text)}</p>'
-
-
-def number(value: float | None, form: str) -> str:
-    return MISSING if value is None else format(value, form)
-
-
-def kimg(nimg: float) -> str:
-    return f"{nimg / 1000:,.1f} kimg"
-
-
-def duration(seconds: float) -> str:
-    """`8 s`, `12 min 5 s`, `3 h 20 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60:,} h {minutes % 60} min"

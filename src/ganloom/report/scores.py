@@ -15,6 +15,7 @@ PROVENANCE = {
     "nimg": "training images seen",
     "dataset": "real images of",
     "content_hash": "hash of their content",
+    "verified": "compared with the images",
     "split": "split",
     "held_out": "held-out split",
     "extractor": "extractor",
@@ -56,7 +57,7 @@ def in_words(score: Score) -> str:
     """`the Fréchet distance fd[loomnet-1]@2000 is 12.3 (95 % interval 11.9 to 12.8; lower is better)`."""
     known = meaning(score.label)
     remarks = [f"95 % interval {interval}"] if (interval := _interval(score)) else []
-    remarks += [f"{known.better} is better"] if known and known.better else []
+    remarks += [known.which_way] if known and known.which_way else []
     name = f"the {known.name} " if known else ""
     return f"{name}{score.label} is {score.value:.4g}" + (f" ({'; '.join(remarks)})" if remarks else "")
 
@@ -79,7 +80,7 @@ def score_tables(found: Sequence[Score]) -> Iterator[str]:
 
 def _explained(score: Score) -> tuple[str, str]:
     known = meaning(score.label)
-    return (known.better or "–", known.sentence) if known else ("", "")
+    return (known.better or known.goal or "–", known.sentence) if known else ("", "")
 
 
 def _interval(score: Score) -> str:
@@ -113,6 +114,8 @@ def _cell(field: str, score: Score) -> str:
     value = getattr(score, field)
     if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if field in HASHES:
         return f'<code title="{escape(str(value))}">{escape(str(value)[:SHORT])}</code>'
     if field == "created":

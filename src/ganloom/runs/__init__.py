@@ -15,7 +15,8 @@ scores.json          what `evaluate` measured, and scores/ with the pictures it 
 """
 
 from ganloom.runs.folder import RunFolder, create_folder, open_folder, refuse_existing
+from ganloom.runs.naming import reserved
 from ganloom.runs.records import Change, Facts
 from ganloom.runs.status import Status
 
-__all__ = ["Change", "Facts", "RunFolder", "Status", "create_folder", "open_folder", "refuse_existing"]
+__all__ = ["Change", "Facts", "RunFolder", "Status", "create_folder", "open_folder", "refuse_existing", "reserved"]

@@ -1,9 +1,8 @@
 """The files of a run folder."""
 
 import contextlib
-import json
 import os
-import shutil
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from pydantic import ValidationError
 from ganloom.config import Config
 from ganloom.core.code import Code, read
 from ganloom.core.errors import ConfigError, RunError
-from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.files import built_beside, is_leftover, read_regular, storage_errors, write_atomically
+from ganloom.core.names import is_count
+from ganloom.core.plain_json import read_json
 from ganloom.runs.records import CHANGES, Change, Facts
 from ganloom.runs.status import Status, read_status
 
-__all__ = ["RunFolder", "create_folder", "open_folder", "refuse_existing"]
+__all__ = ["RunFolder", "create_folder", "is_free", "open_folder", "refuse_existing"]
 
 
 class RunFolder:
@@ -42,11 +43,11 @@ class RunFolder:
     @property
     def facts(self) -> Facts:
         try:
-            return Facts.model_validate_json((self.path / "run.json").read_bytes())
+            return Facts.model_validate_json(read_regular(self.path / "run.json"))
         except (OSError, ValidationError) as error:
             raise RunError(
-                f"{self.path}/run.json is damaged ({str(error).splitlines()[0]}): restore it, or start a new run with "
-                f"--recipe {self.path}/config.yaml."
+                f"{self.path}/run.json is damaged ({str(error).splitlines()[0]}): restore it, or start a new run: "
+                f"ganloom train --recipe {shlex.quote(str(self.path))}/config.yaml --out NEW"
             ) from None
 
     @property
@@ -58,7 +59,7 @@ class RunFolder:
     def changes(self) -> list[Change]:
         path = self.path / "changes.json"
         try:
-            return CHANGES.validate_json(path.read_bytes()) if path.exists() else []
+            return CHANGES.validate_json(read_regular(path)) if path.exists() else []
         except (OSError, ValidationError) as error:
             raise RunError(f"{path} is damaged ({str(error).splitlines()[0]}): restore it, or delete it.") from None
 
@@ -113,7 +114,8 @@ class RunFolder:
         """Keep other processes from training in the folder meanwhile. A killed process frees it. Raises `RunError`."""
         lock = FileLock(self.checkpoints / ".lock")
         with storage_errors(self.path):
-            self.checkpoints.mkdir(exist_ok=True)
+            for folder in (self.checkpoints, self.samples):  # a copy of a run may lack what was empty, or large
+                folder.mkdir(exist_ok=True)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -124,10 +126,11 @@ class RunFolder:
             lock.release()
 
     def clean(self) -> None:
-        """Remove half-written files of a killed process."""
+        """Remove half-written files of a killed process. Folders, links and pipes are nobody's half-written files."""
         with storage_errors(self.path):
-            for leftover in self.path.rglob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+            for path in self.path.rglob(".*.tmp"):
+                if is_leftover(path):
+                    path.unlink(missing_ok=True)
 
     def forget_samples(self, after: int) -> None:
         """Remove grids made after that image count: they will be made again."""
@@ -138,36 +141,37 @@ class RunFolder:
 
     def grids(self) -> dict[int, Path]:
         """Grids of samples by image count. Other files in the folder do not count."""
-        return {int(path.stem): path for path in sorted(self.samples.glob("*.png")) if path.stem.isdigit()}
+        return {int(path.stem): path for path in sorted(self.samples.glob("*.png")) if is_count(path.stem)}
 
     def saved_seconds(self) -> float | None:
         """Seconds of training up to the newest checkpoint; None if unknown."""
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-            newest = max(path for path in self.checkpoints.glob("*.json") if path.stem.isdigit())
-            return float(json.loads(newest.read_bytes())["seconds"])
+            newest = max(path for path in self.checkpoints.glob("*.json") if is_count(path.stem))
+            return float(read_json(read_regular(newest))["seconds"])
         return None
 
 
 def create_folder(path: Path, config: Config, facts: Facts, code: Mapping[str, Code] | None = None) -> RunFolder:
     """Create the folder, complete or not at all, with copies of `code`. Raises `RunError` if it exists."""
     refuse_existing(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with storage_errors(path):
-        try:
-            for folder in ("samples", "checkpoints"):
-                (beside / folder).mkdir(parents=True)
-            for file, text in (code or {}).items():
-                copy = RunFolder(beside).copy(file, facts)
-                copy.parent.mkdir(exist_ok=True)
-                write_atomically(copy, text.source.encode())
-            write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
-            write_atomically(beside / "config.yaml", config.yaml().encode())
-            if path.exists():
-                path.rmdir()  # empty: refuse_existing has looked
-            beside.rename(path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    with storage_errors(path), built_beside(path, is_folder=True) as beside:
+        for folder in ("samples", "checkpoints"):
+            (beside / folder).mkdir(parents=True)
+        for file, text in (code or {}).items():
+            copy = RunFolder(beside).copy(file, facts)
+            copy.parent.mkdir(exist_ok=True)
+            write_atomically(copy, text.source.encode())
+        write_atomically(beside / "run.json", facts.model_dump_json(indent=2).encode())
+        write_atomically(beside / "config.yaml", config.yaml().encode())
+        if path.exists():
+            path.rmdir()  # empty: refuse_existing has looked
+        beside.rename(path)
     return RunFolder(path)
+
+
+def is_free(path: Path) -> bool:
+    """Whether there is nothing at a path, or only an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def refuse_existing(path: Path) -> None:
@@ -176,7 +180,7 @@ def refuse_existing(path: Path) -> None:
         raise RunError(f"'{path}' is the current folder: name a new one with --out.")
     if (path / "config.yaml").exists():
         raise RunError(f"there is a run at {path}: resume it with 'ganloom resume {path}', or choose another --out.")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_free(path):
         raise RunError(f"{path} exists and is not an empty folder: choose another --out.")
     above = next(each for each in path.absolute().parents if each.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):

@@ -23,8 +23,10 @@ class Facts(BaseModel):
     torch: str
     device: str
     threads: int
+    instructions: str | None = None  # of the CPU, such as AVX2; None in runs of older versions
     images_per_minute: float | None  # measured once: lengths in minutes, and intervals that are null, follow from it
     code: dict[str, str] = {}  # sha256 of each file of custom code, by its path
+    config: dict[str, Any] = {}  # as the run started with it; config.yaml has the newest. {} in runs of older versions
 
 
 class Change(BaseModel):
@@ -40,6 +42,7 @@ class Change(BaseModel):
     after: dict[str, Any]
     verdict: str = ""  # what the guard said, and the numbers behind it
     evidence: dict[str, float | None] = {}
+    pending: bool = False  # a rollback that is being done: a kill may have come before its end
 
 
 CHANGES = TypeAdapter(list[Change])

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ganloom.core.files import write_atomically
+from ganloom.core.files import read_regular, write_atomically
+from ganloom.core.processes import is_running
 
 __all__ = ["Status", "read_status", "write_status"]
 
@@ -53,7 +54,7 @@ def write_status(path: Path, status: Status) -> None:
 def read_status(path: Path) -> Status:
     """The status of a run; a running one whose process is gone from this machine has died."""
     try:
-        status = Status.model_validate_json(path.read_bytes())
+        status = Status.model_validate_json(read_regular(path))
     except (OSError, ValidationError):
         return Status(state="unknown")
     if status.state == "running" and status.host == socket.gethostname() and not _is_alive(status):
@@ -62,15 +63,7 @@ def read_status(path: Path) -> Status:
 
 
 def _is_alive(status: Status) -> bool:
-    if os.name == "nt":  # there is no signal 0: os.kill would end the process
-        return True
-    try:
-        os.kill(status.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is alive, and somebody else's
-    return status.process_start in (None, _process_start(status.pid))
+    return is_running(status.pid) and status.process_start in (None, _process_start(status.pid))
 
 
 def _process_start(pid: int) -> int | None:

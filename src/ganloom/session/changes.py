@@ -10,11 +10,11 @@ from ganloom.config import Config
 from ganloom.guard.guard import Verdict
 from ganloom.guard.remedies import other_settings
 from ganloom.nets.layers.equalized import MinibatchDeviation
-from ganloom.runs import Change, RunFolder
+from ganloom.runs import Change, RunFolder, checkpoints
 from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep
 
-__all__ = ["OUT_OF_MEMORY", "begins_healthy", "caught_up", "halve", "roll_back"]
+__all__ = ["OUT_OF_MEMORY", "begins_healthy", "caught_up", "complete_rollback", "halve", "roll_back"]
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -22,20 +22,29 @@ OUT_OF_MEMORY = "out of memory"
 def roll_back(run: RunFolder, verdict: Verdict, step: AdversarialStep, seconds: float, every: int) -> str | None:
     """Return the run to its newest checkpoint that is known to be healthy, with other settings from there on.
 
-    Checkpoints are made every `every` images. Returns why this is not possible, if so; then nothing has changed. A kill
-    between any two of its writes loses nothing: the same images trained again lead to the same verdict.
+    Checkpoints are made every `every` images. Returns why this is not possible, if so; then nothing has changed. It is
+    recorded before the checkpoints are removed: after a kill in between, `complete_rollback` removes the others.
     """
     config = run.config
     if sum(change.reason != OUT_OF_MEMORY for change in run.changes) >= config.guard.rollbacks:
         return f"guard.rollbacks={config.guard.rollbacks} are used up"
-    after = other_settings(verdict.suspicion, config, verdict.signals.update_g, verdict.signals.update_d)
+    after = other_settings(verdict.suspicion, config, verdict.signals)
     if not after:
         return "no other settings are known to help"
-    to = checkpoint.go_back(run.checkpoints, step, every)
+    to = checkpoint.rollback_target(run.checkpoints, step, every)
     evidence = {name: value if math.isfinite(value) else None for name, value in verdict.evidence.items()}
-    at = {"nimg": step.nimg, "to": to, "seconds": seconds}
-    _write(run, config, after, {**at, "reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence})
+    facts = {"nimg": step.nimg, "to": to, "seconds": seconds, "pending": True}
+    _write(run, config, after, {**facts, "reason": verdict.suspicion, "verdict": verdict.text, "evidence": evidence})
+    complete_rollback(run)
     return None
+
+
+def complete_rollback(run: RunFolder) -> None:
+    """Remove the checkpoints that the last rollback rejected, unless that is done."""
+    changes = run.changes
+    if changes and changes[-1].pending:
+        checkpoint.go_back(run.checkpoints, changes[-1].to)
+        run.save_changes([*changes[:-1], changes[-1].model_copy(update={"pending": False})])
 
 
 def halve(run: RunFolder, step: AdversarialStep, seconds: float) -> str:
@@ -58,11 +67,11 @@ def begins_healthy(run: RunFolder, step: AdversarialStep) -> None:
 
 
 def caught_up(run: RunFolder, config: Config) -> Config:
-    """With the last change of settings, if a kill came between its two writes. A value that is neither the old nor the
-    new one was edited by the user since, and stays.
+    """With the last change of settings, if a kill came between its writes. A value that is neither the old nor the new
+    one was edited by the user since, and stays.
     """
     changes = run.changes
-    if not changes or checkpoint.reached(run.checkpoints) > changes[-1].to:
+    if not changes or (not changes[-1].pending and checkpoints.reached(run.checkpoints) > changes[-1].to):
         return config
     now, last = config.model_dump(mode="json"), changes[-1]
     return config.with_overrides({key: value for key, value in last.after.items() if _at(now, key) == last.before[key]})

@@ -10,6 +10,7 @@ import torch
 
 from ganloom.config.sections import Action
 from ganloom.core.lengths import crosses
+from ganloom.guard.advice import advice
 from ganloom.guard.guard import Verdict
 from ganloom.guard.signals import Signals, all_finite
 from ganloom.session.intervals import Intervals
@@ -70,7 +71,7 @@ def train_until_end(
                 recorder.advanced(step, seconds, speed)
             # The guard would have seen it. The weights are the same in every process.
             if intervals.guard == 0 and (logs or saves) and not all_finite([*step.g.weights, *step.d.weights]):
-                end = End(seconds, action="stop", verdict=diverged() if recorder else None)
+                end = End(seconds, action="stop", verdict=diverged(step) if recorder else None)
                 break
             if recorder and step.halved:
                 recorder.halved(step, seconds)
@@ -141,13 +142,11 @@ def received(step: AdversarialStep, signals: StopSignals) -> signal.Signals | No
     return signal.Signals(number) if number else None
 
 
-def diverged() -> Verdict:
+def diverged(step: AdversarialStep) -> Verdict:
     """The verdict that needs no look at images."""
-    text = (
-        "divergence: the weights contain NaN or infinity. Lower the learning rates: --set optimizer.g.lr=... --set "
-        "optimizer.d.lr=..."
-    )
-    return Verdict("divergence", "stop", text, {}, Signals.unseen())
+    signals = Signals.unseen()
+    text = f"divergence: the weights contain NaN or infinity. {advice('divergence', step.config, signals)}"
+    return Verdict("divergence", "stop", text, {}, signals)
 
 
 def agreed(step: AdversarialStep, action: Action | None) -> Action | None:

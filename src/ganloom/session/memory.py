@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from torch._subclasses import fake_tensor
 
 from ganloom.config import Config
+from ganloom.core.allocations import AllocationCounter
 from ganloom.core.distributed import World
 from ganloom.core.errors import ConfigError
-from ganloom.core.memory import AllocationCounter, free_memory, is_out_of_memory
+from ganloom.core.memory import free_memory, is_out_of_memory
+from ganloom.core.operations import OperationCounter
 from ganloom.core.terminal import log
 from ganloom.training.buffers import snapshot
 from ganloom.training.step import AdversarialStep
@@ -70,21 +72,27 @@ def refuse_too_large(step: AdversarialStep) -> None:
         size_g = next(n for n in range(min(size, micro_g), 0, -1) if batch_g % n == 0)
         if batch % size == 0 and peak_memory(step, size, size_g) <= share:
             raise ConfigError(
-                f"micro-batches of {micro} need about {gib}: set train.micro_batch={size} and "
-                f"train.micro_batch_g={size_g} (to resume a run, in its config.yaml). A batch stays {batch}, as "
-                "gradients accumulate."
+                f"micro-batches of {micro} need about {gib}: use --set train.micro_batch={size} --set "
+                f"train.micro_batch_g={size_g}. A batch stays {batch}, as gradients accumulate."
             )
     raise nothing_fits(1, f"micro-batches of {micro} need about {gib}")
 
 
-def peak_memory(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> int:
+def peak_memory(
+    step: AdversarialStep, micro_batch: int, micro_batch_g: int, operations: OperationCounter | None = None
+) -> int:
     """Bytes that a step of these micro-batches takes on top of new networks; 0 where that cannot be known beforehand.
 
-    Estimated by a step of fake tensors (no storage), which takes neither memory nor arithmetic.
+    Estimated by a step of fake tensors (no storage), which takes neither memory nor arithmetic. `operations` counts
+    those of the step, which has two micro-batches at most.
     """
     with _shortened(step, micro_batch, micro_batch_g):
         try:
-            with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True), AllocationCounter() as counter:
+            with (
+                fake_tensor.FakeTensorMode(allow_non_fake_inputs=True),
+                operations or contextlib.nullcontext(),
+                AllocationCounter() as counter,
+            ):
                 step.advance(measure=True)
         except NOT_ESTIMATED:
             return 0
@@ -128,6 +136,6 @@ def _shortened(step: AdversarialStep, micro_batch: int, micro_batch_g: int) -> I
 
 def nothing_fits(least: int, why: str, elsewhere: str = "") -> ConfigError:
     return ConfigError(
-        f"not even a micro-batch of {least} fits into memory ({why}): use smaller images (--size), or smaller networks "
-        f"(net.g.width, net.d.width){elsewhere}."
+        f"not even a micro-batch of {least} fits into memory ({why}): start a run with smaller images (data.size) or "
+        f"smaller networks (net.g.width, net.d.width){elsewhere}."
     )

@@ -7,9 +7,11 @@ import torch
 from ganloom.config import Config
 from ganloom.core.code import blame, is_file, load_file
 from ganloom.core.errors import ConfigError
+from ganloom.core.phases import phase
 from ganloom.objectives import RelativisticLoss
 from ganloom.session.context import Context
 from ganloom.session.memory import fit_memory
+from ganloom.session.messages import report_speed
 from ganloom.session.timing import images_per_minute, with_timed_intervals
 from ganloom.session.watching import drop_infeasible
 from ganloom.training.assembly import assemble, resolve
@@ -18,6 +20,8 @@ from ganloom.training.finetune import Pretrained, load_pretrained
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["preflight", "trial_step"]
+
+LONG = 50_000  # images: fewer take a day only at less than one image in two seconds, which the first steps show
 
 
 def preflight(
@@ -29,24 +33,32 @@ def preflight(
     it is in custom code.
     """
     config = resolve(config, context.dataset.shape, context.world.size)
-    step = trial_step(config, context)
-    if pretrained is not None:
-        load_pretrained(pretrained, step)
-    check(step)
+    with phase("building the networks"):
+        step = trial_step(config, context)
+        if pretrained is not None:
+            load_pretrained(pretrained, step)
+        check(step)
     full_size(step)
-    with in_custom_step(step) or contextlib.nullcontext():
+    with phase("estimating peak memory"), in_custom_step(step) or contextlib.nullcontext():
         fitted = fit_memory(step)  # takes a step of fake tensors, in which custom code may fail too
     config = drop_infeasible(fitted, context.dataset)
     if custom := in_custom_step(step):
-        with custom:
+        with phase("trying a step"), custom:
             step.advance(measure=True)
     timed = None in (config.evaluate.every, config.guard.every)
-    if speed is None and (timed or config.train.length.is_time):
+    if speed is None and (timed or config.train.length.is_time or may_take_long(config, context.dataset.count())):
         speed = images_per_minute(step)
+    if speed is not None:
+        report_speed(config, context.dataset.count(), speed)
     if timed:
         assert speed is not None, "it was measured above"
         config = with_timed_intervals(config, step, speed)
     return config, speed
+
+
+def may_take_long(config: Config, images: int) -> bool:
+    """Whether it may take more than a day, so that its speed should be known beforehand."""
+    return config.train.length.images(epoch=images, step=config.images_per_step) >= LONG
 
 
 def trial_step(config: Config, context: Context) -> AdversarialStep:

@@ -16,7 +16,8 @@ class Progress:
         self._status = Status(state="running", total=intervals.total)
 
     def update(self, nimg: int, seconds: float, images_per_second: float | None = None) -> None:
-        """Say how far the training is."""
+        """Say how far the training is. Without a speed, the last one that was given counts."""
+        images_per_second = images_per_second or self._status.images_per_second
         left = None
         if self._intervals.seconds is not None:
             left = max(0.0, self._intervals.seconds - seconds)
@@ -25,8 +26,8 @@ class Progress:
         self._write(
             nimg=nimg,
             seconds=round(seconds, 3),
-            images_per_second=images_per_second and round(images_per_second, 2),
             seconds_left=left if left is None else round(left, 1),
+            images_per_second=images_per_second and round(images_per_second, 2),
         )
 
     def verdict(self, text: str) -> None:

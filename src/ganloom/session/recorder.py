@@ -1,5 +1,6 @@
 """What a training leaves behind: log rows, samples, checkpoints, the model, its status."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor
 
 from ganloom.config import Config
-from ganloom.core.files import storage_errors
+from ganloom.core.files import storage_errors, sync
+from ganloom.core.phases import phase
 from ganloom.core.pictures import class_columns, grid, save_png
+from ganloom.core.words import counted
 from ganloom.guard.guard import Guard, Verdict
 from ganloom.models import modelfile
 from ganloom.models.generate import generate
@@ -25,6 +28,8 @@ from ganloom.training import checkpoint
 from ganloom.training.step import AdversarialStep, Stats
 
 __all__ = ["Recorder"]
+
+NO_GUIDE = "scores that are no guide"  # the name of an event
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,19 @@ class Recorder:
         """The checkpoint, then the model it makes."""
         if self.guard is None:
             step.health.well_at.fill_(step.nimg)  # nobody looks, so every checkpoint counts as healthy
+        sync(self.folder.log)  # a checkpoint must not be ahead of the rows that led to it, even after a power cut
         self.refresh(step)  # first: what a checkpoint holds must not depend on when samples were last made
-        checkpoint.save(
-            self.folder.checkpoints,
-            step,
-            seconds=seconds,
-            keep=self.config.checkpoint.keep,
-            every=self.checkpoint_every,
-        )
-        self._write_model(self.folder.model, step)
+        with phase("saving"):
+            checkpoint.save(
+                self.folder.checkpoints,
+                step,
+                seconds=seconds,
+                keep=self.config.checkpoint.keep,
+                every=self.checkpoint_every,
+            )
+            self._write_model(self.folder.model, step)
+        if self.progress is not None:
+            self.progress.update(step.nimg, seconds)
         self.notify("saved", step.nimg, path=self.folder.model)
 
     def report_changes(self, nimg: int) -> float:
@@ -84,9 +93,17 @@ class Recorder:
         logged = sum(row.get("event") == "rollback" and row["nimg"] == nimg for row in read_log(self.folder.log))
         for change in made[logged:]:
             known = {name: value for name, value in change.evidence.items() if value is not None}
-            text = f"{change.verdict} Rolled back from {change.nimg:,} to {nimg:,} images; now with {change.text}."
+            back = f"Rolled back from {change.nimg:,} to {counted(nimg, 'image')}"
+            text = f"{change.verdict} {back}; now with {change.text}."
             self._alert(nimg, Event("rollback", text, {**known, "from": change.nimg}))
         return max((change.seconds for change in made), default=0.0)
+
+    def report_edits(self, nimg: int, lines: Sequence[str]) -> None:
+        """Log, once, what the user has changed since the checkpoint at `nimg` images."""
+        known = {row.get("text") for row in read_log(self.folder.log) if row["nimg"] == nimg}
+        for text in lines:
+            if text not in known:
+                self._alert(nimg, Event("settings", text, {}))
 
     def halved(self, step: AdversarialStep, seconds: float) -> None:
         """Micro-batches have just become smaller."""
@@ -97,7 +114,8 @@ class Recorder:
     def look(self, step: AdversarialStep, stats: Stats) -> Verdict | None:
         """A row of what the guard sees, and its verdicts; returns the gravest one that asks for an action."""
         assert self.guard is not None, "intervals with a guard have one"
-        signals, verdicts = self.guard.look(step, stats)
+        with phase("checking the training"):
+            signals, verdicts = self.guard.look(step, stats)
         self.trackers.scalars(step.nimg, signals.row())
         self.notify("guard", step.nimg, signals.row())
         for verdict in verdicts:
@@ -108,7 +126,8 @@ class Recorder:
 
     def refresh(self, step: AdversarialStep) -> None:
         """Update the statistics of the EMA generator to its weights, before it is saved, scored or sampled."""
-        step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)
+        with phase("re-estimating statistics of the EMA generator"):
+            step.ema.refresh(self.config.seed, self.config.net.latent, step.g.micro_batch, step.stream.labels)
 
     @property
     def evaluated_at(self) -> int:
@@ -129,29 +148,42 @@ class Recorder:
         assert self.scorer is not None, "intervals that evaluate have a scorer"
         self.trackers.scalars(step.nimg, scores)
         self.notify("scores", step.nimg, scores)
+        self._explain(step.nimg, scores)
         cost = self.scorer.cost(scores)
         if self.scorer.is_best(scores, self.folder.best):
-            with storage_errors(self.folder.best):
-                self.folder.best_checkpoint.mkdir(parents=True, exist_ok=True)
-            checkpoint.save(self.folder.best_checkpoint, step, seconds=seconds, keep=2)
-            checkpoint.leave_only(self.folder.best_checkpoint, step.nimg)
-            self._write_model(self.folder.best, step, best=scores)
+            with phase("saving the best model"):
+                with storage_errors(self.folder.best):
+                    self.folder.best_checkpoint.mkdir(parents=True, exist_ok=True)
+                checkpoint.save(self.folder.best_checkpoint, step, seconds=seconds, keep=2)
+                checkpoint.leave_only(self.folder.best_checkpoint, step.nimg)
+                self._write_model(self.folder.best, step, best=scores)
             return False, cost
         waited, patience = self.scorer.since_best(self.folder), self.config.evaluate.patience
         if patience is None or waited < patience:
             return False, cost
-        text = f"{self.config.evaluate.best} has not improved for {waited} evaluations: stopped."
+        text = f"{self.config.evaluate.best} has not improved for {counted(waited, 'evaluation')}: stopped."
         self._alert(step.nimg, Event("early stopping", text, {"evaluations": waited}))
         return True, cost
+
+    def _explain(self, nimg: int, scores: dict[str, float]) -> None:
+        """Say once in a run why some scores stay near 0, if it is not the generator's fault."""
+        assert self.scorer is not None, "intervals that evaluate have a scorer"
+        text = self.scorer.no_guide(scores)
+        if text and not any(row.get("event") == NO_GUIDE for row in read_log(self.folder.log)):
+            self._alert(nimg, Event(NO_GUIDE, text, {}))
 
     def samples(self, step: AdversarialStep) -> None:
         """A grid of the same latents every time; one column per class where there are not too many."""
         self.refresh(step)
         count, classes = self.config.sample.count, len(self.header.class_names)
         y = self._sample_labels(step, count)
-        pictures = torch.cat(list(generate(step.ema.G, self.config.net.latent, count, self.config.seed, y)))
-        picture = grid(pictures, columns=None if y is None else class_columns(classes))
-        save_png(self.folder.sample(step.nimg), picture)
+        with phase("drawing samples") as progress:
+            made: list[Tensor] = []
+            for batch in generate(step.ema.G, self.config.net.latent, count, self.config.seed, y):
+                made.append(batch)
+                progress(sum(map(len, made)), count)
+            picture = grid(torch.cat(made), columns=None if y is None else class_columns(classes))
+            save_png(self.folder.sample(step.nimg), picture)
         self.trackers.images(step.nimg, "samples", picture)
         self.notify("samples", step.nimg, path=self.folder.sample(step.nimg))
 
@@ -159,7 +191,10 @@ class Recorder:
         """The first images of the training, once."""
         path = self.folder.samples / "reals.png"
         if not path.exists():
-            save_png(path, grid(step.stream.images(0, self.config.sample.count)))
+            with phase("drawing real images"):
+                picture = grid(step.stream.images(0, self.config.sample.count))
+                save_png(path, picture)
+            self.trackers.images(step.nimg, "reals", picture)
 
     def _alert(self, nimg: int, event: Event) -> None:
         self.trackers.event(nimg, event)

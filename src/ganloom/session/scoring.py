@@ -5,6 +5,7 @@ Scores change nothing about the training, unless a `plateau` schedule with `scor
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,12 +17,15 @@ from ganloom.config.sections import Plateau
 from ganloom.core import rng
 from ganloom.core.errors import ConfigError, ModelError
 from ganloom.core.names import nearest
+from ganloom.core.phases import phase
 from ganloom.core.pictures import to_uint8
 from ganloom.data.dataset import Dataset
+from ganloom.data.identity import verified_hash
 from ganloom.metrics.contract import Images, ImageSet, Inputs
-from ganloom.metrics.extraction import Extraction
+from ganloom.metrics.extraction import NO_PROGRESS, Extraction, Progress
 from ganloom.metrics.extractors import loomnet
 from ganloom.metrics.meanings import MEANINGS, is_better
+from ganloom.metrics.noise import AFFECTED, SUSPICIOUS, Reaction, reaction_to_noise
 from ganloom.metrics.pairs import some
 from ganloom.metrics.scores import label
 from ganloom.models import modelfile
@@ -80,8 +84,7 @@ class Scorer:
         self.extraction = Extraction(loomnet.load().to(device), device)
         self.class_names = dataset.class_names
         rows = some(dataset.count(), settings.n, rng.key(seed, "real"))
-        content = dataset.content_hash
-        reals = Images(dataset.images, rows, None, dataset.name, content, "train")
+        reals = Images(dataset.images, rows, None, dataset.name, verified_hash(dataset), "train")
         self.real = ImageSet(reals, self.extraction.cached)
 
     def prepare(self) -> None:
@@ -94,15 +97,31 @@ class Scorer:
         y: torch.Tensor | None,  # int64 [n] or float [n, K]
     ) -> dict[str, float]:
         """Scores by label, such as fd[loomnet-1]@2000; all NaN where G's images are not finite."""
-        n = self.settings.n
+        with phase("scoring") as progress:
+            fake, finite = self.extract_generated(G, y, self.settings.n, progress)
+            scores = self.compare(fake)
+        return {self.label(key): value if finite else math.nan for key, value in scores.items()}
+
+    def extract_generated(
+        self, G: nn.Module, y: torch.Tensor | None, n: int, progress: Progress = NO_PROGRESS
+    ) -> tuple[ImageSet, bool]:
+        """`n` images of G with their features, and whether all were finite. `progress` counts both halves."""
         finite, made = True, []
         for part in generate_floats(G, self.latent, n, self.seed, y):
             finite = finite and bool(torch.isfinite(part).all())
             made.append(to_uint8(part).cpu())
+            progress(sum(map(len, made)) // 2, n)
         pictures = torch.cat(made).permute(0, 2, 3, 1).numpy()
+        self.extraction.progress = lambda done, total: progress((n + done) // 2, n)
+        fake = ImageSet(Images.generated(pictures), self.extraction.features)
+        fake.features  # noqa: B018
+        return fake, finite
+
+    def compare(self, fake: ImageSet) -> dict[str, float]:
+        """The numbers of the metrics, by name."""
         comparison = Inputs(
             real=self.real,
-            fake=ImageSet(Images.generated(pictures), self.extraction.features),
+            fake=fake,
             training=self.real,
             held_out=None,
             generator=None,
@@ -110,11 +129,22 @@ class Scorer:
             class_names=self.class_names,
             seed=self.seed,
         )
-        scores: dict[str, float] = {}
-        for name in self.settings.metrics:
-            for key, estimate in metrics.find(name).measure(comparison).items():
-                scores[self.label(key)] = estimate.value if finite else math.nan
-        return scores
+        found = [metrics.find(name).measure(comparison) for name in self.settings.metrics]
+        return {key: estimate.value for each in found for key, estimate in each.items()}
+
+    def no_guide(self, scores: Mapping[str, float]) -> str:
+        """Which of the scores say nothing about this generator, and why; empty if they do.
+
+        Only looked for where precision is near 0: then somebody would wonder.
+        """
+        if not scores.get(self.label("precision"), 1.0) < SUSPICIOUS or not (found := self._reaction):
+            return ""
+        names = [name for name in AFFECTED if self.label(name) in scores]
+        return f"{', '.join(names)}: {found.text}" if found.is_blinded else ""
+
+    @cached_property
+    def _reaction(self) -> Reaction | None:
+        return reaction_to_noise(self.real, lambda images: self.extraction.features(images).pooled)
 
     def cost(self, scores: Mapping[str, float]) -> float:
         """The number that says what is best, as one of which lower is better; NaN where it is missing."""

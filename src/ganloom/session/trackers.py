@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from ganloom.config import Config
+from ganloom.core.markdown import code_block, plain
 from ganloom.core.terminal import log
+from ganloom.core.words import printable
 from ganloom.runs import RunFolder
 from ganloom.tracking import Tracker, Trackers
 from ganloom.tracking.jsonl import Jsonl
@@ -28,7 +30,11 @@ def make_trackers(folder: RunFolder, config: Config, nimg: int) -> list[Tracker]
     if config.trackers.tensorboard:
         from ganloom.tracking.tensorboard import TensorBoard  # its import takes a second
 
-        trackers += _started(lambda: TensorBoard(folder.events, nimg), "TensorBoard")
+        facts = folder.facts
+        about = f"**{plain(folder.path.name)}**: {plain(facts.dataset)}, recipe {plain(facts.recipe)}"
+        about += f"\n\n{code_block(config.yaml())}"
+        trackers += _started(lambda: TensorBoard(folder.events, nimg, about), "TensorBoard")
+        log.info(f"curves    tensorboard --logdir {folder.path.parent}")  # of the folder of runs: it shows their names
     if (settings := config.trackers.wandb).mode != "off":
         from ganloom.tracking.wandb import WeightsAndBiases
 
@@ -38,7 +44,7 @@ def make_trackers(folder: RunFolder, config: Config, nimg: int) -> list[Tracker]
                 mode=settings.mode,
                 project=settings.project,
                 id=folder.facts.id,
-                name=folder.path.name,
+                name=printable(folder.path.name),
                 config=config.model_dump(mode="json"),
             )
         )

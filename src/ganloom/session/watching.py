@@ -3,7 +3,8 @@
 import torch
 
 from ganloom.config import Config
-from ganloom.core.terminal import log, progress_bar
+from ganloom.core.phases import phase
+from ganloom.core.terminal import log
 from ganloom.data.dataset import Dataset
 from ganloom.guard import signals
 from ganloom.guard.guard import Guard
@@ -18,16 +19,15 @@ __all__ = ["drop_infeasible", "make_guard", "make_scorer"]
 
 def make_guard(config: Config, dataset: Dataset, device: torch.device) -> Guard:
     """With the features of the real images, from the cache or computed now."""
-    extraction = Extraction(loomnet.load().to(device), device)
-    with progress_bar("features of", dataset.name) as progress:
-        extraction.progress = progress
+    with phase(f"features of {dataset.name}") as progress:
+        extraction = Extraction(loomnet.load().to(device), device, progress)
         return Guard(config.guard, signals.Probe(dataset, extraction, config.guard.n, config.seed))
 
 
 def make_scorer(config: Config, dataset: Dataset, device: torch.device) -> Scorer:
     """With the features of the real images, from the cache or computed now."""
-    scorer = Scorer(config.evaluate, dataset, config.net.latent, config.seed, device)
-    with progress_bar("features of", dataset.name) as progress:
+    with phase(f"features of {dataset.name}") as progress:
+        scorer = Scorer(config.evaluate, dataset, config.net.latent, config.seed, device)
         scorer.extraction.progress = progress
         scorer.prepare()
     return scorer

@@ -1,50 +1,57 @@
-"""Generated images as files: a grid, or one PNG each."""
+"""Generated images as files: one grid, or a file each."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from ganloom.core.errors import ConfigError
+from ganloom.core.files import safe_names, storage_errors
+from ganloom.core.phases import phase
+from ganloom.core.pictures import enlarged, save_png
+from ganloom.synthesis.model import Model
 
-from ganloom.core.errors import ModelError
-from ganloom.core.files import storage_errors
-from ganloom.core.pictures import class_columns, grid, save_png
-from ganloom.synthesis.model import load
-
-__all__ = ["write"]
-
-MAX_IN_GRID = 10_000
+__all__ = ["Wanted", "check_folder", "write_files"]
 
 
-def write(
-    model: Path,
-    *,
-    n: int,
-    seed: int,
-    out: Path,
-    class_name: str | None,
-    truncation: float | None,
-    separate: Path | None,
-    device: str,
-    trust_code: bool = False,
-) -> Path:
-    """Generate `n` images; returns the path of the grid, or the folder of `separate` PNGs, numbered from 0."""
-    loaded = load(model, device=device, trust_code=trust_code)
-    batches = loaded.samples(n, seed=seed, class_name=class_name, truncation=truncation)
-    if separate is not None:
-        with storage_errors(separate):
-            separate.mkdir(parents=True, exist_ok=True)
-        number = 0
-        for batch in batches:
-            for picture in batch:
-                save_png(separate / f"{number:06d}.png", picture)
-                number += 1
-        return separate
-    if out.suffix.lower() != ".png":
-        raise ModelError(f"a grid is a PNG: name it {out.with_suffix('.png') if out.name else 'grid.png'}, not {out}.")
-    if n > MAX_IN_GRID:
-        raise ModelError(f"{n} images are too many for one grid: use --separate DIR.")
-    classes = len(loaded.class_names)
-    columns = class_columns(classes) if class_name is None and classes <= n else None
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    save_png(out, grid(torch.cat(list(batches)), columns))
-    return out
+@dataclass(frozen=True)
+class Wanted:
+    """Which images."""
+
+    n: int
+    seed: int
+    class_name: list[str] | None
+    truncation: float | None
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `ConfigError` for a folder with files in it: their pictures would be mixed with the new ones."""
+    with storage_errors(folder, "Name another folder."):
+        found = any(not path.name.startswith(".") for path in folder.iterdir()) if folder.is_dir() else False
+    if found:
+        raise ConfigError(f"{folder} is not empty: name a new folder, so that old and new pictures are not mixed.")
+
+
+def write_files(model: Model, wanted: Wanted, folder: Path, scale: int = 1) -> Path:
+    """Write each image to a PNG file of its own, and return the folder.
+
+    Files are named by the seed and the number of the image, such as `seed0-000012.png`; those of a model with labels
+    lie in one folder per class and begin with the class: `cat/cat-seed0-000012.png`. Raises `ConfigError` if the folder
+    has files in it, and `StorageError`.
+    """
+    check_folder(folder)
+    names, chosen = safe_names(model.class_names), model.classes(wanted.class_name)
+    for place in [folder / names[number] for number in chosen] or [folder]:
+        with storage_errors(place, "Name another folder."):
+            place.mkdir(parents=True, exist_ok=True)
+    images = model.samples(wanted.n, seed=wanted.seed, class_name=wanted.class_name, truncation=wanted.truncation)
+    done = 0
+    with phase("generating images") as progress:
+        for batch in images:
+            for picture in enlarged(batch, scale):
+                name = f"seed{wanted.seed}-{done:06d}.png"
+                if chosen:
+                    label = names[chosen[done % len(chosen)]]
+                    name = f"{label}/{label}-{name}"
+                save_png(folder / name, picture)
+                done += 1
+            progress(done, wanted.n)
+    return folder

@@ -34,7 +34,7 @@ class Tracker(Protocol):
         name: str,
         picture: Tensor,  # uint8 [C, H, W]
     ) -> None:
-        """A grid of generated images."""
+        """A grid of images: `samples`, which are generated, or, once, `reals`, the first training images."""
 
     def close(self) -> None:
         """The training has ended: flush what is not written yet."""
@@ -62,12 +62,15 @@ class Trackers:
         self._call("close")
 
     def _call(self, method: str, *arguments: object) -> None:
+        full: StorageError | None = None  # raised when all have been called: one must not keep another from closing
         for tracker in list(self._active):
             try:
                 getattr(tracker, method)(*arguments)
-            except StorageError:
-                raise
+            except StorageError as error:
+                full = full or error
             except Exception as error:
                 self._active.remove(tracker)
                 name = type(tracker).__name__
                 log.warning(f"{name} failed ({error}); training continues without it.")
+        if full is not None:
+            raise full

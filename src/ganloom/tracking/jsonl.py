@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ganloom.core.files import storage_errors, write_atomically
+from ganloom.core.errors import RunError
+from ganloom.core.files import read_regular, storage_errors, write_atomically
+from ganloom.core.plain_json import read_json
 from ganloom.tracking import Event
 
-__all__ = ["Jsonl", "read_log"]
+__all__ = ["Jsonl", "log_lines", "read_log"]
 
 
 class Jsonl:
@@ -44,19 +46,27 @@ class Jsonl:
             self._file.close()
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log, none if there is no log yet. Reading ends at the first damaged line, such as one cut off by a
-    kill.
-    """
-    if not path.exists():
+def log_lines(path: Path) -> list[str]:
+    """The lines of a log, none if there is no log yet. Raises `RunError` for anything that is not a file."""
+    try:
+        return read_regular(path).decode(errors="replace").splitlines()
+    except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): move it away, or make it readable.") from None
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a log, each with a whole number as `nimg`; none if there is no log yet. Reading ends at the first
+    damaged line, such as one cut off by a kill.
+    """
     rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in log_lines(path):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
+            row = read_json(line)
+        except ValueError:  # no JSON, or a number of thousands of digits
             break
-        if not isinstance(row, dict) or "nimg" not in row:
+        if not isinstance(row, dict) or type(row.get("nimg")) is not int:
             break
         rows.append(row)
     return rows

@@ -1,4 +1,7 @@
-"""TensorBoard: `tensorboard --logdir RUN` shows scalars and grids of samples over the image count."""
+"""TensorBoard: scalars and grids of images over the image count.
+
+`tensorboard --logdir runs` shows all runs by their names; with the folder of a single run, its name is not shown.
+"""
 
 import re
 import time
@@ -8,7 +11,9 @@ from pathlib import Path
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from ganloom.core.markdown import plain
 from ganloom.tracking import Event
+from ganloom.tracking.groups import grouped, picture_name
 
 __all__ = ["TensorBoard"]
 
@@ -16,22 +21,28 @@ NAME = re.compile(r"(events\.out\.tfevents\.)(\d{10}\..+)")  # the second of its
 
 
 class TensorBoard:
-    """Writes event files. On resume, what was written after `resume_at` images is purged."""
+    """Writes event files. On resume, what was written after `resume_at` images is purged.
 
-    def __init__(self, folder: Path, resume_at: int) -> None:
+    `about` is the text, in Markdown, that a new run begins with.
+    """
+
+    def __init__(self, folder: Path, resume_at: int, about: str = "") -> None:
         _rename_future_files(folder)
+        begins = not any(folder.glob("*"))
         self._writer = SummaryWriter(str(folder), purge_step=resume_at + 1)
+        if about and begins:
+            self._writer.add_text("run", about, 0)
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, nimg)
+            self._writer.add_scalar(grouped(name), value, nimg)
 
     def event(self, nimg: int, event: Event) -> None:
-        self._writer.add_text(event.name, event.text, nimg)
+        self._writer.add_text(event.name, plain(event.text), nimg)
         self._writer.flush()
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._writer.add_image(name, picture, nimg)
+        self._writer.add_image(picture_name(name), picture, nimg)
         self._writer.flush()
 
     def close(self) -> None:

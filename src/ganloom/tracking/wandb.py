@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from ganloom.core.markdown import plain
 from ganloom.core.terminal import log
 from ganloom.tracking import Event
 from ganloom.tracking.background import BackgroundTracker
+from ganloom.tracking.groups import grouped, picture_name
 
 __all__ = ["WeightsAndBiases"]
 
@@ -33,7 +35,7 @@ class WeightsAndBiases(BackgroundTracker["_Client"]):
         given = {"mode": mode, "project": project, "id": id, "name": name, "config": config}
         super().__init__(
             lambda: _Client(folder, given),
-            made=lambda client: log.info(f"wandb     {client.url or 'offline'}"),
+            made=lambda client: log.info(f"wandb     {client.url or _offline(client)}"),
             remedy=_remedy,
         )
 
@@ -60,22 +62,27 @@ class _Client:
             ),
         )
         self.url: str | None = self._run.url
+        self.folder = folder / "wandb"
         self.kept = f"{folder}/wandb/*run-*-{given['id']}"  # one folder per start or resume
         # The x axis is the image count: W&B's own step must never decrease, but resuming goes back to a checkpoint.
         self._run.define_metric("*", step_metric="nimg")
 
     def scalars(self, nimg: int, values: Mapping[str, float]) -> None:
-        self._run.log({"nimg": nimg, **values})
+        self._run.log({"nimg": nimg, **{grouped(name): value for name, value in values.items()}})
 
     def event(self, nimg: int, event: Event) -> None:
         self._run.log({"nimg": nimg, **{f"{event.name}/{name}": value for name, value in event.evidence.items()}})
-        self._run.alert(title=event.name, text=event.text)
+        self._run.alert(title=event.name, text=plain(event.text))
 
     def images(self, nimg: int, name: str, picture: Tensor) -> None:
-        self._run.log({"nimg": nimg, name: self._wandb.Image(picture.permute(1, 2, 0).numpy())})
+        self._run.log({"nimg": nimg, picture_name(name): self._wandb.Image(picture.permute(1, 2, 0).numpy())})
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _offline(client: _Client) -> str:
+    return f"offline, in {client.folder}; to upload it: wandb sync {client.kept}"
 
 
 def _remedy(client: _Client | None) -> str:

@@ -44,7 +44,7 @@ def resolve(config: Config, shape: ImageShape, processes: int) -> Config:
             raise ConfigError(f"a batch of {batch} cannot be divided among {processes} processes: set {remedy}.")
         return batch // processes
 
-    micro = train.micro_batch or share(batch, "--micro-batch")
+    micro = train.micro_batch or share(batch, "train.micro_batch")
     fits = batch_g % micro == 0
     micro_g = train.micro_batch_g or (micro if fits else share(batch_g, "train.micro_batch_g"))
     weights = {name: penalty.weight for name, penalty in config.penalties.items()}
@@ -144,11 +144,11 @@ def place(module: nn.Module, device: torch.device, world: World) -> None:
 def prepare_stages(config: Config, G: nn.Module, D: nn.Module) -> None:
     """Freeze stages and set up activation checkpointing, as configured. Raises `ConfigError`."""
     if config.start is not None:
-        freeze(G, config.start.freeze_g, "--freeze-g")
-        freeze(D, config.start.freeze_d, "--freeze-d")
+        freeze(G, config.start.freeze_g, "start.freeze_g")
+        freeze(D, config.start.freeze_d, "start.freeze_d")
     if config.train.recompute:
         if config.train.compile:
-            raise ConfigError("train.recompute together with --compile is untested: leave one of them out.")
+            raise ConfigError("train.recompute together with train.compile is untested: set one of them to false.")
         recompute(G)
         recompute(D)
 
@@ -159,21 +159,21 @@ def without_labels(class_names: Sequence[str]) -> ConfigError:
     return ConfigError(f"data.labels is on, but {lack}: sort them into one folder per class, or set data.labels=false.")
 
 
-def freeze(network: nn.Module, count: int, flag: str) -> None:
+def freeze(network: nn.Module, count: int, key: str) -> None:
     """Freeze the first `count` stages of a network. Raises `ConfigError` if none would be left to learn."""
     if not count:
         return
-    found = stages(network, flag)
+    found = stages(network, key)
     if count >= len(found):
-        raise ConfigError(f"{flag} {count} leaves none of {len(found)} stages to learn: give at most {len(found) - 1}.")
+        raise ConfigError(f"{key}={count} leaves none of {len(found)} stages to learn: give at most {len(found) - 1}.")
     for stage in found[:count]:
         stage.requires_grad_(False)
 
 
-def stages(network: nn.Module, flag: str) -> list[nn.Module]:
+def stages(network: nn.Module, key: str) -> list[nn.Module]:
     """The stages of a network, in the order of its inputs. Raises `ConfigError`."""
     if not isinstance(network, Staged):
-        raise ConfigError(f"{flag}: this network does not list its stages: give its class a method stages().")
+        raise ConfigError(f"{key}: this network does not list its stages: give its class a method stages().")
     return network.stages()
 
 

@@ -17,15 +17,16 @@ from torch import Tensor, nn
 from ganloom.config import Config
 from ganloom.core.code import is_file
 from ganloom.core.errors import ConfigError, ModelError
-from ganloom.core.files import sha256
+from ganloom.core.files import read_regular, sha256, user_path
 from ganloom.core.tensors import unpack
 from ganloom.models import modelfile
+from ganloom.models.places import locate
 from ganloom.nets.contract import Growing
 from ganloom.nets.layers import spectral
 from ganloom.nets.layers.equalized import EqualizedConv2d, EqualizedLinear
 from ganloom.nets.layers.labels import LabelEmbedding, LabelHead
-from ganloom.runs import RunFolder
-from ganloom.training import checkpoint
+from ganloom.runs import RunFolder, checkpoints
+from ganloom.training.state import restore_optimizer
 from ganloom.training.step import AdversarialStep
 
 __all__ = ["Pretrained", "load_pretrained", "open_pretrained"]
@@ -51,16 +52,16 @@ class Pretrained:
 
 def open_pretrained(path: Path) -> Pretrained:
     """A run folder, from its newest checkpoint, or a model file. Raises `ModelError` and `RunError`."""
-    path = path.expanduser().resolve()
+    path = user_path(path).resolve()
     if (path / "config.yaml").is_file():
         run = RunFolder(path)
-        header = modelfile.read_header(modelfile.locate(path))
+        header = modelfile.read_header(locate(path))
         run.custom_code(run.config, run.facts)  # refuses a network whose file has changed since
-        data = checkpoint.newest(run.checkpoints)
+        data = checkpoints.newest(run.checkpoints)
         return Pretrained(path, header, run.config, unpack(data, run.checkpoints), sha256(data))
     if path.is_dir():
         raise ModelError(f"{path} is not a run folder: give one, or a model.safetensors.")
-    header, data = modelfile.read_header(path), path.read_bytes()
+    header, data = modelfile.read_header(path), read_regular(path)
     weights = unpack(data, path)
     both = {f"{place}/{name}": value for place in ("G", "ema") for name, value in weights.items()}
     return Pretrained(path, header, None, both, sha256(data))
@@ -116,10 +117,12 @@ def load_pretrained(pretrained: Pretrained, step: AdversarialStep) -> list[str]:
     for place, learner in (("G", step.g), ("D", step.d)):
         if place in transfers:
             lines += summary(place, transfers[place])
-            same_kind = pretrained.config and _optimizer(pretrained.config, place) == learner.settings.name
-            if config.start.optimizers and same_kind:
-                reused = set(transfers[place].reused)
-                checkpoint.restore_optimizer(learner, f"optimizer_{place.lower()}", pretrained.tensors, reused)
+            if config.start.optimizers:
+                reused, saved_at = set(transfers[place].reused), f"optimizer_{place.lower()}"
+                if not restore_optimizer(learner, saved_at, pretrained.tensors, reused):
+                    lines.append(f"          its optimizer starts afresh: {learner.settings.name} keeps other values")
+                elif not learner.optimizer.state:
+                    lines.append("          its optimizer starts afresh: none was saved for these weights")
     if "D" not in transfers:
         lines.append("D         is new: a model file holds only G; give the run's folder to take over D too")
     return lines
@@ -136,10 +139,6 @@ def refuse_half_grown(pretrained: Pretrained) -> None:
             f"{pretrained.path} is still growing, at level {float(level):.2g} of {G.levels}: continue its training "
             "until it makes images at full resolution."
         )
-
-
-def _optimizer(config: Config, place: str) -> str:
-    return (config.optimizer.g if place == "G" else config.optimizer.d).name
 
 
 def summary(place: str, transfer: Transfer) -> Iterator[str]:

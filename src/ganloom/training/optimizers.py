@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganloom.config import sections
 
-__all__ = ["make_optimizer"]
+__all__ = ["make_optimizer", "slots"]
 
 
 def make_optimizer(
@@ -25,6 +25,15 @@ def make_optimizer(
         weight_decay=settings.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
+
+
+def slots(settings: sections.Optimizer) -> set[str]:
+    """The names of what an optimizer of these settings keeps for each weight."""
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.zeros(1)
+    twin = make_optimizer([weight], settings, weight.device)
+    twin.step()
+    return set(twin.state[weight])
 
 
 class _InOrderOfMemory:

@@ -21,6 +21,8 @@ Images = Callable[[Length], int]  # a length as a number of images
 class Schedule(nn.Module):
     """Constant after the warm-up; the base of the others."""
 
+    observes: tuple[str, ...] = ()  # the settings that define the numbers which it compares
+
     def __init__(self, warmup: int) -> None:
         super().__init__()
         self.warmup = warmup
@@ -64,6 +66,7 @@ class Cosine(Schedule):
 class Plateau(Schedule):
     """Multiplies the rate by `factor` when the mean loss has not improved for more than `patience` intervals."""
 
+    observes: tuple[str, ...] = ("loss",)
     total: Tensor  # sum of losses in this interval, on the training device
     memory: NamedBuffers  # float32, on the CPU
 
@@ -107,6 +110,8 @@ class Plateau(Schedule):
 
 class ScorePlateau(Plateau):
     """The same for scores; an interval is from one evaluation to the next."""
+
+    observes = ("evaluate.best", "evaluate.n")
 
     def observe_loss(self, loss: Tensor, before: int, after: int) -> None:
         """Ignore the loss."""

@@ -7,14 +7,16 @@ argument after a colon: `digits`, `shapes:64`, `medmnist:pathmnist`. A custom so
 import glob
 import importlib
 import os
-from pathlib import Path
+import re
 
+from ganloom.config import Reading
 from ganloom.core.code import split
-from ganloom.core.errors import DataError
+from ganloom.core.errors import DataError, UnsuitableError
+from ganloom.core.files import user_path
 from ganloom.core.names import nearest
 from ganloom.data.sources.contract import Item, Label, Source
 
-__all__ = ["BUILT_IN", "Item", "Label", "Source", "absolute", "find"]
+__all__ = ["BUILT_IN", "Item", "Label", "Source", "absolute", "find", "refuse_missing"]
 
 BUILT_IN = {
     "celeba": "",
@@ -32,77 +34,94 @@ BUILT_IN = {
 
 PREFIXES = {**BUILT_IN, "dicom": "PATH"}
 FOLDERS = ("dicom", "hf")  # the argument may be the path of a folder; for the others it never is
-ARRAYS = (".npy", ".npz")
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
-def find(spec: str, follow_links: bool = False) -> Source:
+def find(given: str | Reading) -> Source:
     """The source for a path, a pattern of array files, a name or a Python file. Raises `GanloomError` with the remedy.
 
-    `follow_links` allows symbolic links of a folder to lead out of it.
+    A `Reading` also says how to read it, which must be possible for that kind of source.
     """
-    name, colon, argument = spec.partition(":")
+    section = Reading(source=given) if isinstance(given, str) else given
+    reading = Reading(**{key: getattr(section, key) for key in Reading.model_fields})  # and nothing else of `data`
+    refuse_missing(reading.source)
+    spec = _as_named(reading.source)
+    name, _, argument = spec.partition(":")
     if name in PREFIXES:  # a folder of that name is ./digits
+        return _open(name, argument, reading)
+    if split(spec):
+        return _open("custom", absolute(spec), reading)
+    from ganloom.data.sources import kinds
+
+    path = user_path(spec)
+    if path.is_dir():
+        return _open(kinds.of_folder(path, reading.any_suffix), str(path), reading)
+    if path.is_file():
+        return _open(kinds.of_file(path), str(path), reading)
+    return _open(kinds.of_pattern(spec), str(path), reading)
+
+
+def refuse_missing(source: str) -> None:
+    """Raises `DataError` with the remedy if there is nothing that `find` could open. It reads no file."""
+    if not source.strip():
+        raise DataError("the name of the source is empty: give a folder, a file or a dataset. Is a variable unset?")
+    spec = _as_named(source)
+    name, colon, argument = spec.partition(":")
+    if name in PREFIXES:
         wanted = PREFIXES[name]
         if not argument and wanted and not wanted.startswith("["):
             raise DataError(f"'{name}' needs an argument: write {name}:{wanted}.")
         if colon and not wanted:
             raise DataError(f"'{name}' takes no argument: write {name}.")
-        if name == "dicom":
-            return _dicom(argument, follow_links)
-        return _open(name, argument)
-    if split(spec):
-        return _open("custom", absolute(spec))
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return _folder(path, follow_links)
-    if path.is_file() and path.name.lower().endswith(ARRAYS):
-        return _open("arrays", str(path))
-    if path.is_file() and path.name.lower().endswith(ARCHIVES):
-        return _open("archive", str(path))
-    if path.is_file():
-        kinds = ", ".join(ARRAYS + ARCHIVES)
-        raise DataError(f"ganloom cannot read images from {spec}: give a folder, or a file of type {kinds}.")
-    if glob.has_magic(spec) and spec.lower().endswith(ARRAYS):
-        return _open("arrays", str(path))
+        return
+    path = user_path(spec)
+    if split(spec) or path.is_dir() or path.is_file() or glob.has_magic(spec):
+        return
+    if web := re.match(r"([a-z][a-z0-9+.-]+)://", spec, re.IGNORECASE):
+        how = f" (curl -LO {spec})" if web[1].lower() in ("http", "https", "ftp") else ""
+        raise DataError(
+            f"{spec} is an address: download it first{how}, then give the path of the file. For a dataset on Hugging "
+            "Face, write hf:OWNER/NAME."
+        )
     if path.suffix or os.sep in spec or path.is_absolute():
         raise DataError(f"there is nothing at {spec}: check the path.")
-    raise DataError(
-        f"there is no folder, file or built-in dataset '{spec}': check the path or the name. {nearest(spec, BUILT_IN)}"
-    )
+    from ganloom.data.sources.medmnist import SETS
+
+    meant = f"Did you mean 'medmnist:{spec.lower()}'?" if spec.lower() in SETS else nearest(spec, BUILT_IN)
+    raise DataError(f"there is no folder, file or built-in dataset '{spec}': check the path or the name. {meant}")
 
 
 def absolute(spec: str) -> str:
     """The same source with its paths made absolute, so that it holds in any working folder."""
+    spec = _as_named(spec)
     name, colon, argument = spec.partition(":")
-    if name in FOLDERS and colon and Path(argument).expanduser().is_dir():
-        return f"{name}:{Path(argument).expanduser().resolve()}"
+    if name in FOLDERS and colon and user_path(argument).is_dir():
+        return f"{name}:{user_path(argument).resolve()}"
     if name in PREFIXES:
         return spec
     if parts := split(spec):
         path, given = parts
-        is_path = any(mark in given for mark in ("/", os.sep)) and Path(given).expanduser().exists()
-        argument = str(Path(given).expanduser().resolve()) if is_path else given
-        return f"{Path(path).expanduser().resolve()}{f':{argument}' if argument else ''}"
-    return str(Path(spec).expanduser().resolve())
+        is_path = any(mark in given for mark in ("/", os.sep)) and user_path(given).exists()
+        argument = str(user_path(given).resolve()) if is_path else given
+        return f"{user_path(path).resolve()}{f':{argument}' if argument else ''}"
+    return str(user_path(spec).resolve())
 
 
-def _folder(path: Path, follow_links: bool) -> Source:
-    from ganloom.data.sources import dicom, folder, packed
-
-    if packed.is_packed(path):
-        return packed.open_source(str(path))
-    if dicom.has_only_dicom(path):
-        return dicom.open_source(str(path), follow_links)
-    return folder.open_source(str(path), follow_links)
-
-
-def _dicom(path: str, follow_links: bool) -> Source:
-    from ganloom.data.sources import dicom
-
-    return dicom.open_source(path, follow_links)
+def _as_named(spec: str) -> str:
+    """A source in capitals or with other dashes as its name: `CIFAR-10` is `cifar10`. A path comes first."""
+    name, colon, argument = spec.partition(":")
+    if name in PREFIXES or user_path(spec).exists():
+        return spec
+    plain = {re.sub("[-_ ]", "", known): known for known in PREFIXES}
+    found = plain.get(re.sub("[-_ ]", "", name.lower()))
+    return f"{found}{colon}{argument}" if found else spec
 
 
-def _open(module: str, spec: str) -> Source:
-    source: Source = importlib.import_module(f"ganloom.data.sources.{module}").open_source(spec)
+def _open(name: str, spec: str, reading: Reading) -> Source:
+    """Let a module open a source. Its `SETTINGS` are the keys of `Reading` that it follows."""
+    module = importlib.import_module(f"ganloom.data.sources.{name}")
+    known: frozenset[str] = getattr(module, "SETTINGS", frozenset())
+    for key, field in Reading.model_fields.items():
+        if key not in {"source", *known} and getattr(reading, key) != field.default:
+            raise UnsuitableError(f"data.{key} cannot be followed for {reading.source}: leave it out.")
+    source: Source = module.open_source(spec, reading) if known else module.open_source(spec)
     return source

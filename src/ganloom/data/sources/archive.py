@@ -11,7 +11,7 @@ import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,14 @@ from typing import IO, Any, Self
 
 from PIL import Image
 
-from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, Label, open_image, refused, stamp
-from ganloom.data.sources.layout import IMAGE_SUFFIXES, LISTING, Layout, is_image, is_listing, runs_among
+from ganloom.config import Reading
+from ganloom.core.errors import AGAIN, DataError
+from ganloom.core.files import user_path
+from ganloom.data.sources.contract import Item, open_image, refused, stamp
+from ganloom.data.sources.files import SETTINGS, FileSource
+from ganloom.data.sources.naming import parents
 
-__all__ = ["ArchiveSource", "open_source"]
+__all__ = ["SETTINGS", "ArchiveSource", "open_source"]
 
 MAX_BYTES = 256 * 2**20  # of one image file, unpacked
 COMPRESSED: dict[bytes, Callable[..., Any]] = {  # by the first bytes of the file
@@ -50,59 +53,62 @@ class Member:
     read: Callable[[int], bytes]  # at most this many bytes
 
 
-class ArchiveSource:
-    """The images of a zip or tar file, in its order. `Layout` determines the split and class of each."""
+class ArchiveSource(FileSource):
+    """The images of a zip or tar file, in its order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: Reading | None = None) -> None:
         self.path = path
-        self.name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
-        paths, self.ignored = [], 0
-        listing, content = None, None
-        names = []
-        for member in _members(path):
-            names.append(member.path)
-            if member.is_file and is_listing(member.path, listing):
-                listing, content = member.path, self._listing(member)
-            if is_image(member.path):
-                paths.append(member.path)
-            else:
-                self.ignored += 1
-        self._runs = runs_among(names)
-        paths = [each for each in paths if not each.startswith(self._runs)]
-        if not paths:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"no images in {path}: looked for {kinds}, and found {self.ignored} other files.")
-        self._layout = Layout(sorted(set(paths)), content, listed_in=(listing or LISTING).removesuffix(LISTING))
-        copies = sum(path in self._layout.copies for path in paths)
-        self.count = len(paths) + len(self._layout.missing) - copies
-        self.ignored += copies - self._layout.uses_listing
-        self.class_names = self._layout.class_names
-        self.splits = self._layout.splits
+        self._folders: set[str] = set()
+        name = re.sub(r"(\.tar)?\.\w+$", "", path.name)
+        super().__init__(str(path), name, reading or Reading(source=str(path)))
 
-    def _listing(self, member: Member) -> bytes:
-        try:
-            return member.read(MAX_BYTES)
-        except Exception as error:  # damaged archives raise nearly anything
-            raise DataError(f"{LISTING} of {self.path} cannot be unpacked: {error or type(error).__name__}.") from None
+    @property
+    def reads_anywhere(self) -> bool:
+        return _is_zip(self.path)
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        for member in _members(self.path):
+            self._folders |= set(parents(member.path))
+            yield member.path, ""
+
+    def _folders_in(self, folder: str) -> Iterator[str]:
+        yield from (name for above, _, name in (path.rpartition("/") for path in self._folders) if above == folder)
+
+    def _contents(self, paths: Collection[str], limit: int | None) -> Iterator[tuple[str, bytes | DataError]]:
+        wanted = set(paths)
+        for member in _members(self.path) if wanted else ():
+            if member.path in wanted and member.is_file:
+                wanted.discard(member.path)
+                content: bytes | DataError
+                try:
+                    content = member.read(MAX_BYTES if limit is None else limit)
+                except Exception as error:  # damaged archives raise nearly anything
+                    reason = f"{error or type(error).__name__}"
+                    content = DataError(f"{member.path} of {self.path} cannot be unpacked: {reason}.")
+                yield member.path, content
+            if not wanted:
+                return  # the rest of a compressed tar would be unpacked for nothing
 
     def fingerprint(self) -> Iterator[str]:
         yield stamp(self.path)
+        yield self._how()
 
     def items(self) -> Iterator[Item]:
-        placed: dict[str, tuple[str, Label, str]] = {path: place for path, *place in self._layout}  # type: ignore[misc]
+        placed = {place.path: place for place in self._layout}
+        seen = set()
         for member in _members(self.path):
-            is_left_out = member.path in self._layout.copies or member.path.startswith(self._runs)
-            if is_left_out or not is_image(member.path):
-                continue
-            split, label, fault = placed.pop(member.path, ("train", None, DUPLICATE))
-            yield Item(member.path, split, label, refused(fault) if fault else _opener(member))
-        for path, (split, label, fault) in placed.items():
-            yield Item(path, split, label, refused(fault))
+            if place := placed.pop(member.path, None):
+                seen.add(member.path)
+                yield from self._items(place, _opener(member) if not place.fault else refused(place.fault))
+            elif member.path in seen:
+                yield Item(member.path, "train", None, refused(DUPLICATE))
+        for place in placed.values():
+            yield from self._items(place, refused(place.fault))
 
 
-def open_source(spec: str) -> ArchiveSource:
+def open_source(spec: str, reading: Reading) -> ArchiveSource:
     """Raises `DataError` for a file that is not an archive, has no images, or has paths that lead out of it."""
-    return ArchiveSource(Path(spec).expanduser())
+    return ArchiveSource(user_path(spec), reading)
 
 
 def _opener(member: Member) -> Callable[[], Image.Image]:
@@ -123,12 +129,15 @@ def _members(path: Path) -> Iterator[Member]:
     try:
         for member in _zip_members(path) if _is_zip(path) else _tar_members(path):
             if member.path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.path) or ":" in member.path[:2]:
-                raise DataError(f"{path} is refused: the path of its member '{member.path}' leads out of the archive.")
+                raise DataError(
+                    f"{path} is refused: the path of its member '{member.path}' leads out of the archive. "
+                    "Pack it again without that member."
+                )
             yield member
     except DataError:
         raise
     except Exception as error:  # damaged archives raise nearly anything: Python's readers trust the headers
-        raise DataError(f"{path} cannot be read as an archive: {error or type(error).__name__}.") from None
+        raise DataError(f"{path} cannot be read as an archive ({error or type(error).__name__}): {AGAIN}.") from None
 
 
 def _is_zip(path: Path) -> bool:

@@ -7,7 +7,7 @@ the attributes are the labels; list_eval_partition.txt gives the splits.
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import PurePosixPath
 
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import SPLITS, Item, Label, open_image
+from ganloom.data.sources.contract import SPLITS, Item, Label, Remark, open_image
 from ganloom.data.sources.fetch import Remote, fetch, local_data
 
 __all__ = ["CelebaSource", "open_source"]
@@ -33,6 +33,7 @@ class CelebaSource:
 
     name = "celeba"
     ignored = 0
+    remarks: Sequence[Remark] = ()
 
     def __init__(self) -> None:
         self._path = fetch(IMAGES)

@@ -2,7 +2,7 @@
 
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import SPLITS, Item, stamp
+from ganloom.data.sources.contract import SPLITS, Item, Remark, stamp
 from ganloom.data.sources.fetch import Remote, fetch, local_data
 
 __all__ = ["CifarSource", "Published", "open_source"]
@@ -64,6 +64,7 @@ class CifarSource:
     """
 
     ignored = 0
+    remarks: Sequence[Remark] = ()
 
     def __init__(self, published: Published) -> None:
         self.name = published.name

@@ -4,13 +4,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MAX_CLASSES", "SPLITS", "Item", "Label", "RefusedError", "Source", "open_image", "refused", "stamp"]
+from ganloom.data.sources.salvage import without_long_text
+
+__all__ = [
+    "MAX_CLASSES",
+    "SPLITS",
+    "Item",
+    "Label",
+    "Opener",
+    "RefusedError",
+    "Remark",
+    "Source",
+    "open_image",
+    "refused",
+    "stamp",
+]
 
 SPLITS = ("train", "val", "test")
 MAX_CLASSES = 100_000
@@ -18,6 +32,14 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF"
 """The formats that are decoded. Pillow has more, but runs other programs for some: Ghostscript for EPS."""
 
 Label = int | NDArray[np.float32] | None  # class number, shares of K classes, or no label
+Opener = Callable[[], Image.Image]  # raises OSError for a file that cannot be read; called from any thread
+
+
+class Remark(NamedTuple):
+    """How files were read where that was not obvious: one line for the user."""
+
+    topic: str  # one word, such as "splits" or "masks"
+    text: str  # what was taken, why, and the setting that changes it
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,9 @@ class Item:
     name: str  # shown to the user: a path relative to the source
     split: str  # one of SPLITS
     label: Label
-    open: Callable[[], Image.Image]  # raises OSError for a file that cannot be read; called from any thread
+    open: Opener
+    group: str | None = None  # images of one group, such as one patient's, stay on one side of the hold-out
+    frame: int | None = None  # which frame of its file it is; None: the first, or the only one
 
 
 class Source(Protocol):
@@ -46,7 +70,10 @@ class Source(Protocol):
     def count(self) -> int | None: ...  # number of items; None if it is known only after iterating
 
     @property
-    def ignored(self) -> int: ...  # files that are not images, or second copies of the splits
+    def remarks(self) -> Sequence[Remark]: ...  # how files were read
+
+    @property
+    def ignored(self) -> int: ...  # files that are not images, masks, or second copies of the splits
 
     def fingerprint(self) -> Iterator[str]: ...  # lines that are quick to compute: names, sizes and times, not contents
 
@@ -55,7 +82,12 @@ class Source(Protocol):
 
 def open_image(file: Path | IO[bytes]) -> Image.Image:
     """Open an image, whose format is detected from its content. Raises what Pillow raises."""
-    return Image.open(file, formats=_formats())
+    try:
+        return Image.open(file, formats=_formats())
+    except ValueError as error:
+        if (content := without_long_text(file, error)) is None:
+            raise
+        return Image.open(content, formats=_formats())
 
 
 @cache
@@ -75,7 +107,7 @@ class RefusedError(OSError):
     """Raised by an item that must not be opened. Its text is the whole reason."""
 
 
-def refused(reason: str) -> Callable[[], Image.Image]:
+def refused(reason: str) -> Opener:
     """An `open` for an item that must not be opened: `prepare` lists it as skipped, with this reason."""
 
     def refuse() -> Image.Image:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ganloom.core.code import CustomModule, blame, get_callable, load_file, split
 from ganloom.core.errors import ConfigError
-from ganloom.data.sources.contract import SPLITS, Item, Label, Source
+from ganloom.data.sources.contract import SPLITS, Item, Label, Remark, Source
 
 __all__ = ["CustomSource", "open_source"]
 
@@ -36,6 +36,7 @@ class CustomSource:
             self.splits: Sequence[str] = list(source.splits)
             self.count = source.count
             self.ignored = source.ignored
+            self.remarks: Sequence[Remark] = ()
         if not isinstance(self.name, str) or self.name in ("", "..") or Path(self.name).name != self.name:
             raise self._error(f"the name of a source should be valid as the name of a folder, not {self.name!r}")
         if not self.splits or not set(self.splits) <= set(SPLITS):

@@ -4,8 +4,7 @@ The file's rescale slope and intercept are applied (CT: Hounsfield units), then 
 more than 8 bits. Images whose lowest value is white (MONOCHROME1) are inverted.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,44 +12,73 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ganloom.config import Reading
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, refused, stamp
+from ganloom.core.files import open_regular, user_path
+from ganloom.data.sources.content import HEAD, has_dicom_content
+from ganloom.data.sources.contract import Item, RefusedError, Remark, refused, stamp
+from ganloom.data.sources.files import how
 from ganloom.data.sources.folder import short_name, walk
-from ganloom.data.sources.layout import DICOM_SUFFIXES, Layout, is_hidden, is_image, suffix
+from ganloom.data.sources.layout import Layout
+from ganloom.data.sources.naming import DICOM_SUFFIXES, is_hidden, suffix
 
-__all__ = ["DicomSource", "has_only_dicom", "open_source"]
+__all__ = ["SETTINGS", "DicomSource", "is_dicom", "is_named_dicom", "open_source"]
 
-MAGIC = b"DICM"  # follows a preamble of 128 bytes
+SETTINGS = frozenset({"splits", "class_level", "follow_links"})
+"""The keys of `Reading` that are followed."""
+
+DIRECTORY = "DICOMDIR"  # the name of the list of files on a disc
+PLUGINS = {  # transfer syntax -> the package with the decoder
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.51": "'pylibjpeg[libjpeg]'",
+    "1.2.840.10008.1.2.4.57": "'pylibjpeg[libjpeg]'",
+    "1.2.840.10008.1.2.4.70": "'pylibjpeg[libjpeg]'",
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+}
+OTHER_PLUGIN = "'pylibjpeg[openjpeg]'"  # JPEG 2000 and its relatives
 
 
 class DicomSource:
-    """The DICOM files of a folder. `Layout` determines the split and class of each, as for other images."""
+    """The DICOM files of a folder. `Layout` determines the split and class of each, as for other images.
+
+    Objects that are no images, such as reports, are ignored. How many they are is known after iterating.
+    """
 
     count = None  # a file may have many frames
 
-    def __init__(self, root: Path, follow_links: bool = False) -> None:
+    def __init__(self, root: Path, reading: Reading) -> None:
         self.root = root
+        self.reading = reading
         self.name = short_name(root) or "dicom"
         self._faults: dict[str, str] = {}
         paths = []
-        self.ignored = 0
-        for path, fault in walk(root, follow_links):
+        self._ignored = 0
+        self._without_pixels: set[str] = set()
+        for path, fault in walk(root, reading.follow_links):
             named = suffix(path) in DICOM_SUFFIXES or (bool(fault) and (root / path).is_dir())
-            if not is_hidden(path) and (named or (not fault and _has_magic(root / path))):
+            found = not is_hidden(path) and (root / path).name != DIRECTORY
+            if found and (named or (not fault and is_dicom(root / path))):
                 paths.append(path)
                 self._faults[path] = fault
             else:
-                self.ignored += 1
+                self._ignored += 1
         if not paths:
-            raise DataError(f"no DICOM files in {root}.")
+            raise DataError(f"no DICOM files in {root}: give the folder that holds them.")
         self._paths = paths
-        self._layout = Layout(paths, faults=self._faults)
-        self.ignored += len(self._layout.copies)
+        self._layout = Layout(paths, reading, faults=self._faults)
+        self._ignored += len(self._layout.copies)
         self.class_names = self._layout.class_names
         self.splits = self._layout.splits
+        self.remarks: Sequence[Remark] = self._layout.remarks
+
+    @property
+    def ignored(self) -> int:
+        return self._ignored + len(self._without_pixels)
 
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())
+        yield how(self.reading)
         for path in self._paths:
             if fault := self._faults[path]:  # the setting follow_links changes it
                 yield f"{path}\t{fault}"
@@ -62,39 +90,45 @@ class DicomSource:
 
     def items(self) -> Iterator[Item]:
         pydicom = _pydicom()
-        for path, split, label, fault in self._layout:
+        for path, split, label, fault, _ in self._layout:
             reason = fault
             frames = 1
             if not reason:
                 try:
                     header = pydicom.dcmread(self.root / path, stop_before_pixels=True, force=False)
                     frames = int(header.get("NumberOfFrames") or 1)
+                    if "Rows" not in header and "Image" not in header.file_meta.MediaStorageSOPClassUID.name:
+                        self._without_pixels.add(path)
+                        continue
                 except Exception as error:  # pydicom raises nearly anything for a damaged file
                     reason = f"cannot be read: {str(error) or type(error).__name__}"
             for frame in range(frames):
                 name = f"{path}#{frame}" if frames > 1 else path
-                yield Item(name, split, label, refused(reason) if reason else partial(_frame, self.root / path, frame))
+                opener = refused(reason) if reason else partial(_frame, self.root / path, frame)
+                yield Item(name, split, label, opener, path if frames > 1 else None)
 
 
-def open_source(spec: str, follow_links: bool = False) -> DicomSource:
+def open_source(spec: str, reading: Reading) -> DicomSource:
     """Raises `DataError` for a folder without DICOM files, or if pydicom is not installed."""
     _pydicom()
-    path = Path(spec).expanduser()
+    path = user_path(spec)
     if not path.is_dir():
         raise DataError(f"there is no folder {path}: dicom:PATH takes a folder of DICOM files.")
-    return DicomSource(path, follow_links)
+    return DicomSource(path, reading)
 
 
-def has_only_dicom(root: Path) -> bool:
-    """Whether all images below a folder are DICOM files, judged by their suffixes."""
-    found = False
-    for _, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        for name in files:
-            if is_image(name):
-                return False
-            found = found or (suffix(name) in DICOM_SUFFIXES and not is_hidden(name))
-    return found
+def is_named_dicom(path: Path) -> bool:
+    """Whether a file has the suffix of DICOM."""
+    return suffix(path.name) in DICOM_SUFFIXES
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, judged by its content."""
+    try:
+        with open_regular(path) as file:
+            return has_dicom_content(file.read(HEAD))
+    except OSError:
+        return False
 
 
 def _pydicom() -> Any:
@@ -106,21 +140,17 @@ def _pydicom() -> Any:
     return pydicom
 
 
-def _has_magic(path: Path) -> bool:
-    """Whether a file without a suffix is DICOM, judged by its content: many archives store them so."""
-    if path.suffix and not path.suffix[1:].isdigit():  # names are often numbers with dots
-        return False
-    try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == MAGIC
-    except OSError:
-        return False
-
-
 def _frame(path: Path, frame: int) -> Image.Image:
     pydicom = _pydicom()
     header = pydicom.dcmread(path, stop_before_pixels=True)
-    pixels = pydicom.pixels.pixel_array(path, index=frame)  # colour comes as RGB
+    try:
+        pixels = pydicom.pixels.pixel_array(path, index=frame)  # colour comes as RGB
+    except RuntimeError as error:
+        if "missing dependencies" not in str(error):
+            raise
+        syntax = header.file_meta.TransferSyntaxUID
+        package = PLUGINS.get(syntax, OTHER_PLUGIN)
+        raise RefusedError(f"is compressed with {syntax.name}: to read it, pip install {package}") from None
     if header.PhotometricInterpretation == "PALETTE COLOR":
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
     if pixels.ndim == 3:

@@ -1,13 +1,13 @@
 """The built-in dataset: 1,797 handwritten digits of 8x8 pixels (UCI, via scikit-learn), smoothly resized to 32x32."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.data.sources.contract import Item
+from ganloom.data.sources.contract import Item, Remark
 
 __all__ = ["DigitsSource", "open_source"]
 
@@ -22,6 +22,7 @@ class DigitsSource:
     splits = ("train",)
     count = 1797
     ignored = 0
+    remarks: Sequence[Remark] = ()
 
     def fingerprint(self) -> Iterator[str]:
         yield "scikit-learn digits, 1797 images, cubic to 32x32, version 1"

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from ganloom.core.errors import DataError
-from ganloom.core.files import cache_folder, storage_errors
-from ganloom.core.terminal import log, terminal
+from ganloom.core.files import cache_folder, storage_errors, user_path
+from ganloom.core.phases import Phase, phase
+from ganloom.core.terminal import log
 from ganloom.data.sources.contract import stamp
 
 __all__ = ["Remote", "download", "fetch", "local_data"]
@@ -71,7 +71,7 @@ def download(
 def local_data() -> Path | None:
     """The folder of local copies, from `GANLOOM_DATA`."""
     folder = os.environ.get("GANLOOM_DATA")
-    return Path(folder).expanduser() if folder else None
+    return user_path(folder) if folder else None
 
 
 def _download(url: str, known_hash: str, path: Path) -> str:
@@ -80,12 +80,10 @@ def _download(url: str, known_hash: str, path: Path) -> str:
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # it would repeat the message below
-    console = terminal()
     log.info(f"downloading {path.name} from {urlsplit(url).netloc} to {path.parent}")
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            downloader = pooch.HTTPDownloader(progressbar=_Bar(bar), chunk_size=CHUNK, timeout=TIMEOUT)
+        with phase(f"downloading {path.name}", lambda count: decimal(round(count))) as progress:
+            downloader = pooch.HTTPDownloader(progressbar=_Bar(progress), chunk_size=CHUNK, timeout=TIMEOUT)
             pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
     except requests.RequestException as error:
         return f"{type(error).__name__}"
@@ -97,28 +95,27 @@ def _download(url: str, known_hash: str, path: Path) -> str:
 
 
 class _Bar:
-    """Adapts rich's progress bar to the interface that pooch calls."""
+    """Adapts a phase to the interface of the progress bar that pooch calls."""
 
-    def __init__(self, bar: Progress) -> None:
-        self.bar = bar
-        self.task = bar.add_task("", total=None)
+    def __init__(self, progress: Phase) -> None:
+        self.progress = progress
 
     @property
     def total(self) -> float | None:
-        return self.bar.tasks[0].total
+        return self.progress.total
 
     @total.setter
     def total(self, value: float) -> None:
-        self.bar.update(self.task, total=value)
+        self.progress(self.progress.done, value)
 
     def update(self, amount: int) -> None:
-        self.bar.update(self.task, advance=amount)
+        self.progress(self.progress.done + amount, self.progress.total)
 
     def reset(self) -> None:
-        self.bar.reset(self.task)
+        self.progress(0, self.progress.total)
 
     def close(self) -> None:
-        self.bar.refresh()
+        """The phase ends with its block."""
 
 
 def _verify_once(path: Path, remote: Remote) -> None:
@@ -128,7 +125,7 @@ def _verify_once(path: Path, remote: Remote) -> None:
     if verified.exists():
         return
     try:
-        with open(path, "rb") as file:
+        with phase(f"verifying {path.name}"), open(path, "rb") as file:
             found = hashlib.file_digest(file, "md5").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Replace or remove it.") from None

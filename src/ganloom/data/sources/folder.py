@@ -1,26 +1,22 @@
 """Images in a folder: flat, nested, with one folder per class (like torchvision's ImageFolder), or split folders."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
+from ganloom.config import Reading
 from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import Item, open_image, refused, stamp
-from ganloom.data.sources.layout import (
-    DICOM_SUFFIXES,
-    IMAGE_SUFFIXES,
-    LISTING,
-    RUN,
-    Layout,
-    is_hidden,
-    is_image,
-    is_listing,
-    suffix,
-    text,
-)
+from ganloom.core.files import open_regular
+from ganloom.data.sources import files
+from ganloom.data.sources.contract import Item, open_image, stamp
+from ganloom.data.sources.files import FileSource
+from ganloom.data.sources.naming import DICOM_SUFFIXES, RUN, is_hidden, is_image, suffix, text
 
-__all__ = ["FolderSource", "open_source", "short_name", "walk"]
+__all__ = ["SETTINGS", "FolderSource", "open_source", "short_name", "walk"]
+
+SETTINGS = files.SETTINGS | {"follow_links"}
+"""The keys of `Reading` that are followed."""
 
 LEADS_OUT = "is a symbolic link that leads out of the folder (to follow it: data.follow_links=true, --follow-links)"
 LEADS_NOWHERE = "is a broken symbolic link"
@@ -31,52 +27,52 @@ MAX_NAME_BYTES = 100  # names of folders in the cache contain it
 NOT_A_FILE = "is not a regular file"
 
 
-class FolderSource:
-    """The images below a folder, in the order of their paths. `Layout` determines the split and class of each.
+class FolderSource(FileSource):
+    """The images below a folder, in the order of their paths.
 
     Symbolic links within the folder are followed; those that lead out of it only with `follow_links`.
     """
 
-    def __init__(self, root: Path, follow_links: bool = False) -> None:
+    def __init__(self, root: Path, reading: Reading | None = None) -> None:
         self.root = root
-        self.name = short_name(root) or "images"
-        self.ignored = 0
         self._faults: dict[str, str] = {}
-        paths, listing = [], None
-        for path, fault in walk(root, follow_links):
-            if not fault and is_listing(path, listing):
-                listing = path
-            if fault and not is_hidden(path) and (is_image(path) or (root / path).is_dir()):
-                self._faults[path] = fault
+        self._closed: set[str] = set()  # never opened: pipes, which could block for ever, and links that lead out
+        super().__init__(str(root), short_name(root) or "images", reading or Reading(source=str(root)))
+
+    @property
+    def folder(self) -> Path:
+        return self.root
+
+    def _files(self) -> Iterator[tuple[str, str]]:
+        for path, fault in walk(self.root, self.reading.follow_links):
+            if fault:
+                self._closed.add(path)
+            if fault and (is_hidden(path) or not (is_image(path) or (self.root / path).is_dir())):
+                fault = ""
             if not fault and suffix(path) in DICOM_SUFFIXES and not is_hidden(path):
-                self._faults[path] = DICOM
-            if path in self._faults or is_image(path):
-                paths.append(path)
-            else:
-                self.ignored += 1
-        if not paths:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(
-                f"no images in {root}: looked for {kinds} in it and below it, and found {self.ignored} "
-                "other files. For an archive or an array file, give its path."
-            )
-        if len(self._faults) == len(paths):
-            raise DataError(f"no image in {root} can be used: {paths[0]} {self._faults[paths[0]]}.")
-        try:
-            content = (root / listing).read_bytes() if listing else None
-        except OSError as error:
-            raise DataError(f"cannot read {error.filename}: {error.strerror}.") from None
-        self._layout = Layout(paths, content, self._faults, (listing or LISTING).removesuffix(LISTING))
-        self.count = len(paths) + len(self._layout.missing) - len(self._layout.copies)
-        self.ignored += len(self._layout.copies) - self._layout.uses_listing
-        self._listing = listing if self._layout.uses_listing else None
-        self._paths = paths
-        self.class_names = self._layout.class_names
-        self.splits = self._layout.splits
+                fault = DICOM
+            if fault:
+                self._faults[path] = fault
+            yield path, fault
+
+    def _contents(self, paths: Collection[str], limit: int | None) -> Iterator[tuple[str, bytes | DataError]]:
+        for path in paths:
+            if path in self._closed:
+                continue
+            try:
+                with open_regular(self.root / path) as file:
+                    yield path, file.read(-1 if limit is None else limit)
+            except OSError as error:
+                yield path, DataError(f"cannot read {error.filename}: {error.strerror}.")
+
+    def _folders_in(self, folder: str) -> Iterator[str]:
+        with os.scandir(self.root / folder) as entries:
+            yield from (entry.name for entry in entries if entry.is_dir() and not is_run(entry.path))
 
     def fingerprint(self) -> Iterator[str]:
         yield str(self.root.resolve())  # another folder may have files with the same names, sizes and times
-        for path in (*filter(None, [self._listing]), *self._paths):
+        yield self._how()
+        for path in self._read_from:
             if fault := self._faults.get(path):  # the setting follow_links changes it
                 yield f"{path}\t{fault}"
                 continue
@@ -86,8 +82,13 @@ class FolderSource:
                 yield path
 
     def items(self) -> Iterator[Item]:
-        for path, split, label, fault in self._layout:
-            yield Item(path, split, label, refused(fault) if fault else partial(open_image, self.root / path))
+        for place in self._layout:
+            yield from self._items(place, partial(open_image, self.root / place.path))
+
+
+def is_run(folder: str) -> bool:
+    """Whether a folder is that of a ganloom run, whose pictures are generated."""
+    return all(Path(folder, name).exists() for name in RUN)
 
 
 def short_name(root: Path) -> str:
@@ -95,9 +96,9 @@ def short_name(root: Path) -> str:
     return text(root.resolve().name).encode()[:MAX_NAME_BYTES].decode(errors="ignore")
 
 
-def open_source(spec: str, follow_links: bool = False) -> FolderSource:
+def open_source(spec: str, reading: Reading) -> FolderSource:
     """Raises `DataError` for a folder that cannot be read or has no images."""
-    return FolderSource(Path(spec), follow_links)
+    return FolderSource(Path(spec), reading)
 
 
 def walk(root: Path, follow_links: bool = False) -> Iterator[tuple[str, str]]:
@@ -117,7 +118,9 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"cannot read the folder {folder}: {error.strerror}.") from error
+        raise DataError(
+            f"cannot read the folder {folder}: {error.strerror}. Make it readable, or move it away."
+        ) from error
     for entry in entries:
         path = prefix + entry.name
         real = os.path.realpath(entry.path) if entry.is_symlink() else ""
@@ -125,7 +128,7 @@ def _walk(folder: str, prefix: str, above: set[str], linked: set[str], bounds: s
             yield path, LEADS_OUT
         elif real and not Path(real).exists():
             yield path, LEADS_NOWHERE
-        elif entry.is_dir() and all(Path(entry.path, name).exists() for name in RUN):
+        elif entry.is_dir() and is_run(entry.path):
             continue
         elif entry.is_dir():
             if real in above or real in linked:

@@ -5,7 +5,7 @@ Images come from the first column of type Image, classes from the first column o
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,9 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.core.terminal import log
-from ganloom.data.sources.contract import SPLITS, Item, open_image
-from ganloom.data.sources.layout import SPLIT_NAMES
+from ganloom.data.sources.contract import SPLITS, Item, Remark, open_image
+from ganloom.data.sources.labels import used_classes
+from ganloom.data.sources.splits import SPLIT_NAMES, split_named
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,11 +34,13 @@ class HubSource:
 
         self._spec = spec
         self.name = spec.replace("/", "-").replace(":", "-").strip(".-")
-        self._parts = {name: part for name, part in parts.items() if name in SPLIT_NAMES}
-        others = [name for name in parts if name not in SPLIT_NAMES]
-        if others and "train" not in parts:
+        self._split_of = _splits(list(parts))
+        self._parts = {name: part for name, part in parts.items() if name in self._split_of}
+        others = [name for name in parts if name not in self._split_of]
+        if others and "train" not in self._split_of.values():
             raise DataError(
-                f"'{spec}' has no split 'train', only {', '.join(parts)}: ganloom reads {', '.join(SPLIT_NAMES)}."
+                f"'{spec}' has no split 'train', only {', '.join(parts)}: ganloom reads "
+                f"{', '.join(SPLIT_NAMES)}. Put its images into a folder and give the path."
             )
         if others:
             log.info(
@@ -50,11 +53,19 @@ class HubSource:
             columns = ", ".join(f"{column} ({type(feature).__name__})" for column, feature in features.items())
             raise DataError(f"'{spec}' has no column of images, only {columns}: choose a dataset with images.")
         self._image, self._label = images[0], labels[0] if labels else None
-        self.class_names = list(features[self._label].names) if self._label else []
+        names = list(features[self._label].names) if self._label else []
+        self._used = used_classes(names, self._occurring() if names else None)
+        self.class_names = self._used.names
+        self.remarks: Sequence[Remark] = self._used.remarks
+
+    def _occurring(self) -> set[int]:
+        """The numbers of the classes that have a training image."""
+        parts = [part for name, part in self._parts.items() if self._split_of[name] == "train"]
+        return {label for part in parts for label in part.unique(self._label) if label is not None and label >= 0}
 
     @property
     def splits(self) -> list[str]:
-        return [split for split in SPLITS if any(SPLIT_NAMES[name] == split for name in self._parts)]
+        return [split for split in SPLITS if split in self._split_of.values()]
 
     @property
     def count(self) -> int:
@@ -76,7 +87,17 @@ class HubSource:
                 label = labels[index] if labels is not None else None
                 if label is not None and label < 0:  # `datasets` marks a missing label by -1
                     label = None
-                yield Item(f"{name}/{index}", SPLIT_NAMES[name], label, partial(_open, images, index, self._image))
+                label = self._used.label(label)
+                yield Item(f"{name}/{index}", self._split_of[name], label, partial(_open, images, index, self._image))
+
+
+def _splits(names: Sequence[str]) -> dict[str, str]:
+    """The split of each name that is one. A less usual name, such as `dev` or `trainval`, counts where no usual one is
+    of its split: it may hold the same images.
+    """
+    usual = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
+    others = {name: split for name in names if (split := split_named(name, short=True)) and name not in usual}
+    return usual | {name: split for name, split in others.items() if split not in usual.values()}
 
 
 def open_source(spec: str) -> HubSource:
@@ -113,7 +134,10 @@ def open_source(spec: str) -> HubSource:
         if config not in configs and len(configs) > 1:
             choices = ", ".join(f"hf:{path}:{name}" for name in configs)
             raise DataError(f"'{path}' has several configurations: write one of {choices}.") from None
-        raise DataError(f"Hugging Face datasets cannot load '{spec}': {_one_line(error.__cause__ or error)}.") from None
+        raise DataError(
+            f"Hugging Face datasets cannot load '{spec}': {_one_line(error.__cause__ or error)}. "
+            "Put its files into a folder and give the path."
+        ) from None
 
 
 def _configs(path: str) -> list[str]:

@@ -1,258 +1,184 @@
-"""Determine the split and class of each image in a tree of files: from its folders, or from a dataset.json."""
+"""Determine the split and class of each image in a tree of files, from its folders or from a table of labels."""
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
+from ganloom.config import Reading
+from ganloom.data.sources.classes import ClassFolders, find_classes
+from ganloom.data.sources.contract import Label, Remark
+from ganloom.data.sources.listing import Table
+from ganloom.data.sources.naming import stem, text
+from ganloom.data.sources.splits import Folders, Splits, enumeration, find_splits, second_copies, shared_folders
 
-from ganloom.core.errors import DataError
-from ganloom.data.sources.contract import MAX_CLASSES, Label
+__all__ = ["OUTSIDE", "STRAY", "Layout", "Place"]
 
-__all__ = [
-    "DICOM_SUFFIXES",
-    "IMAGE_SUFFIXES",
-    "LISTING",
-    "RUN",
-    "SPLIT_NAMES",
-    "Layout",
-    "is_hidden",
-    "is_image",
-    "is_listing",
-    "runs_among",
-    "suffix",
-    "text",
-]
-
-IMAGE_SUFFIXES = {
-    ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
-    ".ppm", ".tga", ".tif", ".tiff", ".webp",
-}  # fmt: skip
-DICOM_SUFFIXES = {".dcm", ".dicom"}
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-LISTING = "dataset.json"  # in StyleGAN's format: {"labels": [["00000/img00000000.png", 6], ...]}
-RUN = ("run.json", "config.yaml")  # a folder with both is a ganloom run: its pictures are generated
-UNLISTED = f"is not listed in {LISTING}"
-MISSING = f"is listed in {LISTING} but does not exist"
 STRAY = "is outside the class folders"
-MAX_STRAYS = 0.05  # fraction of training images outside sub-folders up to which the sub-folders are classes
-OUTSIDE = "is outside the split folders"
+OUTSIDE = "is outside the split folders (if it should not be: data.splits, --splits)"
+CAMERA_WORDS = {
+    "dsc", "dscf", "dscn", "frame", "image", "img", "mvi", "p", "photo", "pic", "picture", "pxl", "scan", "screenshot",
+    "vid",
+}  # fmt: skip
+"""Words before the numbers of pictures that say nothing about what they show."""
+PREFIX = r"([^\W\d][^\d]*?)[\s._-]*\(?\d+\)?"  # of the name of a file without its suffix
+
+
+class Place(NamedTuple):
+    """What is known of one image before it is opened."""
+
+    path: str
+    split: str
+    label: Label
+    fault: str  # reason not to read it, or ""
+    group: str | None = None
 
 
 class Layout:
     """Splits and classes of files, given their paths relative to the root, with slashes.
 
-    A top folder that contains everything is ignored. If there are folders `train` and `val` or `test` at the top, they
-    are the splits. Below that, if all training images (or all but a few) are in sub-folders, the first sub-folder is
-    the class. A dataset.json in StyleGAN's format, in the folder that contains everything, gives labels and order
-    instead.
+    Folders at the top that contain everything are ignored. Then there may be split folders (`find_splits`), and
+    class folders below them or above (`find_classes`). Classes are those of the training images: others have no label.
+    A table gives labels, splits and order instead, as far as it has them. `data.splits` and `data.class_level` say how
+    to understand the folders.
 
-    `copies` are left out: the paths of a folder beside the splits that contains them once more, as in Kaggle's chest
-    X-rays.
+    `copies` are left out: the paths of a folder that contains all that is beside it once more, as in Kaggle's chest
+    X-rays. `remarks` say how the folders were understood, where that is not obvious.
+
+    >>> layout = Layout(["Training/cat/1.png", "Training/dog/2.png", "Testing/dog/3.png"])
+    >>> [(place.split, place.label) for place in layout], layout.class_names
+    ([('train', 0), ('train', 1), ('test', 1)], ['cat', 'dog'])
     """
 
     def __init__(
         self,
         paths: Sequence[str],
-        listing: bytes | None = None,
+        reading: Reading | None = None,
+        table: Table | None = None,
         faults: Mapping[str, str] | None = None,
-        listed_in: str = "",
     ) -> None:
-        """`listing` is the content of a dataset.json, which is in the folder `listed_in` (with its slash).
+        """`faults` says why some paths will not be read; they do not influence the splits and classes of the others.
 
-        `faults` says why some paths will not be read; they do not influence the splits and classes of the others.
+        Raises `DataError` where the folders can be understood in more than one way.
         """
-        self.copies = _second_splits(paths)
-        self._paths = paths = [path for path in paths if path not in self.copies]
+        reading = reading or Reading(source="")
+        self._table = table or Table()
         self._faults = faults or {}
-        paths = [path for path in paths if not self._faults.get(path)]
-        self._above = _shared_folders(paths)
-        self.uses_listing = listing is not None and all(path.startswith(listed_in) for path in paths)
-        tops = {parts[0] for path in paths if len(parts := self._parts(path)) > 1}
-        named = {split for top in tops if (split := SPLIT_NAMES.get(top.lower()))}
-        # A class may be called `train` (beside `car` and `bus`): it is a split only with another split, or alone.
-        only_splits = all(top.lower() in SPLIT_NAMES for top in tops) and all(
-            len(self._parts(path)) > 1 for path in paths
-        )
-        if named and only_splits and "train" not in named:
-            raise DataError(
-                f"there are split folders ({', '.join(sorted(tops))}) but no folder 'train': add it, or give "
-                "the path of one of the others."
-            )
-        self._has_splits = "train" in named and (len(named) > 1 or only_splits)
-        self.splits = tuple(sorted(named)) if self._has_splits else ("train",)
-        self._has_classes = self._in_class_folders(paths)
-        labels, names = _read_listing(listing if self.uses_listing else None)
-        self._labels = None if labels is None else {listed_in + path: label for path, label in labels.items()}
-        self.class_names = self._folders_as_classes() if self._labels is None else names
-        self._index = {name: index for index, name in enumerate(self.class_names)}
-        self.class_names = [text(name) for name in self.class_names]
-        known = set(self._paths) if self._labels else set()
-        self.missing = [path for path in self._labels or () if path not in known]
+        self.tables = self._table.files
+        good = [path for path in paths if not self._faults.get(path)]
+        counts = Counter(_folders(path) for path in good)
+        self._above = shared_folders(counts, reading.splits or ())
+        copies = second_copies(good, self._above)
+        self.copies = {path for several in copies.values() for path in several}
+        self._paths = [path for path in paths if path not in self.copies]
+        good = [path for path in good if path not in self.copies]
+        is_listed = bool(good) and all(path in self._table.splits for path in good)
+        self._splits = Splits() if is_listed else find_splits(Counter(map(self._folders, good)), reading.splits)
+        train = [path for path in good if self._split(path) == "train"]
+        self._classes = self._find_classes(train, reading.class_level)
+        by_folder = self._table.labels is None
+        names = self._class_names(train) if by_folder else self._table.class_names
+        self._index = {name: index for index, name in enumerate(names)}
+        self.class_names = [text(name) for name in names]
+        self.splits = tuple(sorted({*self._splits.names, *self._table.splits.values()}))
+        self.missing = self._table.missing
+        self.remarks = [
+            Remark("copies", f"{len(several):,} images in {text(top)} are left out: all of them are beside it, too")
+            for top, several in copies.items()
+        ]
+        self.remarks += [*self._table.remarks, *self._splits.remarks, *self._classes.remarks]
+        if by_folder:
+            others = [path for path in good if self._split(path) in ("val", "test")]
+            self.remarks += [*self._unlabelled(others), *self._prefixes(train)]
 
-    def __iter__(self) -> Iterator[tuple[str, str, Label, str]]:
-        """(path, split, label, reason not to read it or "") of every image, in order."""
-        listed = self._labels or {}
-        missing = set(self.missing)
-        for path in listed:
-            if path not in missing:
-                yield path, self._split(path), listed[path], self._fault(path)
-        for path in self.missing:
-            yield path, "train", None, MISSING
-        for path in self._paths:
-            if not listed:
-                yield path, self._split(path), self._class(path), self._fault(path)
-            elif path not in listed:
-                yield path, self._split(path), None, self._faults.get(path) or UNLISTED
+    def __iter__(self) -> Iterator[Place]:
+        """Every image, in order."""
+        first = [path for path in self._table.order if path not in self.copies]
+        yield from (self._place(path) for path in first)
+        yield from (Place(path, "train", None, reason) for path, reason in self.missing.items())
+        listed = set(first)
+        yield from (self._place(path) for path in self._paths if path not in listed)
 
-    def _parts(self, path: str) -> list[str]:
-        return path.split("/")[self._above :] or [path]  # a file with a fault may be above the shared folders
+    def class_folders(self) -> dict[str, list[str]]:
+        """The paths of the training images in each class folder, by its path with a slash."""
+        by_folder: dict[Folders, list[str]] = defaultdict(list)
+        for path in self._paths if self._classes.level is not None else ():
+            if not self._faults.get(path):
+                by_folder[_folders(path)].append(path)
+        result: dict[str, list[str]] = defaultdict(list)
+        for full, paths in by_folder.items():
+            folders = full[self._above :]
+            is_inside = self._classes.name(self._splits.below(folders)) is not None
+            if is_inside and self._splits.split(folders) == "train":
+                index = self._splits.place(folders, self._classes.level or 0)
+                result["".join(f"{folder}/" for folder in full[: self._above + index + 1])] += paths
+        return result
 
-    def _split(self, path: str) -> str:
-        return SPLIT_NAMES.get(self._parts(path)[0].lower(), "train") if self._has_splits else "train"
+    def _place(self, path: str) -> Place:
+        table = self._table
+        label = self._label(path) if table.labels is None else table.labels.get(path)
+        return Place(path, self._split(path) or "train", label, self._fault(path), table.groups.get(path))
+
+    def _folders(self, path: str) -> Folders:
+        return _folders(path)[self._above :]  # a file with a fault may be above the shared folders
+
+    def _below(self, path: str) -> Folders:
+        return self._splits.below(self._folders(path))
+
+    def _split(self, path: str) -> str | None:
+        return self._table.splits.get(path) or self._splits.split(self._folders(path))
+
+    def _class(self, path: str) -> str | None:
+        return self._classes.name(self._below(path))
+
+    def _label(self, path: str) -> Label:
+        name = self._class(path)
+        return None if name is None else self._index.get(name)
 
     def _fault(self, path: str) -> str:
-        if fault := self._faults.get(path):
+        if fault := self._faults.get(path) or self._table.faults.get(path):
             return fault
-        if self._is_outside(path):
+        split = self._split(path)
+        if split is None:
             return OUTSIDE
-        may_be_stray = self._has_classes and self._labels is None and self._split(path) == "train"
-        return STRAY if may_be_stray and self._class_folder(path) is None else ""
+        is_stray = self._classes.level is not None and split == "train" and self._class(path) is None
+        return STRAY if is_stray else ""
 
-    def _is_outside(self, path: str) -> bool:
-        return self._has_splits and self._parts(path)[0].lower() not in SPLIT_NAMES
+    def _find_classes(self, train: Sequence[str], given: int | None) -> ClassFolders:
+        if self._table.labels is not None:
+            return ClassFolders()
+        tree: dict[Folders, list[str]] = defaultdict(list)
+        for path in train:
+            tree[self._below(path)].append(path)
+        return find_classes(tree, given)
 
-    def _class_folder(self, path: str) -> str | None:
-        depth = 1 if self._has_splits else 0
-        parts = self._parts(path)
-        return parts[depth] if len(parts) > depth + 1 else None
+    def _class_names(self, train: Sequence[str]) -> list[str]:
+        """The classes that have training images, sorted."""
+        return sorted({name for path in train if (name := self._class(path)) is not None})
 
-    def _folders_as_classes(self) -> list[str]:
-        if not self._has_classes:
-            return []
-        names = {self._class_folder(path) for path in self._paths if not self._fault(path)}
-        return sorted(name for name in names if name is not None)
+    def _unlabelled(self, others: Sequence[str]) -> Iterator[Remark]:
+        """Images of other splits in folders that have no training images."""
+        counts: Counter[str] = Counter()
+        for path in others:
+            name = self._class(path)
+            if name is not None and name not in self._index:
+                counts[name] += 1
+        if counts:
+            said = f"{counts.total():,} images for validation or test are in folders that have no training images"
+            are_classes = any(self._label(path) is not None for path in others)
+            change = "" if are_classes else "; if folders are not classes: --class-level 0"
+            yield Remark("classes", f"{said} ({enumeration(counts)}): they have no label{change}")
 
-    def _in_class_folders(self, paths: Sequence[str]) -> bool:
-        train = [path for path in paths if self._split(path) == "train" and not self._is_outside(path)]
-        strays = sum(self._class_folder(path) is None for path in train)
-        return strays <= MAX_STRAYS * len(train) and strays < len(train)
-
-    def _class(self, path: str) -> Label:
-        name = self._class_folder(path)
-        return self._index.get(name) if name is not None else None
-
-
-def runs_among(paths: Iterable[str]) -> tuple[str, ...]:
-    """The folders of ganloom runs, with their slash. The pictures in them are generated."""
-    known = set(paths)
-    first, *others = RUN
-    folders = (path.removesuffix(first) for path in known if path.endswith(f"/{first}"))
-    return tuple(folder for folder in folders if all(f"{folder}{name}" in known for name in others))
-
-
-def suffix(path: str) -> str:
-    """The suffix in lower case: `.png` of `cats/1.PNG`. Empty if there is none."""
-    _, dot, end = path.rpartition("/")[2].rpartition(".")
-    return dot + end.lower() if dot else ""
+    def _prefixes(self, train: Sequence[str]) -> Iterator[Remark]:
+        """Where there are no folders, but file names begin with what may be classes: cat.0.jpg, dog.0.jpg."""
+        if self._classes.level is not None or not train or any(map(self._below, train)):
+            return
+        prefixes = Counter(match[1] for path in train if (match := re.fullmatch(PREFIX, stem(path))))
+        known = prefixes.total() > 0.95 * len(train) and not CAMERA_WORDS & {name.lower() for name in prefixes}
+        if known and 2 <= len(prefixes) <= len(train) / 10:
+            said = f"none; the file names begin with {enumeration(prefixes)}"
+            yield Remark("classes", f"{said}: if those are classes, move the files into one folder for each")
 
 
-def text(name: str) -> str:
-    """A file name, which may be any bytes, as valid Unicode text."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def is_image(path: str) -> bool:
-    """Whether a path has the suffix of an image and is not hidden."""
-    return suffix(path) in IMAGE_SUFFIXES and not is_hidden(path)
-
-
-def is_listing(path: str, before: str | None) -> bool:
-    """Whether this is a dataset.json closer to the top than the one found before."""
-    return (
-        path.rpartition("/")[2] == LISTING
-        and not is_hidden(path)
-        and (before is None or path.count("/") < before.count("/"))
-    )
-
-
-def is_hidden(path: str) -> bool:
-    """Whether a path is, or is in, something that operating systems leave: `.DS_Store`, `._photo.jpg`, `__MACOSX`."""
-    return path.startswith((".", "__MACOSX")) or "/." in path or "/__MACOSX" in path
-
-
-def _shared_folders(paths: Sequence[str]) -> int:
-    """How many nested folders at the top contain everything and are not splits."""
-    first = paths[0].split("/")[:-1] if paths else []
-    depth = 0
-    while depth < len(first) and first[depth].lower() not in SPLIT_NAMES:
-        prefix = "/".join(first[: depth + 1]) + "/"
-        if not all(path.startswith(prefix) for path in paths):
-            break
-        depth += 1
-    return depth
-
-
-def _second_splits(paths: Sequence[str]) -> set[str]:
-    """The paths of a folder `x` that has exactly `x/train/cat/1.png` for every `train/cat/1.png`."""
-    above = _shared_folders(paths)
-    below: dict[str, set[str]] = {"": set()}  # paths in the splits, and in every other folder at the top
-    for path in paths:
-        top, _, rest = "/".join(path.split("/")[above:]).partition("/")
-        if top.lower() in SPLIT_NAMES and rest:
-            below[""].add(f"{top}/{rest}")
-        else:
-            below.setdefault(top, set()).add(rest)
-    shared = "".join(f"{part}/" for part in (paths[0].split("/")[:above] if paths else []))
-    splits = {SPLIT_NAMES[path.partition("/")[0].lower()] for path in below[""]}
-    if len(splits) < 2 or "train" not in splits:
-        return set()  # a single `train` may be a class
-    doubles = [top for top, rests in below.items() if top and rests == below[""]]
-    return {f"{shared}{top}/{rest}" for top in doubles for rest in below[top]}
-
-
-def _read_listing(content: bytes | None) -> tuple[Mapping[str, Label] | None, list[str]]:
-    """Labels by path, and the class names, from a dataset.json in StyleGAN's format.
-
-    Labels are None if there is no such listing. Both are empty for a listing without labels: then folders in StyleGAN's
-    format are not classes.
-    """
-    if content is None:
-        return None, []
-    try:
-        values = json.loads(content)
-        if not isinstance(values, dict) or "labels" not in values:
-            return None, []
-        rows = values["labels"]
-        if rows is None or rows == []:
-            return {}, []
-        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):
-            return None, []  # a dataset.json of another program
-        labels = {str(path): _label(value) for path, value in rows}
-        widths = {len(label) if isinstance(label, np.ndarray) else 0 for label in labels.values() if label is not None}
-        if len(widths) != 1:
-            raise ValueError("labels of different kinds")
-        classes = widths.pop() or 1 + max(label for label in labels.values() if isinstance(label, int))
-        if classes > MAX_CLASSES:
-            raise ValueError(f"{classes} classes")
-        names = [str(name) for name in values.get("class_names") or range(classes)]
-        if len(names) != classes:
-            raise ValueError(f"{len(names)} class names for {classes} classes")
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{LISTING} is not a list of labels in StyleGAN's format ({error}).") from None
-    return labels, names
-
-
-def _label(value: object) -> Label:
-    if value is None:
-        return None
-    if isinstance(value, list):
-        with np.errstate(over="ignore"):  # values too large for float32 become infinite, and are refused below
-            shares = np.asarray(value, np.float32)
-        if shares.ndim != 1 or not np.isfinite(shares).all():
-            raise ValueError(f"label {value!r}")
-        if (shares < 0).any():
-            raise ValueError(f"label {value!r}: write 0 and 1 instead of -1 and 1")
-        return shares
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"label {value!r}")
-    return int(value)
+def _folders(path: str) -> Folders:
+    return tuple(path.split("/")[:-1])

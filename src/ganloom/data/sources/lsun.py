@@ -1,7 +1,7 @@
 """LSUN (Yu et al. 2015): ten kinds of scenes as LMDB, downloaded by hand to `GANLOOM_DATA`. Needs ganloom[lmdb]."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -12,7 +12,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.core.names import nearest
-from ganloom.data.sources.contract import Item, open_image, stamp
+from ganloom.data.sources.contract import Item, Remark, open_image, stamp
 from ganloom.data.sources.fetch import local_data
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class LsunSource:
 
     class_names: tuple[str, ...] = ()
     ignored = 0
+    remarks: Sequence[Remark] = ()
 
     def __init__(self, folders: dict[str, Path], name: str) -> None:
         self.name = name

@@ -31,6 +31,7 @@ class Published:
 
 def open_source(spec: str) -> ArraySource:
     """Open one dataset; downloads it unless there is a local copy. Raises `DataError` with the remedy."""
+    spec = spec.lower()  # as in `PathMNIST`
     known = {name + size: (name, number) for name in SETS for number, size in enumerate(SIZES)}
     if spec not in known:
         guess = nearest(spec, known if spec.rpartition("_")[0] in SETS else SETS)

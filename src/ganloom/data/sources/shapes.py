@@ -3,7 +3,7 @@
 `shapes` is 64x64; `shapes:32` and `shapes:48x64` are the same pictures in another size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from PIL import Image
 from ganloom.core.errors import DataError
 from ganloom.core.rng import key
 from ganloom.core.shapes import parse_size
-from ganloom.data.sources.contract import Item
+from ganloom.data.sources.contract import Item, Remark
 
 __all__ = ["COLOURS", "SHAPES", "Factors", "ShapesSource", "draw", "factors", "open_source"]
 
@@ -81,6 +81,7 @@ class ShapesSource:
     splits = ("train",)
     count = COUNT
     ignored = 0
+    remarks: Sequence[Remark] = ()
 
     def __init__(self, height: int, width: int) -> None:
         self.name = f"shapes-{height}x{width}"

@@ -4,12 +4,15 @@ The callable is called once, without arguments, and returns the extractor: a fun
 float32 RGB images [N, 3, H, W] in [0, 255], not resized, and returns features [N, D] or (features, logits [N, K]).
 Images are resized only for an ONNX model with a fixed height and width.
 
-The name of the file or callable becomes the id of the extractor. Its sha256 is that of the file or, for a callable, of
-the module's source and the weights of the returned network. Features from a callable are not cached, because they may
-depend on other code and files. A callable may also return an `Extractor`, with its own id, weights and resize rule.
+The name of the file or callable becomes the id of the extractor. Its sha256 is that of the file, with the files of
+weights that an ONNX model names, or, for a callable, of the module's source and the weights of the returned network.
+Features from a callable are not cached, because they may depend on other code and files. A callable may also return an
+`Extractor`, with its own id and resize rule; what it says of its weights becomes a part of that hash.
 """
 
+import contextlib
 import importlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,18 +25,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganloom.core import tensors
-from ganloom.core.code import is_file, load_file
+from ganloom.core.code import CustomModule, is_file, load_file
 from ganloom.core.errors import ConfigError, GanloomError, ModelError
-from ganloom.core.files import sha256
+from ganloom.core.files import sha256, user_path
 from ganloom.core.names import nearest
 from ganloom.metrics.extractors import BUILT_IN
 from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
-from ganloom.metrics.extractors.weights import file_sha256
+from ganloom.metrics.extractors.weights import hashed
 
 __all__ = ["CustomExtractor", "is_custom", "load"]
 
 TORCHSCRIPT = (".pt", ".pth", ".ts")
 ONNX = ".onnx"
+# How an ONNX file names another one that holds weights: entry 1, the text "location", and entry 2, a text of less than
+# 128 bytes or of two bytes' length (StringStringEntryProto in onnx.proto).
+LOCATION = re.compile(rb"\x0a\x08location\x12(?:([\x00-\x7f])|([\x80-\xff])([\x01-\x7f]))", re.DOTALL)
 
 
 class CustomExtractor(Extractor):
@@ -62,7 +68,7 @@ class CustomExtractor(Extractor):
                 raise ModelError(f"{self.id} returns shape {found}, where [{len(images)}, D] is expected.")
         features, *logits = (torch.as_tensor(part).to(images.device, torch.float32) for part in parts)
         if not all(part.isfinite().all() for part in (features, *logits)):
-            raise ModelError(f"{self.id} returns values that are not finite (NaN or infinity).")
+            raise ModelError(f"{self.id} returns values that are not finite (NaN or infinity): use another extractor.")
         return Outputs(features, logits[0] if logits else None)
 
 
@@ -73,7 +79,7 @@ def is_custom(name: str) -> bool:
 
 def load(name: str) -> Extractor:
     """Raises `ConfigError` for a callable that does not exist, `ModelError` for a file that cannot be used."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     kind = path.suffix.lower()
     if kind in TORCHSCRIPT or kind == ONNX:
         _check_id(path.stem)
@@ -90,19 +96,30 @@ def load(name: str) -> Extractor:
         raise
     except (Exception, SystemExit) as error:
         raise ModelError(f"{name}() should return the extractor, but fails: {type(error).__name__}: {error}") from error
-    if isinstance(made, Extractor):
-        _check_id(made.id)
-        return made.eval().requires_grad_(False)
     if not callable(made):
         raise ConfigError(f"{name}() returns {_form(made)}, but should return the extractor.")
-    _check_id(attribute)
-    sources = file_sha256(Path(str(module.__file__)))
-    if isinstance(made, nn.Module):
-        state = {key: value for key, value in made.state_dict().items() if isinstance(value, Tensor)}
-        sources = sha256(sources.encode() + tensors.pack(state))
-    custom = CustomExtractor(made, id=attribute, weights=sources)
+    identity = _identity(module, made)
+    if isinstance(made, Extractor):
+        made.weights = sha256(f"{getattr(made, 'weights', '')} {identity}".encode())
+        custom = made.eval().requires_grad_(False)
+    else:
+        custom = CustomExtractor(made, id=attribute, weights=identity)
+    _check_id(custom.id)
     custom.is_pinned = False  # it may depend on other code and files
     return custom
+
+
+def _identity(module: ModuleType, made: object) -> str:
+    """The hash of a module's source, and of the weights of the network that it made."""
+    if isinstance(module, CustomModule):
+        identity = module.code.sha256  # of the text that was run; the file may have changed since
+    else:
+        with hashed(Path(str(module.__file__))) as (_, identity):
+            pass
+    if isinstance(made, nn.Module):
+        state = {key: value for key, value in made.state_dict().items() if isinstance(value, Tensor)}
+        identity = sha256(identity.encode() + tensors.pack(state))
+    return identity
 
 
 def _check_id(id: str) -> None:
@@ -112,30 +129,30 @@ def _check_id(id: str) -> None:
 
 
 def _torchscript(path: Path) -> CustomExtractor:
-    digest = file_sha256(path)
-    try:
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        raise ModelError(
-            f"{path} is not a TorchScript file: torch.jit.script(module).save(FILE) makes one. "
-            "For a file of weights alone, name its extractor: --extractor inception --weights FILE."
-        ) from None
+    with hashed(path) as (file, digest):
+        try:
+            module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+        except Exception:  # a damaged file raises nearly anything
+            raise ModelError(
+                f"{path} is not a TorchScript file: torch.jit.script(module).save(FILE) makes one. "
+                "For a file of weights alone, name its extractor: --extractor inception --weights FILE."
+            ) from None
     return CustomExtractor(module, id=path.stem, weights=digest)
 
 
 def _onnx(path: Path) -> CustomExtractor:
-    digest = file_sha256(path)
-    try:
-        import onnxruntime  # optional
-    except ImportError:
-        raise ModelError(f"{path} needs onnxruntime: pip install 'ganloom[onnx]'.") from None
-    beside = path.with_name(f"{path.name}.data")  # where exporters put the weights of larger models
-    if beside.exists():
-        digest = sha256(f"{digest} {file_sha256(beside)}".encode())
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the exceptions of onnxruntime have no common base
-        raise ModelError(f"{path} is not an ONNX model that onnxruntime can read: {error}") from None
+    with contextlib.ExitStack() as stack:
+        file, digest = stack.enter_context(hashed(path))
+        try:
+            import onnxruntime  # optional
+        except ImportError:
+            raise ModelError(f"{path} needs onnxruntime: pip install 'ganloom[onnx]'.") from None
+        for beside in _files_of_weights(path, file.read()):
+            digest = sha256(f"{digest} {stack.enter_context(hashed(beside))[1]}".encode())
+        try:
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of onnxruntime have no common base
+            raise ModelError(f"{path} is not an ONNX model that onnxruntime can read: {error}") from None
     (entry, *others) = session.get_inputs()
     if others or entry.type != "tensor(float)" or len(entry.shape) != 4:
         raise ModelError(f"{path} should have one input: float32 images [N, 3, H, W].")
@@ -157,6 +174,15 @@ def _onnx(path: Path) -> CustomExtractor:
         return tuple(np.concatenate(column) for column in zip(*answers, strict=True))
 
     return CustomExtractor(run, id=path.stem, weights=digest, resize=f"bilinear-{height}x{width}" if size else "none")
+
+
+def _files_of_weights(path: Path, model: bytes) -> list[Path]:
+    """The files that hold weights of an ONNX model: those that it names, and the one where exporters put them."""
+    names = {f"{path.name}.data"}
+    for found in LOCATION.finditer(model):
+        size = found[1][0] if found[1] else (found[2][0] & 127) + 128 * found[3][0]
+        names.add(model[found.end() : found.end() + size].decode(errors="replace"))
+    return [file for name in sorted(names) if "\0" not in name and (file := path.parent / name).is_file()]
 
 
 def _module(place: str) -> ModuleType:

@@ -55,7 +55,7 @@ def load(path: Path | None) -> DinoV2:
             "dinov2 needs its weights: fetch https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/"
             "dinov2_vits14_pretrain.pth (or vitb14, vitl14, vitg14) and name the file with --weights FILE."
         )
-    sha256, state = weights.file_sha256(path), weights.read(path)
+    state, sha256 = weights.read(path)
     try:
         name = PUBLISHED[len(state["norm.weight"]), _depth(state)]
         return DinoV2(state, id=name, weights=sha256)

@@ -58,8 +58,8 @@ class Inception(Extractor):
 
 def load(name: str, given: Path | None) -> Inception:
     """`inception` or `inception-clean` with the published weights. Raises `ModelError` like `weights.locate`."""
-    path = weights.locate(weights.INCEPTION, given)
-    return Inception(weights.read(path), resize=NAMES[name], id=name, weights=weights.INCEPTION.sha256)
+    state = weights.read_published(weights.INCEPTION, given)
+    return Inception(state.tensors, resize=NAMES[name], id=name, weights=state.sha256)
 
 
 def features_of(

@@ -13,10 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganloom.core import tensors
+from ganloom.core.errors import ModelError
 from ganloom.core.files import sha256
 from ganloom.metrics.extractors.contract import Extractor, Outputs, to_rgb
 
 __all__ = ["LAYERS", "SIZE", "Loomnet", "load", "pool"]
+
+SHA256 = "e215cc1c919b9a3b886b0e1f370b1abde1052d879a377e4f370c4b519aae903a"
+"""Of the shipped weights: scores of a training say `loomnet-1` and nothing else. Other weights need another id."""
 
 SIZE = 32  # height and width that images are resized to, in pixels
 LAYERS = ((3, 32, 1), (32, 64, 1), (64, 64, 2), (64, 128, 1), (128, 128, 2))  # channels in, out, stride; all 3x3, ReLU
@@ -57,9 +61,15 @@ class Loomnet(Extractor):
 
 
 def load() -> Loomnet:
-    """The encoder with the shipped weights, on the CPU, in evaluation mode."""
-    data = resources.files("ganloom.metrics.extractors").joinpath("loomnet-1.safetensors").read_bytes()
-    encoder = Loomnet(weights=sha256(data))
+    """The encoder with the shipped weights, on the CPU, in evaluation mode.
+
+    Raises `ModelError` if their file is damaged.
+    """
+    file = resources.files("ganloom.metrics.extractors").joinpath("loomnet-1.safetensors")
+    data = file.read_bytes()
+    if (found := sha256(data)) != SHA256:
+        raise ModelError(f"{file} is damaged: its sha256 is {found}, not {SHA256}. Install ganloom again.")
+    encoder = Loomnet(weights=found)
     stored = tensors.unpack(data)  # in float16
     encoder.load_state_dict({name: weight.float() for name, weight in stored.items()})
     return encoder.to(memory_format=torch.channels_last).eval().requires_grad_(False)  # type: ignore[call-overload,no-any-return]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ganloom.core.errors import ModelError
 from ganloom.core.files import sha256
 from ganloom.metrics.extractors.contract import to_rgb
-from ganloom.metrics.extractors.weights import file_sha256, read
+from ganloom.metrics.extractors.weights import read
 
 __all__ = ["Lpips", "load_lpips"]
 
@@ -81,14 +81,16 @@ def load_lpips(folder: Path) -> Lpips:
     lpips = Lpips()
     wanted = [f"features.{place}.{kind}" for place in CONVOLUTIONS for kind in ("weight", "bias")]
     try:
-        lpips.features.load_state_dict({name.removeprefix("features."): alexnet[name] for name in wanted})
+        lpips.features.load_state_dict({name.removeprefix("features."): alexnet.tensors[name] for name in wanted})
     except (KeyError, RuntimeError):
         raise ModelError(f"{folder / ALEXNET} is not torchvision's AlexNet. {REMEDY}") from None
     try:
-        lpips.heads.load_state_dict({str(layer): heads[f"lin{layer}.model.1.weight"] for layer in range(len(WIDTHS))})
+        lpips.heads.load_state_dict(
+            {str(layer): heads.tensors[f"lin{layer}.model.1.weight"] for layer in range(len(WIDTHS))}
+        )
     except (KeyError, RuntimeError):
         raise ModelError(f"{folder / HEADS} does not hold the heads of LPIPS for AlexNet. {REMEDY}") from None
-    lpips.weights = sha256(f"{file_sha256(folder / ALEXNET)} {file_sha256(folder / HEADS)}".encode())
+    lpips.weights = sha256(f"{alexnet.sha256} {heads.sha256}".encode())
     return lpips
 
 

@@ -8,24 +8,30 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganloom.core.shapes import ImageShape
+from ganloom.core.shapes import MAX_SIDE, ImageShape
 
-__all__ = ["Size", "double", "halve", "map_sizes", "width_at"]
+__all__ = ["Size", "check_sides", "double", "halve", "map_sizes", "width_at"]
 
-MIN_SIDE, MAX_SIDE = 8, 1024  # pixels
+MIN_SIDE = 8  # pixels
 Size = tuple[int, int]  # height, width
 
 
 def map_sizes(shape: ImageShape, family: str) -> list[Size]:
     """Map sizes by level, from about 4 pixels (level 0) to the image. Raises `ValueError` for an image out of range."""
+    check_sides(shape, family, MIN_SIDE)
     height, width = shape.height, shape.width
-    if not MIN_SIDE <= min(height, width) <= max(height, width) <= MAX_SIDE:
-        raise ValueError(
-            f"{family} makes images of {MIN_SIDE} to {MAX_SIDE} pixels per side, not {height}x{width}: "
-            f"choose another size with --size"
-        )
     count = max(1, round(math.log2(min(height, width) / 4)))
     return [(-(-height // 2**k), -(-width // 2**k)) for k in reversed(range(count + 1))]
+
+
+def check_sides(shape: ImageShape, family: str, least: int = 1) -> None:
+    """Raises `ValueError` for an image with a side of fewer than `least` pixels, or of more than any network makes."""
+    height, width = shape.height, shape.width
+    if not least <= min(height, width) <= max(height, width) <= MAX_SIDE:
+        raise ValueError(
+            f"{family} makes images of {least} to {MAX_SIDE} pixels per side, not {height}x{width}: "
+            f"choose another size with --size"
+        )
 
 
 def width_at(level: int, width: int, full: int = 32) -> int:

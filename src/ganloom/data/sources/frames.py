@@ -1,0 +1,47 @@
+"""Files of several pages or frames, such as TIFF stacks and animations: how many there are, and each as an image."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from PIL import Image
+
+from ganloom.data.sources.contract import Item, Opener, refused
+
+__all__ = ["count_frames", "every_frame"]
+
+FRAMED = ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+"""Formats whose further frames are images. Those of a JPEG (MPO) are previews, depth or gain maps of the first."""
+
+
+def count_frames(image: Image.Image) -> int:
+    """How many pages or frames the file of an opened image has."""
+    return int(getattr(image, "n_frames", 1)) if image.format in FRAMED else 1
+
+
+def every_frame(item: Item) -> Iterator[Item]:
+    """An item for each frame of a file. Frames of one file are a group: they stay on one side of the hold-out."""
+    number = 0
+    try:
+        with item.open() as image:
+            count = count_frames(image)
+            for number in range(count):
+                if count == 1 or image.format == "TIFF":  # a page does not depend on those before it
+                    opener = partial(_page, item.open, number) if number else item.open
+                else:
+                    image.seek(number)
+                    opener = image.copy().copy
+                yield _frame(item, number, opener) if count > 1 else item
+    except Exception as error:  # damaged files raise nearly anything
+        broken = refused(f"cannot be read: {error or type(error).__name__}")
+        yield _frame(item, number, broken) if number else item  # opened again, the first is listed with its reason
+
+
+def _frame(item: Item, number: int, opener: Opener) -> Item:
+    return replace(item, name=f"{item.name}#{number}", open=opener, group=item.group or item.name, frame=number)
+
+
+def _page(opener: Opener, number: int) -> Image.Image:
+    image = opener()
+    image.seek(number)
+    return image

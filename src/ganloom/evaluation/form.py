@@ -1,0 +1,74 @@
+"""The form in which generated and real images are compared: size and channels.
+
+The side under test must not decide it. If generated images without colour made the real ones grey, and small ones made
+them small, losing colour or detail would improve the score. So the real images decide, or the user, and what is missing
+in the generated images counts against them.
+"""
+
+from pathlib import Path
+
+from ganloom.config import Data
+from ganloom.core.errors import DataError, SizesDifferError
+from ganloom.data.from_config import prepare_from_config
+from ganloom.data.inspect import look_at_sizes
+from ganloom.data.packed import PackedDataset
+from ganloom.data.sources import find
+
+__all__ = ["Compared", "folders", "real_images"]
+
+Size = tuple[int, int]
+
+
+class Compared:
+    """Generated and real images in one form."""
+
+    def __init__(self, generated: PackedDataset, reals: PackedDataset, changed: str) -> None:
+        self.generated, self.reals = generated, reals
+        self.changed = changed  # what was done to the generated images; empty if nothing
+
+
+def folders(target: Path, data: str, size: Size | None) -> Compared:
+    """Two folders of images at `size`, or else at the size of the real ones. Raises `DataError`.
+
+    Colour on either side makes both of them RGB.
+    """
+    try:
+        reals = _prepared(data, size)
+    except SizesDifferError as error:
+        (differ, _, _) = str(error).rpartition(": ")  # without the remedy; a name may have a colon, too
+        raise DataError(
+            f"{differ}, and the generated images must not decide at which size all are compared: say it, as in "
+            f"ganloom evaluate {target} {data} --size 64"
+        ) from None
+    size = reals.shape.height, reals.shape.width
+    own = look_at_sizes(find(str(target)))
+    generated = _prepared(str(target), size, holdout=0.0)
+    had = generated.shape
+    channels = max(reals.shape.channels, had.channels)
+    if reals.shape.channels < channels:
+        reals = _prepared(data, size, channels)
+    if had.channels < channels:
+        generated = _prepared(str(target), size, channels, holdout=0.0)
+    changed = []
+    if not own.uniform or own.common != size:
+        changed.append("{}x{}".format(*own.common) if own.uniform else "several sizes")
+    if had.channels < channels:
+        changed.append("grey" if had.channels == 1 else "RGB")
+    return Compared(generated, reals, f"{', '.join(changed)}, compared as {generated.shape}" if changed else "")
+
+
+def real_images(data: Data, channels: int) -> PackedDataset:
+    """The real images for a model that makes images of so many channels, in the section's size: in colour if they have
+    colour, even if the model makes grey ones. `data.channels` is ignored. Raises `DataError`.
+    """
+    source = find(data)
+    reals = prepare_from_config(source, data.model_copy(update={"channels": None}))
+    wanted = min(max(reals.shape.channels, channels), max(channels, 3))  # transparency only if the model makes it
+    if reals.shape.channels == wanted:
+        return reals
+    return prepare_from_config(source, data.model_copy(update={"channels": wanted}))
+
+
+def _prepared(source: str, size: Size | None, channels: int | None = None, holdout: float = 0.05) -> PackedDataset:
+    data = Data.model_validate({"source": source, "size": size, "channels": channels, "holdout": holdout})
+    return prepare_from_config(find(data), data)
