@@ -194,19 +194,23 @@ def test_an_unknown_key_of_any_schedule_is_named_without_the_name_of_the_schedul
         ("net", 5, r"^net is a section: .*net\.name, instead of 5"),
         ("seed", -1, r"^seed: .*must be at least 0"),
         ("penalties.r1.weight", -1, r"^penalties\.r1\.weight: .*, not -1"),
-        ("penalties.r1.interval", 2, r"^'penalties\.r1\.weight' is missing\.$"),
+        (
+            "penalties.r1.interval",
+            2,
+            r"^'penalties\.r1\.weight' is missing: add it, such as with --set penalties\.r1\.weight=\.\.\.$",
+        ),
         ("optimizer.g.lr", 0, r"^optimizer\.g\.lr: .*must be above 0"),
         ("optimizer.g.lr", float("nan"), r"^optimizer\.g\.lr: "),
         ("optimizer.g.lr", float("inf"), r"^optimizer\.g\.lr: .*finite"),
         ("optimizer.g.beta2", 1, r"^optimizer\.g\.beta2: .*must be below 1"),
         ("optimizer.g.name", "adan", r"^optimizer\.g\.name: .*'adam', 'adamw' or 'rmsprop'.*, not 'adan'"),
         ("optimizer.d.clip_weights", 0, r"^optimizer\.d\.clip_weights: .*must be above 0"),
-        ("growth.hold", "1 kimg", r"^'growth\.fade' is missing\.$"),
+        ("growth.hold", "1 kimg", r"^'growth\.fade' is missing: add it, such as with --set growth\.fade=\.\.\.$"),
         ("growth", {"hold": [], "fade": "1 kimg"}, r"^growth\.hold: .*0 entries, and needs 1"),
         ("growth", {"hold": ["1 kimg", "x"], "fade": "1 kimg"}, r"^growth\.hold\.1: 'x' is not a length"),
-        ("start.freeze_d", 1, r"^'start\.model' is missing\.$"),
+        ("start.freeze_d", 1, r"^'start\.model' is missing: add it, such as with --set start\.model=\.\.\.$"),
         ("start", {"model": "runs/x", "freeze_g": -1}, r"^start\.freeze_g: .*must be at least 0"),
-        ("augment.policy", ["color"], r"^'augment\.name' is missing\.$"),
+        ("augment.policy", ["color"], r"^'augment\.name' is missing: add it, such as with --set augment\.name=\.\.\.$"),
         ("augment", 5, r"^augment is a section: .*augment\.name, instead of 5"),
         ("optimizer.g.schedule.name", "cosin", r"^unknown optimizer\.g\.schedule 'cosin'\. Did you mean 'cosine'"),
         ("optimizer.g.schedule", {"name": "cosine", "final": "x"}, r"^optimizer\.g\.schedule\.final: .*, not 'x'"),
@@ -421,3 +425,31 @@ def test_a_file_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("[" * 3000 + "]" * 3000)
     with pytest.raises(ConfigError, match="is not a configuration: it is nested too deeply"):
         recipe_values(str(tmp_path / "deep.yaml"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1,\nb: }\n", "a: {b: 1\nc: 2", "a: " + 5000 * "1", "\ta: 1", "a: *x"], ids=map(str, range(5))
+)
+def test_a_fault_of_yaml_is_one_short_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        Config.load(tmp_path / "r.yaml")
+    said = str(caught.value).removeprefix(str(tmp_path))
+    assert "\n" not in said and len(said) < 160 and "is not valid YAML" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.batch", "a" + 4000 * "1", "..."),
+        ("train.batch", -int("f" * 5000, 16), "a number of too many digits"),
+        ("train", 4000 * "1", "..."),
+        ("train", None, "instead of null."),
+        (4000 * "a", 1, ""),
+    ],
+    ids=map(str, range(5)),
+)
+def test_a_long_value_is_cut_and_nothing_is_null(key: str, value: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.build(MINIMAL, {key: value})
+    assert said in str(caught.value) and len(str(caught.value)) < 300 and "None" not in str(caught.value)

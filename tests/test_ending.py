@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import ganloom
 from ganloom import cli
 
 GANLOOM = f"'{sys.executable}' -m ganloom"
@@ -20,6 +21,22 @@ def shell(command: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize("arguments", ["--help", "--version", "recipes", "config train"])
 def test_a_full_output_is_one_message(arguments: str) -> None:
     done = shell(f"{GANLOOM} {arguments} > /dev/full")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: No space left on device: the output of 'ganloom {arguments.split()[0]}' could not be written. "
+        "Check where it goes."
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    ["prepare shapes:8 packed", "inspect shapes:8 --device cpu", "evaluate made made --metrics kid --device cpu"],
+)
+def test_lines_that_are_lost_are_an_error_in_the_end(tmp_path: Path, arguments: str) -> None:
+    """The work is done, but who asked for it does not know its result."""
+    ganloom.prepare("shapes:8", tmp_path / "made", holdout=0.95)
+    done = shell(f"cd '{tmp_path}' && {GANLOOM} {arguments} > /dev/full")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"error: No space left on device: the output of 'ganloom {arguments.split()[0]}' could not be written. "
@@ -78,6 +95,7 @@ def test_ctrl_c_that_a_library_swallows_is_no_bug(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # started in the background, it would be ignored
         "from ganloom import cli, config\n"
         "def swallow():\n"
         "    try:\n"

@@ -1,5 +1,6 @@
 import errno
 import os
+import socket
 import sys
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -12,6 +13,7 @@ from ganloom.core import files
 from ganloom.core.errors import ConfigError, StorageError
 from ganloom.core.files import (
     built_beside,
+    is_leftover,
     read_regular,
     safe_names,
     sha256,
@@ -215,9 +217,37 @@ def test_what_a_process_elsewhere_may_be_writing_is_kept(tmp_path: Path, nobody:
 
 def test_the_remains_of_a_process_that_had_the_same_number_are_removed(tmp_path: Path) -> None:
     """In a container the only process has the same number after each start."""
-    (tmp_path / f".run.{os.getpid()}.tmp" / "checkpoints").mkdir(parents=True)
+    with built_beside(tmp_path / "run", is_folder=True) as beside:
+        left = beside
+    (left / "checkpoints").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    files._leftovers.cache_clear()  # as in a new process
     with built_beside(tmp_path / "run", is_folder=True) as beside:
         (beside / "checkpoints").mkdir(parents=True)
+        assert not left.exists()
+
+
+def test_processes_with_the_same_number_build_in_different_places(tmp_path: Path) -> None:
+    """Containers that share a folder: none removes what another is building."""
+    with built_beside(tmp_path / "run", is_folder=True) as first:
+        first.mkdir()
+        with built_beside(tmp_path / "run", is_folder=True) as second:
+            assert first != second and first.is_dir()
+        assert first.is_dir()
+
+
+def test_a_number_means_nothing_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        patch.setattr(os, "getpid", os.getppid)  # a number that is in use here
+        with built_beside(tmp_path / "file") as left:
+            pass
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    assert is_leftover(left)
+    files._leftovers.cache_clear()
+    write_atomically(tmp_path / "file", b"whole")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_writing_a_file_removes_no_folder(tmp_path: Path, nobody: int) -> None:

@@ -6,7 +6,17 @@ import torch
 from PIL import Image
 
 from ganloom.core.errors import ConfigError
-from ganloom.core.pictures import GAP, enlarged, grid, save_picture, save_png, to_float, to_pil, to_uint8
+from ganloom.core.pictures import (
+    GAP,
+    enlarged,
+    grid,
+    picture_format,
+    save_picture,
+    save_png,
+    to_float,
+    to_pil,
+    to_uint8,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +124,9 @@ def test_a_picture_too_large_for_its_format_is_refused(tmp_path: Path) -> None:
         save_picture(tmp_path / "wide.webp", Image.new("L", (20_000, 1)))
     with pytest.raises(ConfigError, match="fewer images"):
         grid(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), padding=200_000)
+
+
+def test_a_picture_without_a_name_is_refused() -> None:
+    """As with --out ''."""
+    with pytest.raises(ConfigError, match=r"^\. is a folder: name a picture to write, such as grid\.png\.$"):
+        picture_format(Path())

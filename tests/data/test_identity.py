@@ -1,5 +1,6 @@
 """A packed dataset is what its hash says, or it is refused."""
 
+import errno
 import json
 import logging
 import os
@@ -14,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ganloom.config import Data
-from ganloom.core.errors import DataError
+from ganloom.core.errors import DataError, OutOfMemoryError, StorageError
 from ganloom.core.sealed import seal, unseal
 from ganloom.data import identity
+from ganloom.data import mapped as mapped_room
+from ganloom.data import packed as packed_room
 from ganloom.data.from_config import prepare_from_config
 from ganloom.data.packed import PackedDataset, open_packed
 from ganloom.data.sources import find
@@ -199,3 +202,38 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
     identity.verify(open_packed(packed))
     identity.verify(open_packed(packed))
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
+@pytest.mark.parametrize(("room", "call"), [(packed_room, "read_regular"), (mapped_room, "open_regular")])
+def test_a_copy_that_cannot_be_read_now_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, room: Any, call: str
+) -> None:
+    """Nothing says that it is damaged: what was prepared for hours may be sound."""
+    source = tmp_path / "x.npz"
+    np.savez(source, images=np.zeros((3, 8, 8), np.uint8))
+    copy = prepare_from_config(find(str(source)), Data(source=str(source)))
+    shard = copy.path / "train-00000.npy"
+    os.utime(shard, ns=(1, 1))  # so that it is verified again
+
+    def fail(path: Path, *given: Any) -> Any:
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, call, fail)
+        with pytest.raises((StorageError, OutOfMemoryError), match=r"cannot be read now|out of memory"):
+            prepare_from_config(find(str(source)), Data(source=str(source)))
+    assert shard.exists() and prepare_from_config(find(str(source)), Data(source=str(source))).count() == 3
+
+
+def test_a_file_that_was_opened_before_the_verification_is_opened_again(packed: Path) -> None:
+    """It was replaced in between, so what was verified is another file."""
+    dataset = open_packed(packed)
+    shard = packed / "train-00000.npy"
+    good = shard.read_bytes()
+    shard.write_bytes(bytes(byte ^ 1 if place >= 128 else byte for place, byte in enumerate(good)))
+    changed = dataset.images(np.arange(2))
+    (packed / "other").write_bytes(good)
+    (packed / "other").replace(shard)
+    identity.verify(dataset)
+    assert (dataset.images(np.arange(2)) == changed ^ 1).all()

@@ -287,3 +287,10 @@ def test_the_working_folder_is_refused_as_a_destination(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(DataError, match="name a new folder"):
         unpack(made, Path(), quiet)
+
+
+@pytest.mark.parametrize("place", ["sub", "sub.zip", "../NAME/a/b"])
+def test_a_place_in_the_dataset_is_refused(tmp_path: Path, place: str) -> None:
+    made = dataset(tmp_path / "data", images=noise(4, 4)[None])
+    with pytest.raises(DataError, match=r"lies in the dataset .*: name a place outside it"):
+        unpack(made, made.path / place.replace("NAME", made.path.name), quiet)

@@ -16,6 +16,7 @@ from ganloom.guard.verdicts import RULES
 WELL = Signals(
     finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
     gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
+    brightness=0.02, contrast=0.9, saturation=0.95,
 )  # fmt: skip
 
 
@@ -94,3 +95,19 @@ def test_what_a_training_has_already_is_not_advised() -> None:
     assert "augment=ada" not in with_ada and "augment.target" in with_ada
     assert "add the penalty R1" in advice("collapse", tiny_config(penalties={}), WELL)
     assert "increase the penalty" in advice("collapse", tiny_config(), WELL)
+
+
+@pytest.mark.parametrize(
+    ("d", "is_blind"),
+    [
+        ({"norm": "batch"}, True),
+        ({"norm": "layer"}, True),
+        ({"norm": "none"}, False),
+        ({"norm": "spectral"}, False),
+        ({"norm": "batch", "bias": True}, False),
+    ],
+)
+def test_a_discriminator_that_cannot_see_contrast_is_told_to_have_biases(d: dict[str, Any], is_blind: bool) -> None:
+    text = advice("tone", tiny_config(net__d={"width": 8, **d}), but(contrast=0.6))
+    assert (typed(text) == {"net.d.bias": True}) == is_blind
+    assert is_blind or "optimizer.g.lr" in typed(text)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ganloom.core.pictures import to_float
 from ganloom.data.packed import PackedDataset
 from ganloom.guard.guard import Guard as Watch
 from ganloom.guard.signals import Probe, Signals, area
-from ganloom.guard.verdicts import RULES, remember
+from ganloom.guard.verdicts import RULES, SETTLED, remember
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.extractors import loomnet
 from ganloom.nets.contract import Judgement
@@ -104,6 +104,31 @@ def test_held_out_images_as_if_generated_are_no_copies(digits: PackedDataset, pr
     assert 0.8 < probe.measure(step, stats, 0.5).nearest < 1.2
 
 
+# Digits are dark: their mean is about -.4 on a scale from -1 to 1.
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda x: x, None),
+        (lambda x: 0.6 * (x - x.mean()) + x.mean(), "washed out"),
+        (lambda x: (x + 0.5).clamp(-1, 1), "too bright"),
+    ],
+    ids=["none", "washed out", "bright"],
+)
+def test_the_tone_of_generated_images(
+    digits: PackedDataset, probe: Probe, change: Callable[[Tensor], Tensor], fault: str | None
+) -> None:
+    step = tiny(digits)
+    stats = step.advance(measure=True)
+    step.g.net = Copying(digits, slice(100, 160))
+    step.g.net.images = change(step.g.net.images)
+    seen = probe.measure(step, stats, 0.5)
+    assert math.isnan(seen.saturation)  # they are grey
+    settled = Past(looks=SETTLED)
+    assert RULES["tone"].suspects(seen, settled) == (fault is not None)
+    assert fault is None or fault in RULES["tone"].says(seen, settled)
+    assert not RULES["tone"].suspects(seen, Past(looks=SETTLED - 1))  # every training begins with grey pictures
+
+
 def test_a_discriminator_that_has_memorised_its_images(digits: PackedDataset, probe: Probe) -> None:
     step = tiny(digits)
     stats = step.advance(measure=True)
@@ -142,6 +167,7 @@ def test_the_area_under_the_curve_by_hand() -> None:
 WELL = Signals(
     finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
     gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
+    brightness=0.02, contrast=0.9, saturation=0.95,
 )  # fmt: skip
 
 
@@ -195,12 +221,16 @@ def test_every_suspicion_has_a_rule_and_an_action() -> None:
         ("overfitting", {"gap": 0.9, "gap_auc": 0.95}),
         ("stalled", {"update_d": 1e-12}),
         ("stalled", {"update_g": 1e-12}),
+        ("tone", {"contrast": 0.6}),
+        ("tone", {"saturation": 0.3}),
+        ("tone", {"brightness": -0.2}),
     ],
 )
 def test_what_is_suspected(suspicion: str, sick: dict[str, float]) -> None:
     past = Past()
     for _ in range(3):
         past = remember(past, WELL)
+    past = past._replace(looks=SETTLED)
     assert [name for name, rule in RULES.items() if rule.suspects(but(**sick), past)] == [suspicion]
     assert not any(rule.suspects(WELL, past) for rule in RULES.values())
 

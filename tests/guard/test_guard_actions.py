@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 WELL = Signals(
     finite=True, update_g=1e-3, update_d=1e-3, sign=0.5, auc=0.8, gap=0.05,
     gap_auc=0.52, spread=0.9, vendi=0.8, ndb=0.1, distance=20.0, nearest=1.5,
+    brightness=0.02, contrast=0.9, saturation=0.95,
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Extractors by name, by file, and the user's own."""
 
+import os
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -256,3 +257,11 @@ def test_features_of_custom_code_are_not_cached(tmp_path: Path) -> None:
     (tmp_path / "encoders.py").write_text("import torch\ndef mine():\n    return torch.nn.Flatten()\n")
     assert not extractors.find(f"{tmp_path / 'encoders.py'}:mine").is_pinned
     assert extractors.find("loomnet-1").is_pinned
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_no_extractor(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ConfigError, match=r"is not a file, but a folder, pipe or device: name a \.pt or \.onnx"):
+            extractors.find(str(place))

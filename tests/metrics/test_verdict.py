@@ -52,6 +52,13 @@ def test_a_low_vendi_score_of_different_images_far_from_the_real_ones_is_no_coll
     assert name_of([*far, score("coverage", 0, 0, 0.01)]) == "unlike the real images"
 
 
+def test_another_tone_is_named_before_the_images_are_called_close() -> None:
+    pale = [*NEAR, score("brightness", 0.01), score("contrast", 0.6), score("saturation", 0.5)]
+    assert name_of(NEAR) == "close to the real images"
+    assert name_of(pale) == "washed out and too grey" and "contrast 0.6" in str(verdict(pale))
+    assert name_of([*NEAR, score("brightness", -0.2), score("contrast", 1.0)]) == "too dark"  # grey images
+
+
 def test_numbers_that_are_no_guide_give_no_verdict() -> None:
     blind = {"note": "no guide here"}
     numbers = [score("precision", 0, 0, 0.01, **blind), score("coverage", 0, 0, 0.01, **blind)]

@@ -251,6 +251,15 @@ def test_the_advice_of_an_out_of_memory_error_works(
         assert f"the optimizer of {place.upper()} start" in said and name in said
 
 
+def test_adam_continues_as_adamw_and_says_so(
+    trained: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = shutil.copytree(trained["fine-tunes"], tmp_path / "run")
+    edit(run, {"optimizer.d.name": "adamw", "train.length": "40 images"})
+    said = resumed(run, caplog)
+    assert "the optimizer of D keeps its saved state: adam and adamw" in said and AFRESH not in said
+
+
 def test_an_edit_survives_a_kill_before_the_next_checkpoint(
     trained: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -318,10 +327,10 @@ def test_settings_are_changed_from_the_command_line_too(
 ) -> None:
     """As the guard advises: --set optimizer.g.lr=5e-05. One that is refused leaves the run as it was."""
     run = shutil.copytree(trained["fine-tunes"], tmp_path / "run")
-    before = (run / "config.yaml").read_bytes()
+    before = [(run / name).read_bytes() for name in ("config.yaml", "status.json")]
     with pytest.raises(RunError, match=r"net\.g\.width was 4 and is 8\. Set them back"):
         ganloom.resume(run, device="cpu", settings={"net.g.width": 8})
-    assert (run / "config.yaml").read_bytes() == before
+    assert [(run / name).read_bytes() for name in ("config.yaml", "status.json")] == before
     with caplog.at_level(logging.INFO, logger="ganloom"):
         resumed = CliRunner().invoke(app, ["resume", str(run), "--set", "optimizer.g.lr=5e-05", "--device", "cpu"])
     assert resumed.exit_code == 0 and RunFolder(run).config.optimizer.g.lr == 5e-5

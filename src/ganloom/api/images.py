@@ -20,7 +20,7 @@ from ganloom.data import inspect as inspection
 from ganloom.data import unpack as unpacking
 from ganloom.data.dataset import Dataset
 from ganloom.data.from_config import prepare_from_config
-from ganloom.data.packed import PackedDataset, open_packed
+from ganloom.data.packed import SKIPPED, PackedDataset, open_packed
 from ganloom.data.parallel import FEWER
 from ganloom.data.sources import find
 
@@ -182,7 +182,7 @@ def remarks(dataset: PackedDataset) -> Iterator[str]:
         fate = f"{account.dropped:,} dropped" if account.dropped else kept
         yield f"twice     {account.duplicates + account.dropped:,} images are identical to an earlier one ({fate})"
     if account.skipped:
-        yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / 'skipped.csv'}"
+        yield f"skipped   {account.skipped:,} files, listed with reasons in {dataset.path / SKIPPED}"
     if account.ungrouped:
         yield f"alone     {account.ungrouped:,} images do not match data.group_by (--group-by): each is its own group"
     if account.left_out:

@@ -30,12 +30,17 @@ QUOTE = (
 
 
 class _Verbs(typer.core.TyperGroup):
-    """What all commands share: they show the log, errors name flags, and a signal gives the exit code of shells."""
+    """What all commands share: they show the log, errors name flags, and a signal gives the exit code of shells, and
+    lost output that of an error.
+    """
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            with shown(), command_line():
-                return super().invoke(ctx)
+            with shown() as output, command_line():
+                result = super().invoke(ctx)
+            if output is not None and output.lost:
+                raise output.lost
+            return result
         except USAGE_ERROR as error:
             if "unexpected extra argument" in error.message:
                 error.message += QUOTE

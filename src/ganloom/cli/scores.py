@@ -11,7 +11,9 @@ from ganloom.core.files import user_path
 
 __all__ = ["METRICS", "compare", "evaluate", "report"]
 
-METRICS = "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation."
+METRICS = (
+    "fid, fd, kid, is, prdc, ssim, ms-ssim, vendi, ndb, lpips, modes, ppl, classification, memorisation, tone, texture."
+)
 SIZE = "Compare two folders at this size. [default: that of the real images]"
 EXTRACTOR = "loomnet-1, inception, inception-clean, dinov2, a .pt or .onnx file, or module:callable."
 

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from ganloom.config.optimizers import SCHEDULES
 from ganloom.core.faults import in_words
 from ganloom.core.names import nearest
+from ganloom.core.words import as_yaml, shortened
 
 __all__ = ["Key", "explain", "keys_of", "known_keys", "not_a_section"]
 
@@ -55,7 +56,7 @@ def explain(error: ValidationError, section: type[BaseModel]) -> str:
     lines = []
     for fault in error.errors():
         # A discriminated union puts its tag into the path; the person who wrote the file did not.
-        place = ".".join(str(part) for part in fault["loc"] if part not in SCHEDULES)
+        place = ".".join(shortened(str(part)) for part in fault["loc"] if part not in SCHEDULES)
         if fault["type"] == "extra_forbidden":
             chosen = str(fault["loc"][1]) if len(fault["loc"]) > 1 else "*"  # the r1 of penalties.r1.weight
             known = [key.replace("*", chosen) for key in known_keys(section)]
@@ -63,7 +64,7 @@ def explain(error: ValidationError, section: type[BaseModel]) -> str:
         elif fault["type"] == "union_tag_invalid":
             lines.append(f"unknown {place} '{fault['ctx']['tag']}'. {nearest(fault['ctx']['tag'], SCHEDULES)}")
         elif fault["type"] == "missing":
-            lines.append(f"'{place}' is missing.")
+            lines.append(f"'{place}' is missing: add it, such as with --set {place}=...")
         elif fault["type"] in ("model_type", "dict_type", "tuple_type"):
             lines.append(not_a_section(place, fault["input"], section))
         else:
@@ -77,5 +78,5 @@ def not_a_section(place: str, given: object, within: type[BaseModel]) -> str:
     keys = (key.replace("*", chosen) for key in known_keys(within))
     example = next((key for key in keys if key.startswith(f"{place}.")), None)
     if example is None:
-        return f"{place} is a list of values, and cannot be {given!r}."
-    return f"{place} is a section: set its keys, such as {example}, instead of {given!r}."
+        return f"{place} is a list of values, and cannot be {as_yaml(given)}."
+    return f"{place} is a section: set its keys, such as {example}, instead of {as_yaml(given)}."

@@ -6,6 +6,7 @@ from typing import Any
 from ganloom.config.values import named
 from ganloom.core.errors import ConfigError
 from ganloom.core.plain_yaml import read_value
+from ganloom.core.words import shortened
 
 __all__ = ["NAMED_SECTIONS", "dotted", "merge", "nested", "parse_override"]
 
@@ -72,5 +73,5 @@ def parse_override(text: str) -> tuple[str, Any]:
     """`train.batch=32` as its key and its value, read as YAML. Raises `ConfigError`."""
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"'{text}' is not KEY=VALUE; write, for example, --set train.batch=32")
+        raise ConfigError(f"'{shortened(text)}' is not KEY=VALUE; write, for example, --set train.batch=32")
     return key.strip(), read_value(value)

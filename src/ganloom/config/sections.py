@@ -350,6 +350,9 @@ class Guard(Section):
     memorisation: Action = "warn"
     """What to do if G copies training images."""
 
+    tone: Action = "warn"
+    """What to do if the generated images are clearly too dark, washed out or too grey, or the opposite."""
+
     stalled: Action = "warn"
     """What to do if the images hardly improve, or one of the networks hardly changes."""
 

@@ -41,6 +41,10 @@ class DataError(GanloomError):
 class SizesDifferError(DataError):
     """The images differ in size, and no size was chosen for all."""
 
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}: choose one size for all with --size.")
+        self.fact = fact  # which images differ; the remedy depends on the command
+
 
 class UnsuitableError(DataError, ConfigError):
     """A setting of `data` that is not for these images: they lack the class, folder or column that it names."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ganloom.core.words import as_yaml
+
 __all__ = ["in_words"]
 
 # By pydantic's type of fault; the braces are filled from its context.
@@ -35,10 +37,10 @@ def in_words(fault: Mapping[str, Any]) -> str:
     if words is None:  # an error of our own, which says it all, or one that no setting has so far
         message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         says_it = isinstance(fault["input"], Mapping) or f"'{fault['input']}'" in message
-        given = "" if says_it else f" (got {fault['input']!r})"
+        given = "" if says_it else f" (got {as_yaml(fault['input'])})"
         return f"{message}{given}"
     limits = {key: f"{v:g}" if isinstance(v, float) else v for key, v in fault.get("ctx", {}).items()}
     said = words.format(**limits)
     if "length" in words or isinstance(fault["input"], Mapping):  # a whole section, or list: too much to show
         return said
-    return f"{said}, not {'null' if fault['input'] is None else repr(fault['input'])}"
+    return f"{said}, not {as_yaml(fault['input'])}"

@@ -6,7 +6,9 @@ import functools
 import hashlib
 import os
 import re
+import secrets
 import shutil
+import socket
 import stat
 import time
 import unicodedata
@@ -41,8 +43,9 @@ REPLACE_RETRIES, RETRY_SECONDS = (40 if os.name == "nt" else 0), 0.05
 # spaces at its ends. Windows keeps the names of its devices to itself.
 FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f\ud800-\udfff]|^[. ]+|[. ]+$')
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-# Where a process builds what it then renames: the name is hidden, and has the process's number.
-TEMPORARY = re.compile(r"\.(.+)\.(\d+)\.tmp", re.DOTALL)
+# Where a process builds what it then renames: the name is hidden, and has the number of the process, which means
+# nothing on another machine, the machine, and a random number: containers may have the same numbers in a shared folder.
+TEMPORARY = re.compile(r"\.(.+)\.(\d+)(?:-([0-9a-f]{8})-[0-9a-f]{8})?\.tmp", re.DOTALL)
 LEFT_AFTER = 3600.0  # seconds without a change: a younger one may be written in another container or on another machine
 MAX_NAME = 150  # bytes of a name; file systems take 255, and something may be added
 
@@ -143,10 +146,10 @@ def built_beside(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
     """Where to build a file, or a folder, that becomes `path`, complete or not at all: rename it to that.
 
     What has not been renamed in the end is removed. So is first what killed processes have left of the same `path`, if
-    it is of this kind: in a container, one of them may have had the number of this process.
+    it is of this kind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for leftover in (beside, *_leftovers(path.parent.absolute()).pop(path.name, ())):
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{_machine()}-{secrets.token_hex(4)}.tmp")
+    for leftover in _leftovers(path.parent.absolute()).pop(path.name, ()):
         if leftover.is_dir() == is_folder:
             _remove(leftover)
     try:
@@ -167,9 +170,17 @@ def _leftovers(folder: Path) -> dict[str, list[Path]]:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             parts = TEMPORARY.fullmatch(name)
-            if parts and not is_running(int(parts[2])) and time.time() - (folder / name).lstat().st_mtime > LEFT_AFTER:
+            if not parts or time.time() - (folder / name).lstat().st_mtime <= LEFT_AFTER:
+                continue
+            # With the number of this process, an earlier one wrote it: a container gives out the same after each start.
+            is_here = parts[3] in (None, _machine()) and int(parts[2]) != os.getpid()
+            if not (is_here and is_running(int(parts[2]))):
                 found.setdefault(parts[1], []).append(folder / name)
     return found
+
+
+def _machine() -> str:
+    return sha256(socket.gethostname().encode("utf-8", "surrogateescape"))[:8]
 
 
 def _remove(path: Path) -> None:

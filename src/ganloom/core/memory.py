@@ -13,7 +13,7 @@ from ganloom.core.errors import OutOfMemoryError
 __all__ = ["Blocks", "check_memory", "free_memory", "is_out_of_memory", "memory_errors"]
 
 Result = TypeVar("Result")
-MESSAGES = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "std::bad_alloc")
+MESSAGES = ("out of memory", "can't allocate memory", "ALLOC_FAILED", "std::bad_alloc", "could not create a primitive")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

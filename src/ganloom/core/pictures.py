@@ -104,7 +104,9 @@ def check_pixels(height: int, width: int) -> None:
 def picture_format(path: Path) -> str:
     """Pillow's name of the format of a picture, by the suffix of its file. Raises `ConfigError` for any other file."""
     if path.suffix.lower() not in FORMATS:
-        name = path.with_suffix(".png").name if path.name else "grid.png"
+        if not path.name:
+            raise ConfigError(f"{path} is a folder: name a picture to write, such as {path / 'grid.png'}.")
+        name = path.with_suffix(".png").name
         raise ConfigError(f"a picture is a .png, .jpg or .webp file: name it {name}, for example, not {path}.")
     return FORMATS[path.suffix.lower()]
 

@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from ganloom.core.errors import ConfigError
+from ganloom.core.words import shortened
 
 __all__ = ["read_mapping", "read_value"]
 
@@ -35,7 +36,7 @@ def read_mapping(text: str, origin: str) -> dict[str, Any]:
     try:
         values = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{origin} is not valid YAML: {error}. Correct it.") from None
+        raise ConfigError(f"{origin} is not valid YAML: {_reason(error)}. Correct it.") from None
     except RecursionError:
         raise ConfigError(
             f"{origin} is not a configuration: it is nested too deeply. Write a mapping such as 'train: {{batch: 64}}'."
@@ -43,3 +44,10 @@ def read_mapping(text: str, origin: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{origin} is not a configuration: it should be a mapping such as 'train: {{batch: 64}}'.")
     return values
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, and where, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{shortened(error.problem or '')} in line {mark.line + 1}, column {mark.column + 1}"
+    return shortened(" ".join(str(error).split()))

@@ -5,6 +5,7 @@ of `core/phases.py`; of several processes only the first one shows anything.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import sys
@@ -15,11 +16,12 @@ from rich.console import Console
 
 from ganloom.core.words import printable
 
-__all__ = ["log", "print_line", "shown", "shown_on", "terminal"]
+__all__ = ["Output", "log", "print_line", "shown", "shown_on", "terminal"]
 
 log = logging.getLogger("ganloom")
 log.addHandler(logging.NullHandler())  # or Python would print warnings of a library that nobody listens to
 
+UNREAD = (errno.EPIPE, errno.EIO)  # nobody reads any more: the reader of a pipe has ended, a terminal was closed
 QUIET = Console(quiet=True, force_terminal=False)
 _stack: list[Console] = []
 
@@ -30,13 +32,14 @@ def terminal() -> Console:
 
 
 @contextlib.contextmanager
-def shown(verbose: bool = True) -> Iterator[None]:
+def shown(verbose: bool = True) -> Iterator["Output | None"]:
     """Show lines of the log and progress bars on standard output while entered; nothing changes without `verbose`."""
     if not verbose or os.environ.get("RANK", "0") != "0":
-        yield
+        yield None
         return
-    with shown_on(Console(file=cast("TextIO", _Output(sys.stdout)))):
-        yield
+    output = Output(sys.stdout)
+    with shown_on(Console(file=cast("TextIO", output))):
+        yield output
 
 
 @contextlib.contextmanager
@@ -71,32 +74,36 @@ def print_line(console: Console, text: str) -> None:
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
-class _Output:
-    """Standard output, which may go away: a pipe whose reader has ended, a window that was closed.
+class Output:
+    """Standard output, which may go away: a pipe whose reader has ended, a window that was closed, a full disk.
 
-    No work ends for that, nor for characters that its encoding lacks.
+    No work ends for that, nor for characters that its encoding lacks. `lost` is the error for which lines were lost
+    that somebody may still want to read.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         try:
             return self._file.write(text)
         except UnicodeEncodeError as error:
             return self._file.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
-        except OSError:
-            self._silence()
+        except OSError as error:
+            self._silence(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._file.flush()
-        except OSError:
-            self._silence()
+        except OSError as error:
+            self._silence(error)
 
-    def _silence(self) -> None:
+    def _silence(self, error: OSError) -> None:
         """Send what is still buffered nowhere, or Python would complain at exit."""
+        if error.errno not in UNREAD:
+            self.lost = self.lost or error
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._file.fileno())
 

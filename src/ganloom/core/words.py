@@ -1,6 +1,33 @@
 """Numbers in words, `1 image`, `2,000 images`, `3.3 hours`, and text from anywhere, fit to be shown."""
 
-__all__ = ["counted", "lasting", "printable", "printable_lines", "speed_of"]
+from typing import Any
+
+__all__ = ["as_yaml", "counted", "lasting", "printable", "printable_lines", "shortened", "speed_of"]
+
+MAX_SHOWN = 80  # characters of a value in a message
+
+
+def as_yaml(value: Any) -> str:
+    """A wrong value for a message, as a configuration would have it.
+
+    >>> as_yaml(None), as_yaml(True), as_yaml("a"), as_yaml(2)
+    ('null', 'true', "'a'", '2')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python's limit on the digits of an integer
+        return "a number of too many digits"
+
+
+def shortened(text: str) -> str:
+    """The text, cut to `MAX_SHOWN` characters.
+
+    >>> len(shortened(100 * "a")), shortened("a")
+    (80, 'a')
+    """
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "Preprocessing",
     "Window",
     "decode",
+    "has_alpha",
     "load",
     "orientation",
     "read",
@@ -232,6 +233,11 @@ def _inverted(image: Image.Image) -> Image.Image:
     return negative
 
 
+def has_alpha(image: Image.Image) -> bool:
+    """Whether an image may be transparent."""
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+
+
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 if it is missing or unreadable. From 5 on, width and height are exchanged."""
     with contextlib.suppress(Exception):  # damaged files raise nearly anything
@@ -266,7 +272,7 @@ def _apply_window(content: NDArray[Any], low: float, high: float) -> NDArray[np.
 def _flatten(image: Image.Image, channels: int | None) -> Image.Image:
     """Convert any 8-bit mode to L or RGB, with transparency replaced by white; or to RGBA if `channels` is 4."""
     profile = image.info.get("icc_profile")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    if has_alpha(image):
         image = _to_srgb(image.convert("RGBA"), profile)
         if channels != 4:
             white = Image.new("RGBA", image.size, "white")

@@ -18,8 +18,8 @@ from ganloom.core.errors import DataError, StorageError
 from ganloom.core.files import FileState, cache_folder, read_regular, sha256, write_atomically
 from ganloom.core.phases import phase
 from ganloom.data.dataset import Dataset
-from ganloom.data.mapped import UNREADABLE, Mapped
-from ganloom.data.packed import PackedDataset, damaged, labels_path, shard_path
+from ganloom.data.mapped import Mapped
+from ganloom.data.packed import DamagedError, PackedDataset, labels_path, reading, shard_path
 
 __all__ = ["content_hash", "record", "verified_hash", "verify"]
 
@@ -48,7 +48,7 @@ def verify(dataset: PackedDataset) -> None:
         if _current(dataset) != current:
             raise DataError(f"the packed dataset {dataset.path} was changed while it was read: try again.")
         _remember(dataset, current)
-    dataset.verified = current.files
+    dataset.mark_verified(current.files)
 
 
 def verified_hash(dataset: Dataset) -> str:
@@ -60,21 +60,19 @@ def record(dataset: PackedDataset) -> None:
     """Remember that the files have the content that dataset.json says, which has just been computed from them."""
     current = _current(dataset)
     _remember(dataset, current)
-    dataset.verified = current.files
+    dataset.mark_verified(current.files)
 
 
 def _compare(dataset: PackedDataset, progress: Progress) -> None:
-    """Raise `DataError` unless the files have the content that dataset.json says."""
+    """Raise `DamagedError` unless the files have the content that dataset.json says."""
     description = dataset.description
-    try:
+    with reading(dataset.path):
         found = content_hash(
             dataset.path, description.shape, description.class_names, description.splits, description.rows_per_shard,
             progress,
         )  # fmt: skip
-    except UNREADABLE as error:
-        raise damaged(dataset.path, str(error)) from None
     if found != dataset.content_hash:
-        raise DataError(
+        raise DamagedError(
             f"the packed dataset {dataset.path} is not what it was when it was prepared: its content has the hash "
             f"{found[:16]}, its dataset.json says {dataset.content_hash[:16]}. A file was changed, or copied "
             "incompletely: restore it, or delete the dataset and prepare it again."
@@ -128,10 +126,8 @@ def _current(dataset: PackedDataset) -> _Record:
         for first in range(0, count, description.rows_per_shard)
     ]
     paths += [labels_path(dataset.path, split) for split in description.splits if description.class_names]
-    try:
+    with reading(dataset.path):
         states = {path.name: path.stat() for path in paths}
-    except OSError as error:
-        raise damaged(dataset.path, str(error)) from None
     return _Record(
         description=sha256(description.model_dump_json().encode()),
         files={name: FileState.of(state) for name, state in states.items()},

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ganloom.core.errors import DataError
 from ganloom.core.words import counted, printable
-from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, read, to_pixels, upright_size, values
+from ganloom.data.decode import DEEP_MODES, Preprocessing, Window, has_alpha, read, to_pixels, upright_size, values
 from ganloom.data.groups import Groups
 from ganloom.data.observed import Observed
 from ganloom.data.parallel import in_order
@@ -22,7 +22,7 @@ from ganloom.data.sources import Item, Source
 from ganloom.data.sources.contract import Remark
 from ganloom.data.window import LazyWindow
 
-__all__ = ["Findings", "Sizes", "enlarged", "inspect", "look_at_sizes"]
+__all__ = ["Findings", "Headers", "Sizes", "enlarged", "inspect", "look_at_headers", "look_at_sizes"]
 
 MAX_HEADERS = 500  # read to find the sizes; each takes up to a millisecond
 CONTACTS = 60  # thumbnails on the contact sheet
@@ -42,6 +42,15 @@ class Sizes:
     common: tuple[int, int]  # the most frequent size
     uniform: bool  # whether all images examined have one size
     ratio: float | None  # height / width if it is nearly the same (within a tenth) for nearly all images
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of the first images of a source say."""
+
+    sizes: Sizes
+    modes: frozenset[str]  # Pillow's, such as L, RGB, I;16
+    alpha: bool  # whether any has transparency
 
 
 @dataclass(repr=False)
@@ -97,12 +106,21 @@ class Findings:
 
 def look_at_sizes(source: Source) -> Sizes:
     """The sizes of a source, from the headers of its first images. Raises `DataError` if none can be read."""
+    return look_at_headers(source).sizes
+
+
+def look_at_headers(source: Source) -> Headers:
+    """Sizes, modes and transparency of the first images of a source. Raises `DataError` if none can be read."""
     sizes: Counter[tuple[int, int]] = Counter()
+    modes: set[str] = set()
+    alpha = False
     reason = ""
     for item in islice(source.items(), MAX_HEADERS):
         try:
             with item.open() as image:
                 sizes[upright_size(image)] += 1
+                modes.add(image.mode)
+                alpha = alpha or has_alpha(image)
         except Exception as error:  # damaged files raise nearly anything; `prepare` lists each of them
             reason = reason or f"{item.name}: {error}"
     if not sizes:
@@ -110,7 +128,7 @@ def look_at_sizes(source: Source) -> Sizes:
             f"none of the images of {source.name} can be read; the first: {reason}. Give a folder, an archive or "
             "arrays of images."
         )
-    return _summarise(sizes)
+    return Headers(_summarise(sizes), frozenset(modes), alpha)
 
 
 def enlarged(source: Source, size: tuple[int, int] | None) -> str:
@@ -233,7 +251,6 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
     bits = np.packbits((small[:, :-1] > small[:, 1:]).ravel())
     contact = flat.convert("RGB")
     contact.thumbnail((96, 96))
-    scaled = pixels.reshape(-1, pixels.shape[2]).astype(np.float32)
     return _Look(
         size=size,
         mode=mode,
@@ -243,13 +260,20 @@ def _look_at(item: Item, window: LazyWindow) -> _Look | str:
         blank=bool(grey.std() < BLANK),
         black=bool((grey == 0).mean() > CLIPPED),
         white=bool((grey == 255).mean() > CLIPPED),
-        sums=np.broadcast_to(np.stack([scaled.mean(0, np.float64), np.square(scaled).mean(0, np.float64)]), (2, 3)),
+        sums=np.broadcast_to(_sums(flat), (2, 3)),
         tiny=np.asarray(in_grey.resize((SIDE, SIDE), Image.Resampling.BOX)),
         bits=int.from_bytes(bits.tobytes()),
         contact=contact,
         coloured=result.coloured,
         frames=loaded.frames,
     )
+
+
+def _sums(image: Image.Image) -> NDArray[np.float64]:  # [2, C]
+    """Mean and mean square of each channel, from its histogram: floats would take eight times the memory."""
+    counts = np.array(image.histogram(), np.float64).reshape(-1, 256)  # [C, 256]
+    levels = np.arange(256)
+    return np.stack([counts @ levels, counts @ levels**2]) / (image.width * image.height)
 
 
 class _Similar:

@@ -20,14 +20,11 @@ from ganloom.core.files import FileState, open_regular
 __all__ = ["UNREADABLE", "Mapped"]
 
 # What numpy may raise for a damaged or malicious header.
-UNREADABLE = (
-    OSError, ValueError, EOFError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError,
-    tokenize.TokenError,
-)  # fmt: skip
+UNREADABLE = (ValueError, EOFError, TypeError, OverflowError, SyntaxError, RecursionError, tokenize.TokenError)
 
 
 class Mapped:
-    """The rows of an .npy file, never with pickle. Raises one of `UNREADABLE` for any other file."""
+    """The rows of an .npy file, never with pickle. Raises one of `UNREADABLE` for any other file, and `OSError`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +35,10 @@ class Mapped:
             self.state = self._state()  # when it was opened
             if np.lib.format.read_magic(file) != (1, 0):
                 raise ValueError(f"{path.name} is in a format that ganloom does not write")
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            try:
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            except MemoryError:  # Python's parser says so; a header has no more than 64 KiB
+                raise ValueError(f"the header of {path.name} is nested too deeply") from None
             if fortran or dtype.hasobject:
                 raise ValueError(f"{path.name} is not an array of numbers in C order")
             memory: Any = np.memmap(file, dtype, "r", file.tell(), shape)

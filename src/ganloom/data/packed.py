@@ -9,6 +9,8 @@
 Each split (train, val, test) has its own shards and labels, so no index is needed.
 """
 
+import contextlib
+import errno
 import json
 import mmap
 from collections.abc import Iterator, Mapping
@@ -20,23 +22,42 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from ganloom.core.errors import DataError
+from ganloom.core.errors import DataError, StorageError
 from ganloom.core.files import FileState, read_regular
+from ganloom.core.memory import memory_errors
 from ganloom.core.sealed import seal, unseal
 from ganloom.core.shapes import ImageShape
 from ganloom.data.dataset import Dataset
 from ganloom.data.mapped import UNREADABLE, Mapped
 from ganloom.data.sources.contract import SPLITS, Label, Remark
 
-__all__ = ["Account", "Description", "PackedDataset", "labels_path", "open_packed", "shard_path"]
+__all__ = [
+    "SKIPPED",
+    "Account",
+    "DamagedError",
+    "Description",
+    "PackedDataset",
+    "damaged",
+    "labels_path",
+    "open_packed",
+    "reading",
+    "shard_path",
+]
 
 Split = Annotated[
     str, Field(pattern=f"^({'|'.join(SPLITS)})$")
 ]  # it becomes part of a path, so nothing else is allowed
+SKIPPED = "skipped.csv"  # the file with what could not be used
 OPEN_SHARDS = 128  # at once: each needs two file descriptors
 SMALL_BYTES = 256 * 2**20  # a dataset up to this size stays in memory as a whole
 MAPPED_BYTES = 64 * 2**20  # of a larger one, what may be in memory at a time
 MAPPED_PER_READ = 64 * 2**10  # what the system loads around a byte that is read
+# Of a file that is missing, or is none. What else the system says, such as EIO, ESTALE or EMFILE, may pass.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP)
+
+
+class DamagedError(DataError):
+    """The files of a packed dataset are certainly not those that were written."""
 
 
 class Account(BaseModel):
@@ -198,11 +219,16 @@ class PackedDataset(Dataset):
             raise damaged(self.path, f"{mapped.path.name} does not match dataset.json")
         return mapped
 
+    def mark_verified(self, files: Mapping[str, FileState]) -> None:
+        """From now on, open no file that is in another state. What was opened before is opened again."""
+        self.verified = files
+        self._maps.clear()
+        self._labels.clear()
+        self.__dict__.pop("labelled", None)  # which was read from them
+
     def _open(self, path: Path) -> Mapped:
-        try:
+        with reading(self.path):
             mapped = Mapped(path)
-        except UNREADABLE as error:
-            raise damaged(self.path, str(error)) from None
         if self.verified is not None and mapped.state != self.verified[path.name]:
             raise DataError(
                 f"{path} was changed or replaced after its content was verified. Restore it, or delete {path.parent} "
@@ -226,6 +252,8 @@ def open_packed(path: Path) -> PackedDataset:
     except (OSError, ValueError, ValidationError) as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise DataError(f"{path} is not a packed dataset: make one with ganloom prepare.") from None
+        if isinstance(error, OSError) and error.errno not in NO_FILE:
+            raise _unreadable_now(path, error) from None
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{path} is not a packed dataset of this version of ganloom ({reason}): delete it and prepare it again."
@@ -234,8 +262,9 @@ def open_packed(path: Path) -> PackedDataset:
         for first in range(0, count, description.rows_per_shard):
             rows = min(description.rows_per_shard, count - first)
             file = shard_path(path, split, first // description.rows_per_shard)
-            if not file.exists() or file.stat().st_size < rows * description.row_bytes:
-                raise damaged(path, f"{file.name} is missing or cut short")
+            with reading(path):
+                if not file.exists() or file.stat().st_size < rows * description.row_bytes:
+                    raise damaged(path, f"{file.name} is missing or cut short")
     return PackedDataset(path, description)
 
 
@@ -245,9 +274,31 @@ def _reopened(path: Path, verified: Mapping[str, FileState] | None) -> PackedDat
     return dataset
 
 
-def damaged(path: Path, reason: str) -> DataError:
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """While its files are read: what proves that one is not as it was written is a `DamagedError`, what keeps it from
+    being read now a `StorageError` or `OutOfMemoryError`, so that nobody deletes a dataset that is sound.
+    """
+    try:
+        with memory_errors(f"reading {folder}", "Close other programs."):
+            yield
+    except OSError as error:
+        raise (damaged(folder, str(error)) if error.errno in NO_FILE else _unreadable_now(folder, error)) from None
+    except UNREADABLE as error:
+        raise damaged(folder, str(error)) from None
+
+
+def damaged(path: Path, reason: str) -> DamagedError:
     """The error for a packed dataset whose files cannot be used."""
-    return DataError(f"the packed dataset {path} is damaged ({reason}): delete it and prepare it again.")
+    return DamagedError(f"the packed dataset {path} is damaged ({reason}): delete it and prepare it again.")
+
+
+def _unreadable_now(folder: Path, error: OSError) -> StorageError:
+    file = error.filename if error.filename is not None else folder
+    return StorageError(
+        f"{file} cannot be read now ({error.strerror or error}). Check the disk and the permissions, then try again: "
+        f"the dataset {folder} may be sound."
+    )
 
 
 def shard_path(folder: Path, split: str, index: int) -> Path:

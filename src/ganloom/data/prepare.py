@@ -27,7 +27,15 @@ from ganloom.data.decode import Decoded, Preprocessing, decode
 from ganloom.data.groups import Groups
 from ganloom.data.identity import content_hash, record, verify
 from ganloom.data.observed import Observed
-from ganloom.data.packed import Account, Description, PackedDataset, labels_path, open_packed
+from ganloom.data.packed import (
+    SKIPPED,
+    Account,
+    DamagedError,
+    Description,
+    PackedDataset,
+    labels_path,
+    open_packed,
+)
 from ganloom.data.parallel import in_order
 from ganloom.data.selection import Selection
 from ganloom.data.shards import Shards
@@ -116,7 +124,7 @@ def prepare(
                 (folder / KEY_FILE).unlink()
                 dataset = open_packed(folder)
                 record(dataset)
-    _check_skipped(dataset.description.account, max_skipped, folder / "skipped.csv")
+    _check_skipped(dataset.description.account, max_skipped, folder / SKIPPED)
     return dataset
 
 
@@ -168,7 +176,7 @@ def _find_ready(folder: Path, key: str, *, in_cache: bool, verified: bool) -> Pa
     try:
         if verified:
             verify(found)
-    except DataError:
+    except DamagedError:
         if not in_cache:
             raise
         _discard(folder)
@@ -319,7 +327,7 @@ class _Job:
             jpegs=self.jpegs,
         )
         if self.skipped:
-            self._list_skipped(self.folder / "skipped.csv")
+            self._list_skipped(self.folder / SKIPPED)
             kept = cache_folder() / f"{safe_names([self.source.name])[0]}-skipped.csv"
             try:
                 _check_skipped(account, max_skipped, kept, "; the first: {} {}".format(*self.skipped[0]))

@@ -92,7 +92,7 @@ class Shards:
         if image.shape[:2] != self.shape[:2]:
             raise SizesDifferError(
                 f"{name} is {image.shape[0]}x{image.shape[1]}, but the images before it are "
-                f"{self.shape[0]}x{self.shape[1]}: choose one size for all with --size."
+                f"{self.shape[0]}x{self.shape[1]}"
             )
         if self._channels is None and self.shape[2] == 1 and not _is_grey(image):
             self._widen()

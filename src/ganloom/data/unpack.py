@@ -32,6 +32,8 @@ def unpack(dataset: PackedDataset, dest: Path, progress: Callable[[int, int | No
     dest = user_path(dest)
     if not dest.name:
         raise DataError(f"'{dest}' is the current folder: name a new folder, or a .zip.")
+    if dest.resolve().is_relative_to(dataset.path.resolve()):
+        raise DataError(f"{dest} lies in the dataset {dataset.path}: name a place outside it.")
     to_zip = dest.suffix.lower() == ".zip"
     if dest.suffix.lower() in (".tar", ".tgz", ".gz", ".npz"):
         raise DataError(f"cannot write {dest.suffix} files: name a folder, or a .zip.")

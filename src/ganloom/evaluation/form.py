@@ -1,4 +1,4 @@
-"""The form in which generated and real images are compared: size and channels.
+"""The form in which generated and real images are compared: size, channels, and the values of black and white.
 
 The side under test must not decide it. If generated images without colour made the real ones grey, and small ones made
 them small, losing colour or detail would improve the score. So the real images decide, or the user, and what is missing
@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ganloom.config import Data
 from ganloom.core.errors import DataError, SizesDifferError
+from ganloom.data.decode import Window
 from ganloom.data.from_config import prepare_from_config
-from ganloom.data.inspect import look_at_sizes
+from ganloom.data.inspect import look_at_headers
 from ganloom.data.packed import PackedDataset
-from ganloom.data.sources import find
+from ganloom.data.sources import Source, find
+from ganloom.evaluation.windows import Side, window_of_generated
 
 __all__ = ["Compared", "folders", "real_images"]
 
@@ -32,28 +34,36 @@ def folders(target: Path, data: str, size: Size | None) -> Compared:
 
     Colour on either side makes both of them RGB.
     """
+    real = find(data)
     try:
-        reals = _prepared(data, size)
+        reals = _prepared(real, Data(source=data, size=size))
     except SizesDifferError as error:
-        (differ, _, _) = str(error).rpartition(": ")  # without the remedy; a name may have a colon, too
         raise DataError(
-            f"{differ}, and the generated images must not decide at which size all are compared: say it, as in "
+            f"{error.fact}, and the generated images must not decide at which size all are compared: say it, as in "
             f"ganloom evaluate {target} {data} --size 64"
         ) from None
     size = reals.shape.height, reals.shape.width
-    own = look_at_sizes(find(str(target)))
-    generated = _prepared(str(target), size, holdout=0.0)
+    made = find(str(target))
+    own, theirs = look_at_headers(made), look_at_headers(real)
+    window, values = window_of_generated(Side(made, own), Side(real, theirs, reals.description.window))
+    form = Data(source=str(target), size=size, holdout=0.0)
+    generated = _prepared(made, form, window=window)
+    if window is None and generated.description.window:
+        raise DataError(f"only some images of {target} have more than 8 bits: save all of them alike.")
     had = generated.shape
     channels = max(reals.shape.channels, had.channels)
     if reals.shape.channels < channels:
-        reals = _prepared(data, size, channels)
+        reals = _prepared(real, Data(source=data, size=size), channels)
     if had.channels < channels:
-        generated = _prepared(str(target), size, channels, holdout=0.0)
+        generated = _prepared(made, form, channels, window)
     changed = []
-    if not own.uniform or own.common != size:
-        changed.append("{}x{}".format(*own.common) if own.uniform else "several sizes")
+    if not own.sizes.uniform or own.sizes.common != size:
+        changed.append("{}x{}".format(*own.sizes.common) if own.sizes.uniform else "several sizes")
     if had.channels < channels:
         changed.append("grey" if had.channels == 1 else "RGB")
+    if own.alpha and not theirs.alpha and channels < 4:
+        changed.append("transparent (laid over white)")
+    changed += values
     return Compared(generated, reals, f"{', '.join(changed)}, compared as {generated.shape}" if changed else "")
 
 
@@ -69,6 +79,5 @@ def real_images(data: Data, channels: int) -> PackedDataset:
     return prepare_from_config(source, data.model_copy(update={"channels": wanted}))
 
 
-def _prepared(source: str, size: Size | None, channels: int | None = None, holdout: float = 0.05) -> PackedDataset:
-    data = Data.model_validate({"source": source, "size": size, "channels": channels, "holdout": holdout})
-    return prepare_from_config(find(data), data)
+def _prepared(source: Source, data: Data, channels: int | None = None, window: Window | None = None) -> PackedDataset:
+    return prepare_from_config(source, data.model_copy(update={"channels": channels, "window": window}))

@@ -21,9 +21,11 @@ from ganloom.core.phases import phase
 from ganloom.core.pictures import to_uint8
 from ganloom.core.shapes import ImageShape
 from ganloom.core.terminal import log
+from ganloom.core.words import counted
 from ganloom.data.dataset import Dataset
 from ganloom.data.from_config import prepare_from_config
 from ganloom.data.identity import verified_hash
+from ganloom.data.packed import SKIPPED, PackedDataset
 from ganloom.data.sources import find
 from ganloom.evaluation.compression import compression_notes
 from ganloom.evaluation.form import folders, real_images
@@ -51,7 +53,7 @@ class Subject:
     folder: Dataset | None  # None for a model
     reals: Dataset
     run: RunFolder | None
-    converted: str  # how the generated images were brought into the form of the real ones; empty if they have it
+    converted: str  # how the generated images were brought into the form of the real ones, and what was left out
     knows_training: bool  # whether `reals` are the images that it was trained on; for a folder this is assumed
 
 
@@ -71,12 +73,24 @@ def open_subject(
     size: tuple[int, int] | None = None,
     trust_code: bool = False,
 ) -> Subject:
-    """Open a run folder or its folder `best`, a model file, or a folder of images.
+    """Open a run folder or its folder `best`, a model file, or a folder of images, and say which images cannot be used.
 
     `data` names the real images, by default those of the run. A model is compared at the size that it was trained for;
     two folders are compared at `size`, or at that of the real images. Custom code of the run or the model is only run
     with `trust_code`. Raises `GanloomError`.
     """
+    subject = _open(target, data, device, size, trust_code)
+    skipped = []
+    for which, images in (("generated", subject.folder), ("real", subject.reals)):
+        if isinstance(images, PackedDataset) and (count := images.description.account.skipped):
+            skipped.append(f"without {counted(count, f'{which} image')} that cannot be used")
+            log.info(f"skipped   {counted(count, f'{which} image')}, listed with reasons in {images.path / SKIPPED}")
+    return replace(subject, converted="; ".join(filter(None, [subject.converted, *skipped])))
+
+
+def _open(
+    target: Path, data: str | None, device: torch.device, size: tuple[int, int] | None, trust_code: bool
+) -> Subject:
     is_model = target.suffix == ".safetensors" or (target / "model.safetensors").is_file()
     if size is not None and (is_model or (target / "config.yaml").is_file()):
         raise ConfigError(f"--size is for folders of images: {target} is compared at the size that it was trained for.")

@@ -18,7 +18,6 @@ from ganloom.core.memory import memory_errors
 from ganloom.core.names import in_its_case
 from ganloom.core.phases import phase
 from ganloom.core.public import public
-from ganloom.core.shapes import parse_size
 from ganloom.core.terminal import log, shown
 from ganloom.core.version import __version__
 from ganloom.core.words import counted
@@ -27,6 +26,7 @@ from ganloom.evaluation.inputs import GENERATED, Subject, chosen, generated, ope
 from ganloom.evaluation.overlap import report_overlap
 from ganloom.evaluation.presenting import lines
 from ganloom.evaluation.storage import check_storage, store, writable
+from ganloom.evaluation.targets import size_of
 from ganloom.metrics import DEFINED_BY_INCEPTION, extractors
 from ganloom.metrics.contract import NEEDED, Features, Images, ImageSet, Inputs
 from ganloom.metrics.extraction import Extraction
@@ -38,7 +38,7 @@ from ganloom.synthesis.best import advice
 
 __all__ = ["evaluate"]
 
-DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation")
+DEFAULT_METRICS = ("fd", "kid", "prdc", "vendi", "ndb", "ms-ssim", "memorisation", "tone", "texture")
 DEFAULT_EXTRACTOR = "loomnet-1"
 MAX_IMAGES = 10_000  # generated images by default
 OF_FEATURES = {"features", "logits"}
@@ -80,7 +80,8 @@ def evaluate(
         data: the real images: anything that `ganloom.prepare` takes, prepared to the size and channels of the generated
             ones. By default those that the run was trained on; a model file or a folder of images needs `data`.
         metrics: names such as "fd,kid" or ["fd", "kid"]; docs/evaluation.md lists all. By default those of fd, kid,
-            prdc, vendi, ndb, ms-ssim and memorisation that can be measured. If a named metric cannot, none is measured.
+            prdc, vendi, ndb, ms-ssim, memorisation, tone and texture that can be measured. If a named metric cannot,
+            none is measured.
         n: number of generated images. By default as many as there are real ones, or all images of a folder; at most
             10,000.
         n_real: number of real images, chosen by the seed. By default as many as generated ones, if there are as many.
@@ -132,7 +133,7 @@ def evaluate(
         destination = None if out is None else writable(user_path(out))
         real = None if data is None else os.fspath(data)
         with phase(f"opening {target}"):
-            subject = open_subject(user_path(target), real, where, size=_size(size), trust_code=trust_code)
+            subject = open_subject(user_path(target), real, where, size=size_of(size), trust_code=trust_code)
         check_storage(subject, destination)
         candidates, training = whole_split(subject.reals, split), whole_split(subject.reals, "train")
         available = None if subject.folder is None else subject.folder.count()  # a model can make any number
@@ -176,14 +177,6 @@ def evaluate(
             log.info(f"note: {better}")
         store(subject, scores, inputs.pictures, destination)
         return scores
-
-
-def _size(given: int | str | tuple[int, int] | None) -> tuple[int, int] | None:
-    """Height and width. Raises `ConfigError`."""
-    try:
-        return parse_size(given) if isinstance(given, int | str) else given
-    except ValueError as error:
-        raise ConfigError(f"size: {error}") from None
 
 
 def _metric_names(names: str | Sequence[str] | None) -> list[str] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ganloom.config import Config
-from ganloom.guard.remedies import augmented, evened, huge, outpaced, saturated, slower, stronger
+from ganloom.guard.remedies import augmented, evened, huge, is_blind_to_contrast, outpaced, saturated, slower, stronger
 from ganloom.guard.signals import Signals
 from ganloom.guard.verdicts import MIN_UPDATE_RATIO
 
@@ -28,6 +28,8 @@ def advice(suspicion: str, config: Config, now: Signals) -> str:
             parts = [*_overpowering(config)]
         case "stalled":
             parts = [*_stalled(config, now)]
+        case "tone":
+            parts = [*_tone(config)]
         case "memorisation":
             parts = [_more_images(config), "An earlier model may be better: best/model.safetensors."]
         case _:
@@ -41,6 +43,14 @@ def _rates(config: Config, why: str) -> Iterator[str]:
         yield f"{_now(config, rates)}: {USUAL}. Lower {_it(rates)}: {_flags(rates)}."
     elif rates := slower(config, "g") | slower(config, "d"):
         yield f"{why} ({_now(config, rates)}): {_flags(rates)}."
+
+
+def _tone(config: Config) -> Iterator[str]:
+    """D must see what is wrong. Then G follows, unless it is too fast for D."""
+    if is_blind_to_contrast(config):
+        yield "This discriminator cannot see contrast, so nothing corrects it. In a new run: --set net.d.bias=true."
+    else:
+        yield from _rates(config, "The tone swings less at lower learning rates")
 
 
 def _overpowering(config: Config) -> Iterator[str]:

@@ -60,6 +60,6 @@ class Guard:
     def verdict(self, suspicion: str, config: Config, now: Signals, past: Past) -> Verdict:
         rule, action = RULES[suspicion], getattr(self.settings, suspicion)
         evidence = dict(rule.evidence(now, past))
-        says = rule.says if now.finite else "losses, gradients, weights or images contain NaN or infinity."
-        text = f"{rule.title}: {says.format(**evidence)} {advice(suspicion, config, now)}"
+        nan = "losses, gradients, weights or images contain NaN or infinity."
+        text = f"{rule.title}: {rule.says(now, past) if now.finite else nan} {advice(suspicion, config, now)}"
         return Verdict(suspicion, action, text, evidence, now)

@@ -9,7 +9,17 @@ from ganloom.guard.signals import Signals
 from ganloom.guard.verdicts import CERTAIN, MIN_UPDATE_RATIO
 from ganloom.training.compatibility import teaches_differences
 
-__all__ = ["augmented", "evened", "huge", "other_settings", "outpaced", "saturated", "slower", "stronger"]
+__all__ = [
+    "augmented",
+    "evened",
+    "huge",
+    "is_blind_to_contrast",
+    "other_settings",
+    "outpaced",
+    "saturated",
+    "slower",
+    "stronger",
+]
 
 RATE_FACTOR, MIN_RATE = 0.25, 1e-7  # of learning rates
 HUGE_RATE = 0.01  # four times the highest rate of any recipe
@@ -88,6 +98,13 @@ def saturated(config: Config, now: Signals) -> bool:
     stands_still = min(now.update_g, now.update_d) < MIN_UPDATE_RATIO * max(now.update_g, now.update_d)
     slow = "d" if now.update_d < now.update_g else "g"
     return stands_still and now.auc > CERTAIN and not outpaced(config, slow)
+
+
+def is_blind_to_contrast(config: Config) -> bool:
+    """Whether D's layers are DCGAN's without any bias, so that its normalisation takes out the images' contrast."""
+    d = config.net.d
+    of_dcgan = config.net.name == "dcgan" or (config.net.name == "progressive" and d.get("blocks") == "dcgan")
+    return of_dcgan and d.get("norm", "batch") in ("batch", "layer") and not d.get("bias")
 
 
 def outpaced(config: Config, place: str) -> bool:

@@ -15,10 +15,12 @@ from ganloom.core.pictures import to_float, to_uint8
 from ganloom.data.dataset import Dataset
 from ganloom.data.identity import verified_hash
 from ganloom.metrics import frechet, ndb, vendi
+from ganloom.metrics import tone as tone_metric
 from ganloom.metrics.contract import Images
 from ganloom.metrics.extraction import Extraction
 from ganloom.metrics.memorisation import neighbours
 from ganloom.metrics.pairs import some
+from ganloom.metrics.tone import compared, tones
 from ganloom.training.buffers import snapshot
 from ganloom.training.step import AdversarialStep, Stats
 
@@ -47,6 +49,9 @@ class Signals:
     ndb: float  # share of bins whose proportion of generated images differs from that of real ones
     distance: float  # Frechet distance to the training images, relative to that of other real images
     nearest: float  # median distance to the nearest training image, relative to that of held-out images
+    brightness: float  # mean, minus that of training images, of the full scale
+    contrast: float  # mean deviation within an image, relative to that of training images
+    saturation: float  # mean difference of the channels, likewise; NaN for grey images
 
     def row(self) -> dict[str, float]:
         """As columns of the log."""
@@ -79,6 +84,7 @@ class Probe:
         self.rows = some(dataset.count(), n, rng.key(seed, "guard"))
         self.held_out = next((split for split in ("val", "test") if dataset.count(split) >= MIN_IMAGES), None)
         self.rows_held_out = some(dataset.count(self.held_out or ""), n, rng.key(seed, "guard"))
+        self.tone = tones(dataset.images(self.rows))
         self.real = self._calibrated()
 
     @torch.no_grad()
@@ -95,7 +101,9 @@ class Probe:
         if not (finite and all_finite([on_fake, on_real])):
             return Signals.unseen()
         lead = float(on_real.mean() - on_fake.mean())
-        features = self._features(Images.generated(fakes.permute(0, 2, 3, 1).numpy()))
+        pictures = fakes.permute(0, 2, 3, 1).numpy()
+        tone = dict.fromkeys(tone_metric.NUMBERS, math.nan)
+        tone |= {name: number.value for name, number in compared(tones(pictures), self.tone).items()}
         return Signals(
             finite=True,
             **{name: float(stats[name]) for name in MOVES},
@@ -103,7 +111,8 @@ class Probe:
             auc=area(on_real, on_fake),
             gap=math.nan if on_held_out is None or lead <= 0 else float(on_real.mean() - on_held_out.mean()) / lead,
             gap_auc=math.nan if on_held_out is None else area(on_real, on_held_out),
-            **self._compared(features),
+            **self._compared(self._features(Images.generated(pictures))),
+            **tone,
         )
 
     def _fakes(self, step: AdversarialStep) -> tuple[Tensor, bool, Tensor]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ganloom.guard.signals import Signals
+from ganloom.metrics.tone import faults
 from ganloom.training.health import Past
 
 __all__ = ["CERTAIN", "MIN_UPDATE_RATIO", "RULES", "Rule", "remember"]
@@ -24,6 +25,7 @@ MIN_VENDI_KEPT, FARTHER = 0.25, 2.0  # of the highest Vendi score, once the dist
 CERTAIN = 0.995  # AUC: D takes no generated image for real
 MAX_GAP, MAX_GAP_AUC = 0.5, 0.8  # a D that generalises cannot tell training images from other real ones
 COPIED = 0.5  # of the distance of held-out images to the nearest training image
+SETTLED = 8  # looks until G has had time to find the tone of the images: at first all pictures are grey
 MIN_UPDATE_RATIO = 1e-3  # of the other network's update
 
 
@@ -48,7 +50,7 @@ class Rule(NamedTuple):
     title: str
     suspects: Callable[[Signals, Past], bool]
     evidence: Callable[[Signals, Past], Mapping[str, float]]
-    says: str  # with the names of the evidence in braces
+    says: Callable[[Signals, Past], str]
 
 
 def diverges(now: Signals, past: Past) -> bool:
@@ -80,41 +82,81 @@ def stalls(now: Signals, past: Past) -> bool:
     )
 
 
+def is_off_tone(now: Signals, past: Past) -> bool:
+    return past.looks >= SETTLED and bool(tone_faults(now))
+
+
+def tone_faults(now: Signals) -> list[str]:
+    return faults(now.brightness, now.contrast, now.saturation)
+
+
+def tone_numbers(now: Signals) -> Mapping[str, float]:
+    """Without those that are unknown: grey images have no saturation."""
+    numbers = {"brightness": now.brightness, "contrast": now.contrast, "saturation": now.saturation}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def in_words(tone: Mapping[str, float]) -> str:
+    """`brightness is -3%, contrast 62%, saturation 40%`; brightness is a difference, of the full scale."""
+    return "mean brightness differs by {:+.0%} of the full scale; ".format(tone["brightness"]) + ", ".join(
+        f"{name} is {value:.0%}" for name, value in tone.items() if name != "brightness"
+    )
+
+
 RULES: Mapping[str, Rule] = {
     "divergence": Rule(
         "divergence",
         diverges,
         lambda now, past: {"distance": now.distance, "best": past.best_distance},
-        "the images are getting worse: they are {distance:.3g} times as far from the training images as other real "
-        "images are, and were {best:.3g} times as far at their best.",
+        lambda now, past: (
+            f"the images are getting worse: they are {now.distance:.3g} times as far from the training images as other "
+            f"real images are, and were {past.best_distance:.3g} times as far at their best."
+        ),
     ),
     "collapse": Rule(
         "mode collapse",
         collapses,
         lambda now, past: {"spread": now.spread, "vendi": now.vendi},
-        "the generator repeats a few images: two of them differ {spread:.0%} as much as two real ones, and there are "
-        "{vendi:.0%} as many kinds.",
+        lambda now, past: (
+            f"the generator repeats a few images: two of them differ {now.spread:.0%} as much as two real ones, and "
+            f"there are {now.vendi:.0%} as many kinds."
+        ),
     ),
     "memorisation": Rule(
         "memorisation",
         memorises,
         lambda now, past: {"nearest": now.nearest},
-        "the generator copies training images: its images are {nearest:.0%} as far from the nearest training image as "
-        "new real images are.",
+        lambda now, past: (
+            f"the generator copies training images: its images are {now.nearest:.0%} as far from the nearest training "
+            "image as new real images are."
+        ),
     ),
     "overfitting": Rule(
         "discriminator overfitting",
         overfits,
         lambda now, past: {"gap": now.gap, "gap_auc": now.gap_auc},
-        "the discriminator has memorised the training images: for real images that it has not seen, its output drops "
-        "{gap:.0%} as far as for generated ones.",
+        lambda now, past: (
+            "the discriminator has memorised the training images: for real images that it has not seen, its output "
+            f"drops {now.gap:.0%} as far as for generated ones."
+        ),
     ),
     "overpowering": Rule(
         "discriminator overpowering",
         overpowers,
         lambda now, past: {"auc": now.auc, "distance": now.distance},
-        "the discriminator recognises every generated image ({auc:.1%} of pairs with a real one), and the images have "
-        "stopped improving.",
+        lambda now, past: (
+            f"the discriminator recognises every generated image ({now.auc:.1%} of pairs with a real one), and the "
+            "images have stopped improving."
+        ),
+    ),
+    "tone": Rule(
+        "tone",
+        is_off_tone,
+        lambda now, past: tone_numbers(now),
+        lambda now, past: (
+            f"the generated images are {' and '.join(tone_faults(now))}. Against the training images, "
+            f"{in_words(tone_numbers(now))}."
+        ),
     ),
     "stalled": Rule(
         "stalled",
@@ -125,8 +167,10 @@ RULES: Mapping[str, Rule] = {
             "update_g": now.update_g,
             "update_d": now.update_d,
         },
-        "the training hardly moves: the images are {distance:.3g} times as far from the training images as other real "
-        "images are, and were {first:.3g} times as far at the start. A step changes the generator's "
-        "weights by {update_g:.1e} of their size, and the discriminator's by {update_d:.1e}.",
+        lambda now, past: (
+            f"the training hardly moves: the images are {now.distance:.3g} times as far from the training images as "
+            f"other real images are, and were {past.first_distance:.3g} times as far at the start. A step changes the "
+            f"generator's weights by {now.update_g:.1e} of their size, and the discriminator's by {now.update_d:.1e}."
+        ),
     ),
 }

@@ -166,6 +166,38 @@ MEANINGS = {
         short="accuracy of the classifier: how far to trust modes",
         goal="reference for modes",
     ),
+    "brightness": Meaning(
+        "brightness",
+        None,
+        "Mean brightness of the generated images minus that of the real ones, as a share of the full scale: 0 is "
+        "ideal, less is too dark.",
+        short="difference of the mean brightness; below 0 too dark",
+        goal="best near 0",
+    ),
+    "contrast": Meaning(
+        "contrast",
+        None,
+        "How much brightness varies within an image (standard deviation), divided by that of real images: 1 is ideal, "
+        "less is washed out.",
+        short="contrast against real images; below 1 washed out",
+        goal="best near 1",
+    ),
+    "saturation": Meaning(
+        "saturation",
+        None,
+        "How colourful the images are, divided by the same of real images: 1 is ideal, less is too grey. There is none "
+        "for grey images.",
+        short="colourfulness against real images; below 1 too grey",
+        goal="best near 1",
+    ),
+    "texture": Meaning(
+        "fine texture",
+        None,
+        "Energy at the highest frequencies, divided by that of real images: 1 is ideal, far more means dots or a "
+        "checkerboard, far less means blur.",
+        short="finest detail against real images; above 1 dots, below 1 blur",
+        goal="best near 1",
+    ),
     "ppl": Meaning(
         "perceptual path length",
         "lower",

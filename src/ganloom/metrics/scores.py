@@ -60,7 +60,7 @@ class Score(BaseModel):
     device: str
     created: str  # time in UTC, ISO 8601
     verified: bool | None = None  # whether content_hash was computed from the images; None: not recorded at the time
-    converted: str = ""  # how generated images were brought into that shape, such as "grey, compared as 32x32 RGB"
+    converted: str = ""  # what was done to the images, such as "grey, compared as 32x32 RGB"; empty if nothing
     note: str = ""  # why the number says little about these images, if it does
 
     def __repr__(self) -> str:

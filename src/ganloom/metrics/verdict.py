@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from ganloom.metrics.prdc import DENSITY_K
 from ganloom.metrics.scores import Score
+from ganloom.metrics.tone import NUMBERS as TONE
+from ganloom.metrics.tone import faults
 
 __all__ = ["Verdict", "expected_coverage", "verdict"]
 
@@ -112,6 +114,15 @@ def _narrow(found: Mapping[str, Score]) -> Verdict | None:
     return Verdict("too little variety", f"good images, but many kinds are missing ({_numbers(found, judged)})")
 
 
+def _off_tone(found: Mapping[str, Score]) -> Verdict | None:
+    numbers = {name: found[name].value for name in TONE if name in found}
+    wrong = faults(**(dict.fromkeys(TONE, math.nan) | numbers))
+    if not wrong:
+        return None
+    evidence = ", ".join(f"{name} {value:.2g}" for name, value in numbers.items())
+    return Verdict(" and ".join(wrong), f"the tone differs from that of the real images ({evidence})")
+
+
 def _close(found: Mapping[str, Score]) -> Verdict | None:
     if (judged := _judged(found)) is None or _low(judged[0]) < CLOSE * judged[1]:
         return None
@@ -124,8 +135,15 @@ def _close(found: Mapping[str, Score]) -> Verdict | None:
     return Verdict("close to the real images", f"about as near as other real images are ({_numbers(found, judged)})")
 
 
-RULES: Sequence[Callable[[Mapping[str, Score]], Verdict | None]] = (_collapsed, _copies, _unlike, _narrow, _close)
-"""In this order: collapsed images may also be few kinds, and copies are close to the real images."""
+RULES: Sequence[Callable[[Mapping[str, Score]], Verdict | None]] = (
+    _collapsed,
+    _copies,
+    _unlike,
+    _narrow,
+    _off_tone,
+    _close,
+)
+"""In this order: collapsed images may also be few kinds or of another tone, and copies are close to the real images."""
 
 
 def _judged(found: Mapping[str, Score]) -> tuple[Score, float] | None:

@@ -58,7 +58,11 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """4x4 convolutions of stride 2, LeakyReLU, BatchNorm in all but the first. No biases.
+    """4x4 convolutions of stride 2, LeakyReLU, BatchNorm in all but the first. No biases, as published.
+
+    Without biases, D is blind to contrast: BatchNorm and LayerNorm take out whatever factor a batch of images is
+    multiplied by, so that nothing keeps G's pictures from growing grey. `bias: true` gives the first convolution
+    biases, and D sees contrast. With `norm: spectral` or `none` it sees it in any case.
 
     `head: conv` ends in a convolution over the whole last map; `head: pool` in adaptive average pooling and a 1x1
     convolution, so that the number of weights does not depend on the image size. `norm` replaces BatchNorm, which the
@@ -74,12 +78,13 @@ class Discriminator(nn.Module):
         head: Literal["conv", "pool"] = "conv",
         norm: Literal["batch", "layer", "spectral", "none"] = "batch",
         labels: LabelUse = "projection",
+        bias: bool = False,
     ) -> None:
         super().__init__()
         smallest, *larger = map_sizes(shape, "dcgan")
         widths = _widths(len(larger), width)
         map_norm = "none" if norm == "spectral" else norm
-        self.first = Down(shape.channels, widths[0], "none")
+        self.first = Down(shape.channels, widths[0], "none", bias=bias)
         self.downs = nn.Sequential(*(Down(before, after, map_norm) for before, after in pairwise(widths)))
         self.pool: nn.Module = nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity()
         self.head = ConvToVector(widths[-1], 1, 1 if head == "pool" else smallest)

@@ -154,7 +154,8 @@ class Discriminator(_Growing):
 
     At the smallest map, the standard deviation over the minibatch is added as one more channel. With `blocks: dcgan`
     the layers are DCGAN's: 4x4 convolutions of stride 2 and BatchNorm, or the normalisation that `norm` names (the
-    penalties `wgan_gp` and `dragan` do not allow BatchNorm).
+    penalties `wgan_gp` and `dragan` do not allow BatchNorm). They have no biases, so BatchNorm and LayerNorm make D
+    blind to contrast; `bias: true` gives the 1x1 from the image biases. ProGAN's layers have biases, and see it.
     """
 
     def __init__(
@@ -166,10 +167,13 @@ class Discriminator(_Growing):
         blocks: Blocks = "progan",
         norm: Norm | None = None,
         labels: LabelUse = "projection",
+        bias: bool | None = None,
     ) -> None:
         super().__init__(shape)
         if norm is not None and blocks != "dcgan":
             raise ValueError("ProGAN's D has no normalisation: leave out net.d.norm, or set net.d.blocks=dcgan")
+        if bias is not None and blocks != "dcgan":
+            raise ValueError("ProGAN's D always has biases: leave out net.d.bias, or set net.d.blocks=dcgan")
         widths = [width_at(level, width) for level in range(self.levels + 1)]
         self.head: nn.Module
         if blocks == "progan":
@@ -178,7 +182,7 @@ class Discriminator(_Growing):
             self.last: nn.Module = _Last(widths[0], self.sizes[0])
             self.head = EqualizedLinear(widths[0], 1, gain=1.0)
         else:
-            self.from_image = nn.ModuleList(nn.Conv2d(shape.channels, each, 1, bias=False) for each in widths)
+            self.from_image = nn.ModuleList(nn.Conv2d(shape.channels, each, 1, bias=bool(bias)) for each in widths)
             self.downs = nn.ModuleList(Down(before, after, norm or "batch") for after, before in pairwise(widths))
             self.last = nn.Flatten()
             self.head = nn.Linear(widths[0] * math.prod(self.sizes[0]), 1, bias=False)

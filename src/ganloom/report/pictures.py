@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganloom.core import pictures
+from ganloom.core.files import open_regular
 from ganloom.core.pictures import GAP
 from ganloom.report.html import data_url, png_url
 
@@ -28,7 +29,7 @@ def open_picture(path: Path) -> Image.Image | None:
     try:
         with warnings.catch_warnings():  # a grid of many large images is not an attack
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 image.load()
                 return image.copy()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganloom.config import Config
+from ganloom.config import Config, Edit
 from ganloom.guard.guard import Verdict
 from ganloom.guard.remedies import other_settings
 from ganloom.nets.layers.equalized import MinibatchDeviation
@@ -81,7 +81,7 @@ def _write(run: RunFolder, config: Config, after: dict[str, Any], facts: dict[st
     """Write the change, then the configuration; returns what changed, in words. `facts` are further fields of it."""
     now = config.model_dump(mode="json")
     before = {key: _at(now, key) for key in after}
-    text = ", ".join(f"{key} {before[key]} -> {after[key]}" for key in after)
+    text = ", ".join(f"{key} {Edit(before[key], after[key]).arrow}" for key in after)
     run.save_changes([*run.changes, Change(**facts, text=text, before=before, after=after)])
     run.save_config(config.with_overrides(after))
     return text

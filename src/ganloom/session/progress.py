@@ -1,6 +1,6 @@
 """Keeps status.json up to date while a training runs."""
 
-from ganloom.core.files import storage_errors
+from ganloom.core.files import storage_errors, write_atomically
 from ganloom.runs import RunFolder, Status
 from ganloom.runs.status import State, write_status
 from ganloom.session.intervals import Intervals
@@ -14,6 +14,7 @@ class Progress:
     def __init__(self, folder: RunFolder, intervals: Intervals) -> None:
         self._folder, self._intervals = folder, intervals
         self._status = Status(state="running", total=intervals.total)
+        self._before = folder.status_file.read_bytes() if folder.status_file.is_file() else None
 
     def update(self, nimg: int, seconds: float, images_per_second: float | None = None) -> None:
         """Say how far the training is. Without a speed, the last one that was given counts."""
@@ -38,6 +39,12 @@ class Progress:
         """Say how the training ended; `nimg` where it was rolled back."""
         at = {} if nimg is None else {"nimg": nimg}
         self._write(state=state, reason=reason, seconds_left=None, **at)
+
+    def undo(self) -> bool:
+        """Restore what status.json said before, if there was one."""
+        if self._before is not None:
+            write_atomically(self._folder.status_file, self._before)
+        return self._before is not None
 
     def _write(self, **changes: object) -> None:
         newest = self._folder.newest_sample()

@@ -189,6 +189,10 @@ def edits_in_words(folder: RunFolder, config: Config, edits: Mapping[str, Edit],
     by_user = {key: edit for key, edit in edits.items() if key not in by_ganloom or by_ganloom[key] != edit.now}
     if by_user:
         yield "changed: " + ", ".join(f"{key} {edit.arrow}" for key, edit in by_user.items())
+    for name in ("g", "d"):
+        edit = by_user.get(f"optimizer.{name}.name")
+        if edit and {edit.before, edit.now} == {"adam", "adamw"}:
+            yield f"the optimizer of {name.upper()} keeps its saved state: adam and adamw store the same moments"
     for section in ("evaluate", "guard"):
         every = getattr(config, section).every
         if f"{section}.budget" in by_user and f"{section}.every" not in by_user:

@@ -12,7 +12,7 @@ from ganloom.config import Config
 from ganloom.core.code import read
 from ganloom.core.device import cpu_instructions, device_name
 from ganloom.core.distributed import leave_note, read_note
-from ganloom.core.errors import Interrupted, RunError
+from ganloom.core.errors import ConfigError, Interrupted, RunError
 from ganloom.core.memory import is_out_of_memory, memory_errors
 from ganloom.core.phases import phase
 from ganloom.core.terminal import log
@@ -155,6 +155,7 @@ class Session:
         self.progress = Progress(folder, self.intervals) if first else None
         self.trackers = CallersTrackers(listeners.trackers if first else ())
         self.notify = listeners.notify or Notifier()
+        self.begun = False  # whether the checkpoint was loaded; what is refused before leaves the run as it was
         self.scorer: Scorer | None = None
         self.guard: Guard | None = None
 
@@ -175,6 +176,9 @@ class Session:
             messages.report_interrupt(self.folder)
             raise
         except BaseException as error:
+            refused = isinstance(error, RunError | ConfigError) and not self.begun
+            if refused and (self.progress is None or self.progress.undo()):
+                raise
             self._ended("crashed", f"{type(error).__name__}: {error}".strip(": "))
             raise
         if end.stopped_by:
@@ -231,6 +235,7 @@ class Session:
         header = self._header()  # of the network's code as it was when the run started, although it is loaded by now
         with phase("loading the checkpoint"):
             loaded = self._load_newest(step)
+        self.begun = True
         manifest = loaded.manifest
         begins_healthy(folder, step)
         for damage in loaded.skipped:

@@ -12,7 +12,8 @@ from ganloom.training.buffers import NamedBuffers
 
 __all__ = ["SUSPICIONS", "Health", "Past"]
 
-SUSPICIONS = ("divergence", "collapse", "memorisation", "overfitting", "overpowering", "stalled")  # gravest first
+# The gravest first.
+SUSPICIONS = ("divergence", "collapse", "memorisation", "overfitting", "overpowering", "tone", "stalled")
 
 
 class Past(NamedTuple):

@@ -29,6 +29,8 @@ from ganloom.data.sources.naming import parents
 __all__ = ["SETTINGS", "ArchiveSource", "open_source"]
 
 MAX_BYTES = 256 * 2**20  # of one image file, unpacked
+MAX_TAIL = 256 * 2**20  # after the end of a tar, unpacked: writers fill up to a block
+BLOCK = 2**20
 COMPRESSED: dict[bytes, Callable[..., Any]] = {  # by the first bytes of the file
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
@@ -99,7 +101,8 @@ class ArchiveSource(FileSource):
         for member in _members(self.path):
             if place := placed.pop(member.path, None):
                 seen.add(member.path)
-                yield from self._items(place, _opener(member) if not place.fault else refused(place.fault))
+                held = min(member.size, MAX_BYTES)
+                yield from self._items(place, _opener(member) if not place.fault else refused(place.fault), held)
             elif member.path in seen:
                 yield Item(member.path, "train", None, refused(DUPLICATE))
         for place in placed.values():
@@ -205,5 +208,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
             if not info.isdir():
                 yield Member(_relative(info.name), info.size, info.isfile(), partial(read, info))
             archive.members = []  # type: ignore[attr-defined]  # else it would keep them all in memory
-        while stream.read(2**20):  # read on to the checksum
-            pass
+        for _ in range(MAX_TAIL // BLOCK):  # read on to the checksum
+            if not stream.read(BLOCK):
+                return
+        raise tarfile.ReadError(f"more than {MAX_TAIL // 2**20} MiB follow its end")

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganloom.config import Reading
-from ganloom.core.errors import AGAIN, ConfigError, DataError
+from ganloom.core.errors import ConfigError, DataError
 from ganloom.core.files import user_path
+from ganloom.core.memory import check_memory
 from ganloom.data.sources.array_files import Placed, mask_files, place_files
 from ganloom.data.sources.as_images import Axes, Values, Window, find_axes, find_values, is_one_image, to_image
 from ganloom.data.sources.contract import MAX_CLASSES, SPLITS, Opener, Remark, refused
+from ganloom.data.sources.damage import damage
 from ganloom.data.sources.files import how
 from ganloom.data.sources.npy import DAMAGED, Array, arrays_in
 from ganloom.data.sources.parts import (
@@ -34,10 +36,14 @@ from ganloom.data.sources.parts import (
 )
 from ganloom.data.sources.splits import SHORT_WORDS, SPLIT_WORDS
 
-__all__ = ["SETTINGS", "ArraySource", "images_of", "open_source", "window_of"]
+__all__ = ["SETTINGS", "ArraySource", "images_of", "open_source", "scales_of", "window_of"]
 
 SETTINGS = frozenset({"splits", "class_level", "keep_masks"})
 """The keys of `Reading` that are followed."""
+
+UNREADABLE = "cannot be read as arrays"
+MAX_LISTED = 20  # arrays in a message
+MAX_NAME_BYTES = 2**14  # of the name of a class, as texts in arrays have it: four bytes a character
 
 IMAGE_KEYS = ("images", "x", "image", "imgs", "data", "arr0")  # without the word of the split; the first one counts
 LABEL_KEYS = ("labels", "y", "label", "target", "targets", "classes", "class", "arr1")
@@ -85,10 +91,8 @@ class ArraySource(PartsSource):
             remarks += placed.remarks
         axes = [find_axes(part.images, part.labels is not None) for _, part in found]
         pairs = list(zip((part.images for _, part in found), axes, strict=True))
-        try:
+        with damage(paths[0], UNREADABLE, DAMAGED):
             values = find_values(pairs)
-        except DAMAGED as error:
-            raise DataError(f"{paths[0]} cannot be read as arrays ({error}): {AGAIN}.") from None
         parts = []
         for (path, part), order in zip(found, axes, strict=True):
             file = path.relative_to(top).as_posix() if len(paths) > 1 else path.name
@@ -107,6 +111,7 @@ class ArraySource(PartsSource):
                     None if part.labels is None else _labels(part.labels, part.images.shape[0]),
                     f"labels '{part.labels.key}' of {path}" if part.labels else "",
                     numbered=not alone,
+                    held=part.images.row_bytes,
                 )
             )
         window = window_of(pairs, values)
@@ -127,6 +132,7 @@ class ArraySource(PartsSource):
             key=key,
         )
         self.window = window
+        self.scales = scales_of(pairs, values)
 
 
 def open_source(spec: str, reading: Reading | None = None) -> ArraySource:
@@ -146,11 +152,9 @@ def open_source(spec: str, reading: Reading | None = None) -> ArraySource:
 
 def images_of(images: Array, axes: Axes, values: Values | None) -> Iterator[Opener]:
     """The rows of an array as images that are not opened yet. Raises `DataError` for a damaged file."""
-    try:
+    with damage(images.where, "is damaged", DAMAGED):
         for row in images.rows():
             yield partial(to_image, row, axes, values)
-    except DAMAGED as error:
-        raise DataError(f"{images.where} is damaged ({error}): {AGAIN}.") from None
 
 
 def _placed(images: Sequence[tuple[Path, Array]], top: Path, reading: Reading) -> Placed | None:
@@ -214,10 +218,8 @@ def _label_files(labels: Sequence[Path], images: Sequence[Path], splits: Mapping
 
 
 def _read(path: Path) -> dict[str, Array]:
-    try:
+    with damage(path, UNREADABLE, DAMAGED):
         return arrays_in(path)
-    except DAMAGED as error:
-        raise DataError(f"{path} cannot be read as arrays ({error}): {AGAIN}.") from None
 
 
 def _splits(path: Path, default: str) -> list[_Split]:
@@ -241,10 +243,14 @@ def _splits(path: Path, default: str) -> list[_Split]:
 
 
 def _no_images(path: Path, what: str) -> DataError:
-    kinds = ", ".join(f"{key} {list(array.shape)}" for key, array in _read(path).items()) or "nothing"
+    kinds = _some([f"{key} {list(array.shape)}" for key, array in _read(path).items()]) or "nothing"
     return DataError(
         f"{path} has no array of {what}, only {kinds}: name it 'images', of shape [N, H, W] or [N, H, W, C]."
     )
+
+
+def _some(arrays: Sequence[str]) -> str:
+    return ", ".join(arrays[:MAX_LISTED]) + (", ..." if len(arrays) > MAX_LISTED else "")
 
 
 def _is_label(path: Path) -> bool:
@@ -264,7 +270,7 @@ def _choose_images(path: Path, arrays: Mapping[str, Array]) -> Array | None:
                 return array
     able = [array for key, array in arrays.items() if len(array.shape) in (3, 4) and _stem(key) not in LABEL_KEYS]
     if len(able) > 1:
-        several = ", ".join(f"'{array.key}' {list(array.shape)}" for array in able)
+        several = _some([f"'{array.key}' {list(array.shape)}" for array in able])
         raise DataError(
             f"{path} has several arrays that may be the images: {several}. Save the one you want under the key "
             f"'images': np.savez('images.npz', images=np.load('{path.name}')['{able[0].key}'])"
@@ -289,21 +295,34 @@ def _labels(array: Array, count: int) -> NDArray[Any]:
             f"labels '{array.key}' of {array.path} have shape {array.shape} for {count} images: "
             "give one label per image, or leave them out of the file."
         )
-    try:
+    if array.dtype.kind in "SU" and array.dtype.itemsize > MAX_NAME_BYTES:
+        raise DataError(
+            f"labels '{array.key}' of {array.path} have room for {array.dtype.itemsize:,} bytes each: these are not "
+            "names of classes. Leave them out of the file."
+        )
+    with damage(array.path, UNREADABLE, DAMAGED):
+        check_memory(2 * count * size * array.dtype.itemsize, f"labels '{array.key}'")
         return array.all()
-    except DAMAGED as error:
-        raise DataError(f"{array.path} cannot be read as arrays ({error}): {AGAIN}.") from None
 
 
 def window_of(arrays: Sequence[tuple[Array, Axes]], values: Mapping[str, Values]) -> Window | None:
     """The window of grey images whose range is known. There is none if they have several types."""
-    grey = {
-        array.dtype.name
-        for array, axes in arrays
-        if array.dtype.kind != "b" and axes.upright(np.empty(array.shape[1:], np.bool_)).ndim == 2
-    }
+    grey = {array.dtype.name for array, axes in arrays if array.dtype.kind != "b" and not _is_colour(array, axes)}
     found = values.get(grey.pop(), Values()) if len(grey) == 1 else Values()
     return None if found.black is None or found.white is None else (found.black, found.white)
+
+
+def scales_of(arrays: Sequence[tuple[Array, Axes]], values: Mapping[str, Values]) -> dict[str, Window]:
+    """By type, the values of colours that become black and white, which their range has shown."""
+    colour = {array.dtype.name for array, axes in arrays if _is_colour(array, axes)}
+    ranges = ((name, values[name]) for name in sorted(colour & values.keys()))
+    return {
+        name: (each.black, each.white) for name, each in ranges if each.black is not None and each.white is not None
+    }
+
+
+def _is_colour(array: Array, axes: Axes) -> bool:
+    return axes.upright(np.empty(array.shape[1:], np.bool_)).ndim == 3
 
 
 def _of_keys(parts: Sequence[_Split]) -> Iterator[Remark]:

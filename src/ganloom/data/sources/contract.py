@@ -52,6 +52,7 @@ class Item:
     open: Opener
     group: str | None = None  # images of one group, such as one patient's, stay on one side of the hold-out
     frame: int | None = None  # which frame of its file it is; None: the first, or the only one
+    held: int = 0  # bytes of memory that it takes while it waits to be opened
 
 
 class Source(Protocol):

@@ -97,9 +97,13 @@ class DicomSource:
                 try:
                     header = pydicom.dcmread(self.root / path, stop_before_pixels=True, force=False)
                     frames = int(header.get("NumberOfFrames") or 1)
+                    if frames > (self.root / path).stat().st_size:
+                        raise RefusedError(f"states {frames:,} frames, more than it has bytes")
                     if "Rows" not in header and "Image" not in header.file_meta.MediaStorageSOPClassUID.name:
                         self._without_pixels.add(path)
                         continue
+                except RefusedError as error:
+                    reason, frames = str(error), 1
                 except Exception as error:  # pydicom raises nearly anything for a damaged file
                     reason = f"cannot be read: {str(error) or type(error).__name__}"
             for frame in range(frames):

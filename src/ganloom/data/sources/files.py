@@ -133,10 +133,10 @@ class FileSource(ABC):
     def _how(self) -> str:
         return f"{how(self.reading, self._layout.tables)}\t{self._table.stamp if self._table else ''}"
 
-    def _items(self, place: Place, open: Callable[[], Image.Image]) -> Iterator[Item]:
-        """The items of one file."""
+    def _items(self, place: Place, open: Callable[[], Image.Image], held: int = 0) -> Iterator[Item]:
+        """The items of one file, of which `held` bytes are in memory."""
         opener = refused(place.fault) if place.fault else open
-        item = Item(place.path, place.split, place.label, opener, place.group)
+        item = Item(place.path, place.split, place.label, opener, place.group, held=held)
         yield from every_frame(item) if self.reading.frames == "all" else (item,)
 
     def _take_unnamed(self, images: set[str], files: set[str]) -> list[Remark]:

@@ -1,5 +1,6 @@
 """Array files, .npy and .npz: headers, and rows one by one, so that a file may be larger than memory. Never pickle."""
 
+import io
 import math
 import tokenize
 import zipfile
@@ -14,13 +15,17 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.core.memory import check_memory
+
 __all__ = ["DAMAGED", "Array", "arrays_in"]
 
 DAMAGED = (
     OSError, ValueError, EOFError, TypeError, AttributeError, OverflowError, NotImplementedError, RuntimeError,
-    SyntaxError, MemoryError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
+    SyntaxError, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 """What reading a damaged array file may raise."""
+
+MAX_HEADER = 10_000  # bytes; numpy's own limit, which it looks at only after reading
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Array:
     dtype: np.dtype[Any]
     rows: Callable[[], Iterator[NDArray[Any]]]  # iterates over the rows
     is_image: bool = False  # the whole array is one image, and its only row
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row."""
+        return self.dtype.itemsize * math.prod(self.shape[1:])
 
     @property
     def where(self) -> str:
@@ -83,10 +93,18 @@ def _mapped(path: Path) -> Iterator[NDArray[Any]]:
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """(shape, Fortran order, type) of the array that begins here. Raises ValueError for an array of Python objects."""
     version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
+    known = {(1, 0): (2, np.lib.format.read_array_header_1_0), (2, 0): (4, np.lib.format.read_array_header_2_0)}
+    if version not in known:
         raise ValueError(f"unknown version {version} of the .npy format")
-    shape, fortran, dtype = read(file)
+    width, read = known[version]
+    length = file.read(width)
+    size = int.from_bytes(length, "little")
+    if size > MAX_HEADER:
+        raise ValueError(f"its header has {size:,} bytes")
+    try:
+        shape, fortran, dtype = read(io.BytesIO(length + file.read(size)))
+    except MemoryError:  # Python's parser says so
+        raise ValueError("its header is nested too deeply") from None
     if any(isinstance(side, bool) or side < 0 for side in shape):
         raise ValueError(f"invalid shape {shape}")
     if dtype.hasobject:
@@ -102,7 +120,11 @@ def _stream(path: Path, member: str) -> Iterator[NDArray[Any]]:
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         shape, fortran, dtype = _header(file)
         if fortran:  # column-major: rows are complete only when all is read
-            yield from np.frombuffer(file.read(), dtype).reshape(shape, order="F")
+            needed = dtype.itemsize * math.prod(shape)
+            if needed > archive.getinfo(member).file_size:
+                raise EOFError("the file is cut short")
+            check_memory(needed, f"the rows of array '{member}' (in Fortran order, so none can be read alone)")
+            yield from np.frombuffer(file.read(needed), dtype).reshape(shape, order="F")
             return
         size = dtype.itemsize * math.prod(shape[1:])
         for _ in range(shape[0]):

@@ -29,6 +29,7 @@ class PackedSource:
         self.class_names = dataset.class_names
         self.splits = dataset.splits
         self.count = sum(dataset.count(split) for split in dataset.splits)
+        self.window = dataset.description.window  # of the original images; these have 8 bits
 
     def fingerprint(self) -> Iterator[str]:
         yield self.dataset.content_hash

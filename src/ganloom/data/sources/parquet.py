@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from ganloom.config import Reading
-from ganloom.core.errors import AGAIN, DataError
+from ganloom.core.errors import DataError
 from ganloom.core.files import user_path
 from ganloom.core.names import nearest
 from ganloom.core.plain_json import read_json
 from ganloom.data.sources.contract import SPLITS, Opener, Remark, open_image, refused
+from ganloom.data.sources.damage import damage
 from ganloom.data.sources.parts import Part, PartsSource, files_in, splits_of_paths, top_of
 
 __all__ = ["SETTINGS", "open_source"]
@@ -27,8 +28,9 @@ SETTINGS = frozenset({"label_column"})
 
 LABELS = ("label", "labels", "fine_label", "class", "target", "category")
 ROWS = 64  # read at a time
-UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError, MemoryError)
+UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, TypeError)
 """The classes from which pyarrow's own errors derive."""
+NOT_PARQUET = "cannot be read as parquet"
 
 
 def open_source(spec: str, reading: Reading) -> PartsSource:
@@ -69,10 +71,8 @@ def _file(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise DataError("parquet files need the package pyarrow: pip install 'ganloom[parquet]'.") from None
-    try:
+    with damage(path, NOT_PARQUET, UNREADABLE):
         return pyarrow.parquet.ParquetFile(path)
-    except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as parquet ({_one_line(error)}): {AGAIN}.") from None
 
 
 def _image_column(path: Path, schema: Any) -> tuple[str, bool]:
@@ -102,10 +102,8 @@ def _label_column(path: Path, schema: Any, wanted: str | None) -> str | None:
 
 def _labels(path: Path, file: Any, column: str) -> Any:
     """The labels of all rows; -1 or "" for a row without one."""
-    try:
+    with damage(path, NOT_PARQUET, UNREADABLE):
         values = file.read(columns=[column]).column(0).to_pylist()
-    except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as parquet ({_one_line(error)}): {AGAIN}.") from None
     if any((isinstance(value, float) and not value.is_integer()) or isinstance(value, list | dict) for value in values):
         raise DataError(f"column '{column}' of {path} holds no classes: name another one with --label-column.")
     if all(value is None or isinstance(value, int | float) for value in values):
@@ -123,20 +121,13 @@ def _class_names(schema: Any, label: str | None) -> list[str]:
 
 
 def _images(path: Path, column: str, inside: bool) -> Iterator[Opener]:
-    try:
-        with _file(path) as file:
-            for batch in file.iter_batches(ROWS, columns=[column]):
-                for value in batch.column(0):
-                    content = value.as_py()
-                    content = (content or {}).get("bytes") if inside else content
-                    yield partial(_open, content) if content else refused("this row has no image")
-    except UNREADABLE as error:
-        raise DataError(f"{path} is damaged ({_one_line(error)}): {AGAIN}.") from None
+    with damage(path, "is damaged", UNREADABLE), _file(path) as file:
+        for batch in file.iter_batches(ROWS, columns=[column]):
+            for value in batch.column(0):
+                content = value.as_py()
+                content = (content or {}).get("bytes") if inside else content
+                yield partial(_open, content) if content else refused("this row has no image")
 
 
 def _open(content: bytes) -> Image.Image:
     return open_image(io.BytesIO(content))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()).rstrip(".")

@@ -42,6 +42,7 @@ class Part:
     labels_in: str = "the labels"  # for messages: where the labels are
     numbered: bool = True  # else its only item has its name
     may_lack: bool = False  # whether the number -1 stands for an image without a label
+    held: int = 0  # bytes in memory for each image that was read and is not opened yet
 
 
 class PartsSource:
@@ -66,6 +67,8 @@ class PartsSource:
         self.paths = paths
         self.window: tuple[float, float] | None = None
         """The values that become black and white where the user names none and images have more than 8 bits."""
+        self.scales: dict[str, tuple[float, float]] = {}
+        """Those of colours, by their type."""
         self._key = list(key)
         found = {part.split for part in parts}
         self.splits = tuple(split for split in SPLITS if split in found)
@@ -99,7 +102,7 @@ class PartsSource:
                     label = int(labels[index]) if labels.ndim == 1 else labels[index].astype(np.float32)
                     label = self._used.label(None if isinstance(label, int) and label < 0 else label)
                 name = f"{part.name}/{index}" if part.numbered else part.name
-                yield Item(name, part.split, label, opener)
+                yield Item(name, part.split, label, opener, held=part.held)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from ganloom.config import Reading
 from ganloom.core.errors import DataError
 from ganloom.core.files import user_path
 from ganloom.core.names import nearest
-from ganloom.data.sources.arrays import images_of, window_of
+from ganloom.data.sources.arrays import images_of, scales_of, window_of
 from ganloom.data.sources.as_images import Axes, Values, find_values
 from ganloom.data.sources.contract import SPLITS, Remark
 from ganloom.data.sources.npy import Array
@@ -151,7 +151,8 @@ def open_source(spec: str, reading: Reading) -> PartsSource:
     parts.sort(key=lambda part: SPLITS.index(part.split))
     key = [VERSION, *([f"labels in {reading.label_column}"] if reading.label_column else [])]
     source = PartsSource(given, [table.path for table in tables], parts, remarks=_remarks(tables[0]), key=key)
-    source.window = window_of([(array, axes) for array in arrays], values)
+    pairs = [(array, axes) for array in arrays]
+    source.window, source.scales = window_of(pairs, values), scales_of(pairs, values)
     return source
 
 

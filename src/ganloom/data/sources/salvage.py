@@ -5,6 +5,7 @@ programs and image generators write it.
 """
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -32,11 +33,12 @@ def without_long_text(file: Path | IO[bytes], error: ValueError) -> IO[bytes] | 
         return None
     if isinstance(file, Path):
         with open_regular(file) as opened:
-            content = opened.read(MAX_BYTES + 1)
-    else:
-        file.seek(0)
-        content = file.read(MAX_BYTES + 1)
-    if not content.startswith(PNG) or len(content) > MAX_BYTES:
+            return without_long_text(opened, error)
+    if file.seek(0, os.SEEK_END) > MAX_BYTES:
+        return None
+    file.seek(0)
+    content = file.read()
+    if not content.startswith(PNG):
         return None
     kept, position, budget = [PNG], len(PNG), MAX_TEXT
     while position + 12 <= len(content):

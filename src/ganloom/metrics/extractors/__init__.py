@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ganloom.core.errors import ConfigError
+from ganloom.core.files import user_path
 from ganloom.core.names import nearest
 from ganloom.metrics.extractors.contract import Extractor
 
@@ -37,6 +38,8 @@ def find(name: str, weights: Path | None = None) -> Extractor:
 
     if custom.is_custom(name):
         return custom.load(name)
+    if (path := user_path(name)).exists() and not path.is_file():
+        raise ConfigError(f"{name} is not a file, but a folder, pipe or device: name a .pt or .onnx file.")
     raise ConfigError(
         f"unknown extractor '{name}'. {nearest(name, BUILT_IN)} An extractor of your own is a TorchScript or ONNX "
         "file, module:callable or FILE.py:callable."

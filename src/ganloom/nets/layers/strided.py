@@ -62,9 +62,9 @@ class Down(nn.Module):
     penalties with a target for each image's gradient norm require (Gulrajani et al. 2017, section 4).
     """
 
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
+    def __init__(self, before: int, after: int, norm: Norm, *, bias: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(before, after, 4, 2, 1, bias=False)
+        self.conv = nn.Conv2d(before, after, 4, 2, 1, bias=bias)
         norms: dict[Norm, Callable[[], nn.Module | None]] = {
             "batch": lambda: nn.BatchNorm2d(after), "layer": lambda: nn.GroupNorm(1, after), "none": lambda: None,
         }  # fmt: skip
@@ -79,9 +79,15 @@ class Down(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw weights from N(0, .02), those of normalisation layers from N(1, .02) (Radford et al. 2016, section 3)."""
+    """Draw weights from N(0, .02), those of normalisation layers from N(1, .02) (Radford et al. 2016, section 3).
+
+    Biases of convolutions, which the paper has none of, are drawn from N(0, .1): about as large as what the first
+    convolution makes of an image, so that its LeakyReLU bends at brightnesses that occur.
+    """
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.normal_(module.bias, 0.0, 0.1)
     elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)
