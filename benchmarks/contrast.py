@@ -9,7 +9,7 @@ Each training is what `ganloom train` derives for the images, with ten scores on
 fd          Fréchet distance of 2,000 generated images of the EMA generator (loomnet-1), after each tenth
 contrast    guard_contrast and guard_saturation at those times: of G itself, relative to the training images
 texture     of the last EMA generator: energy at the highest frequencies, relative to that of real images
-Each training's last sample grid is saved beside the results.
+Each training's last sample grid is saved in a folder beside the results.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def trained(arguments: argparse.Namespace, name: str, variant: str, seed: int, p
             return {"failed": (done.stderr.strip().splitlines() or ["no message"])[-1]}
         run = ganloom.open_run(f"{folder}/run")
         history, last = run.history(), ganloom.evaluate(run.path, metrics="tone,texture", n=2000)
-        picture.write_bytes(max((run.path / "samples").glob("*.png")).read_bytes())
+        picture.write_bytes(max((run.path / "samples").glob("0*.png")).read_bytes())
         score = next(column for column in history if column.startswith("fd[") and column.endswith("@2000"))
         columns = {"nimg": "nimg", "fd": score} | {part: f"guard_{part}" for part in TONE}
         curves = {short: [value for value in history[full] if value is not None] for short, full in columns.items()}

@@ -1,4 +1,4 @@
-"""Tone and texture: what people see first, and Fréchet distances hardly notice."""
+"""Tone and texture: what people see first, and a Fréchet distance does not name."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """Energy at the highest spatial frequencies, against the real images: dots and checkerboards, or blur.
 
 Strided transposed convolutions leave a checkerboard (Odena, Dumoulin & Olah 2016, "Deconvolution and checkerboard
-artifacts") that Fréchet distances hardly notice. It alternates from pixel to pixel, the highest frequency there is, of
+artifacts"), which a Fréchet distance does not name. It alternates from pixel to pixel, the highest frequency there is, of
 which images have next to nothing; blurred images have less than real ones.
 """
 
