@@ -61,6 +61,23 @@ def test_grey_images_have_no_saturation() -> None:
     assert set(tone.measure(comparison(images[:300], images[300:600]))) == {"brightness", "contrast"}
 
 
+def test_transparent_images_are_seen_on_white() -> None:
+    opaque = np.concatenate([reals(), np.full((400, 32, 32, 1), 255, np.uint8)], axis=-1)
+    assert tone.tones(opaque) == pytest.approx(tone.tones(reals()), abs=1e-6)
+    assert texture.energies(opaque) == pytest.approx(texture.energies(reals()), rel=1e-4, abs=1e-4)
+    invisible = opaque * np.array([1, 1, 1, 0], np.uint8)
+    assert tone.tones(invisible)[0] == pytest.approx([1, 0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 4), (1, 6)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tiny_images(size: tuple[int, int], channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, *size, channels), dtype=np.uint8)
+    both = comparison(images, images, extract=lambda x: x.float().flatten(1))
+    assert tone.measure(both)["brightness"].value == pytest.approx(0, abs=1e-6)
+    assert set(texture.measure(both)) == ({"texture"} if min(size) >= 5 else set())
+
+
 def test_the_intervals_cover_new_draws() -> None:
     """Of 40 pairs of other real images, 95 % should contain the ideal value."""
     hits = 0

@@ -1,8 +1,8 @@
 """Energy at the highest spatial frequencies, against the real images: dots and checkerboards, or blur.
 
 Strided transposed convolutions leave a checkerboard (Odena, Dumoulin & Olah 2016, "Deconvolution and checkerboard
-artifacts"), which a Fréchet distance does not name. It alternates from pixel to pixel, the highest frequency there is, of
-which images have next to nothing; blurred images have less than real ones.
+artifacts"), which a Fréchet distance does not name. It alternates from pixel to pixel. That is the highest frequency
+there is, of which images have next to nothing; blurred images have less than real ones.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ganloom.metrics.contract import Estimate, ImageSet, Inputs
 from ganloom.metrics.intervals import influence_interval
+from ganloom.metrics.tone import on_white
 
 __all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "energies", "measure"]
 
@@ -22,7 +23,12 @@ FLOOR = 0.01  # grey levels squared, less than rounding adds: images without any
 
 
 def measure(inputs: Inputs) -> dict[str, Estimate]:
-    """`texture`: mean energy of the generated images at the highest frequencies, divided by that of the real ones."""
+    """`texture`: mean energy of the generated images at the highest frequencies, divided by that of the real ones.
+
+    Images of fewer than 5 pixels have none.
+    """
+    if min(inputs.real.images[:1].shape[1:3]) < len(FILTER):
+        return {}
     fake, real = (_of_all(each) for each in (inputs.fake, inputs.real))
     scale = float(real.mean()) + FLOOR
     ratio = (float(fake.mean()) + FLOOR) / scale
@@ -34,7 +40,7 @@ def energies(
     images: NDArray[np.uint8],  # [N, H, W, C], of at least 5 pixels a side
 ) -> NDArray[np.float64]:  # [N], in grey levels squared
     """The variance at the highest frequencies of each image's channel mean, along its rows and its columns."""
-    grey = images.mean(axis=-1, dtype=np.float64)
+    grey = on_white(images).mean(axis=-1, dtype=np.float64)
     along = [np.square(_filtered(grey, axis)).mean(axis=(1, 2)) for axis in (1, 2)]
     found: NDArray[np.float64] = along[0] + along[1]
     return found

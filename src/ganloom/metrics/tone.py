@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ganloom.metrics.contract import Estimate, ImageSet, Inputs
 from ganloom.metrics.intervals import influence_interval
 
-__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "Tone", "compared", "faults", "measure", "tones"]
+__all__ = ["MIN_IMAGES", "NEEDS", "NUMBERS", "Tone", "compared", "faults", "measure", "on_white", "tones"]
 
 NEEDS: frozenset[str] = frozenset()
 MIN_IMAGES = 50
@@ -43,12 +43,23 @@ def tones(
     images: NDArray[np.uint8],  # [N, H, W, C]
 ) -> Tone:
     """The tone of each image."""
-    x = images.astype(np.float32) / 255
+    x = on_white(images) / 255
     luma = x[..., 0] if x.shape[-1] == 1 else x @ LUMA
     colour = x.max(axis=-1) - x.min(axis=-1)
     axes = (1, 2)
     columns = luma.mean(axes, np.float64), luma.std(axes, np.float64), colour.mean(axes, np.float64)
     return np.stack(columns, axis=1)
+
+
+def on_white(
+    images: NDArray[np.uint8],  # [N, H, W, C]
+) -> NDArray[np.float32]:  # [N, H, W, 1 or 3], from 0 to 255
+    """The images as they are seen on a white page: without alpha, if they have it."""
+    x = images.astype(np.float32)
+    if images.shape[-1] in (1, 3):
+        return x
+    alpha = x[..., -1:] / 255
+    return np.asarray(x[..., :-1] * alpha + 255 * (1 - alpha), np.float32)
 
 
 def compared(fake: Tone, real: Tone) -> dict[str, Estimate]:
