@@ -129,7 +129,7 @@ EDITS: dict[str, tuple[Any, str] | tuple[Any, str, dict[str, Any]]] = {
     "guard.patience": (2, ""),
     "guard.rollbacks": (0, ""),
     **{f"guard.{fault}": ("stop", "") for fault in ("divergence", "collapse", "overpowering")},
-    **{f"guard.{fault}": ("stop", "") for fault in ("overfitting", "memorisation", "stalled")},
+    **{f"guard.{fault}": ("stop", "") for fault in ("overfitting", "memorisation", "tone", "stalled")},
     "log.every": ("16 images", ""),
     "trackers.tensorboard": (True, ""),
     "trackers.wandb.mode": ("offline", ""),
