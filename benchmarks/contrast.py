@@ -59,7 +59,7 @@ def main() -> None:
                         arguments, name, variant, seed, pictures / f"{key.replace(', ', '-').replace(' ', '-')}.png"
                     )
                     results, _ = open_results(arguments.name)
-                    results[key] = row | {"origin": machine.origin()}
+                    results[key] = row | machine.origin()
                     file = machine.RESULTS / f"{arguments.name}.json"
                     file.write_text(json.dumps({"results": dict(sorted(results.items()))}, indent=1) + "\n")
                 print(line(key, results[key]), flush=True)

@@ -289,7 +289,9 @@ def test_torchrun_resumes_automatically(in_two: InTwo, tmp_path: Path) -> None:
     send = f"1 {int(signal.SIGKILL)} self {run}"
     done = run_to_the_end(torchrun(2, "train", *in_two.flags, "--out", str(run)), SEND=send)
     assert done.returncode == 0, done.stdout
-    assert "resuming at" in done.stdout and done.stdout.count("error:") == 1
+    assert (
+        "resuming at" in done.stdout and done.stdout.count("error:") <= 1
+    )  # the other may be stopped before it says so
     assert_same_run(run, in_two.run)
 
 
@@ -344,7 +346,7 @@ def test_two_trainings_of_several_processes_in_one_folder(complete: Path) -> Non
         done = run_to_the_end(
             command("resume", str(complete), "--length", "128 images", "--processes", "2", "--device", "cpu")
         )
-    assert done.returncode == 2 and done.stdout.count("error:") == 1
+    assert done.returncode == 2 and done.stdout.count("error:") <= 1  # the other may be stopped before it says so
     assert "another process is training" in done.stdout
 
 
